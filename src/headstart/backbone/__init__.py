@@ -1,0 +1,1 @@
+"""Running a backbone: batching, the cut, pooling, the store."""

@@ -1,0 +1,1 @@
+"""The user's examples: reading, checking, splitting."""

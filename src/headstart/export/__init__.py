@@ -1,0 +1,1 @@
+"""The saved model: its directory, its card, ONNX."""

@@ -1,0 +1,226 @@
+"""What one room of the house tells another: plain frozen data, all of it writable as JSON.
+
+The journal, `metrics.json` and the report hold these and nothing else. Letters in shapes: n rows, c classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Severity(str, Enum):
+    """How much a finding matters."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+class Verdict(str, Enum):
+    """What transfer did for the target, read off the paired interval of the gain."""
+
+    HELPS = "helps"
+    UNCLEAR = "no clear difference"
+    HURTS = "hurts"
+    NOT_COMPARED = "not compared"
+
+
+class TrialStatus(str, Enum):
+    """What became of a planned trial."""
+
+    DONE = "done"
+    STOPPED = "stopped"  # it could no longer win
+    SKIPPED = "skipped"  # never begun: no time, or no hope
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or worth knowing, about the data.
+
+    `rows` are row numbers as a person counts them: the first row under the header is 1. At most 20 are kept; `count` is the true number.
+    """
+
+    kind: str
+    severity: Severity
+    message: str
+    rows: tuple[int, ...] = ()
+    count: int = 0
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its circumstances. `low` and `high` bound the interval of the stated confidence; `n` rows stand behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Everything the judge says of one set of predictions."""
+
+    accuracy: Estimate
+    macro_f1: Estimate
+    log_loss: Estimate
+    calibration_error: Estimate
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class on the judged rows. `precision`, `recall` and `f1` lie in [0, 1]; `rows` is how many bear the label."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The winner minus the best rung without transfer, paired row by row, in the metric's own unit (positive: transfer is better)."""
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+    confidence: float
+    winner: str
+    opponent: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One point of a learning curve. `step` counts optimiser steps, `seconds` since the trial began. None: not measured there."""
+
+    step: int
+    seconds: float
+    train_loss: float | None = None
+    validation_loss: float | None = None
+    validation_score: float | None = None
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One rung tried on one source, judged on training rows only (`split` names how)."""
+
+    name: str
+    strategy: str
+    source: str | None
+    cut: int | None
+    transfers: bool
+    status: TrialStatus
+    split: str
+    score: Estimate | None
+    expected: float | None
+    seconds: float
+    predicted_seconds: float
+    reason: str = ""
+    curve: tuple[CurvePoint, ...] = ()
+
+
+@dataclass(frozen=True)
+class LayerScore:
+    """The frozen features of one layer under a light head. `layer` 0 is the embedding output, `layer` k the output of block k."""
+
+    source: str
+    layer: int
+    score: Estimate
+
+
+@dataclass(frozen=True)
+class LabelPoint:
+    """Score of one rung after `labels` training labels, on rows that were not among them."""
+
+    rung: str
+    labels: int
+    score: Estimate
+
+
+@dataclass(frozen=True)
+class LabelCurve:
+    """Score against number of labels for the winner's source and for `tfidf`.
+
+    `needed` is how many labels the rung without transfer would have needed for the score of transfer at all labels; None: more than
+    ten times the labels at hand, or not to be told from the curve.
+    """
+
+    points: tuple[LabelPoint, ...]
+    needed: int | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class RowNote:
+    """A row worth a look. `kind` is `hard`, `suspect label` or `near duplicate`; `other_row` is the twin of a near duplicate."""
+
+    kind: str
+    row: int
+    text: str
+    label: str
+    predicted: str = ""
+    probability: float | None = None
+    other_row: int | None = None
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What the run cost. Seconds by stage, texts read and texts that the store already held, bytes on disk, peak memory in bytes."""
+
+    seconds: dict[str, float]
+    texts_read: int
+    texts_from_store: int
+    store_bytes: int
+    peak_memory: int
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """The data as the run used it."""
+
+    name: str
+    rows: int
+    used: int
+    test_rows: int
+    labels: tuple[tuple[str, int], ...]
+    median_tokens: int
+    truncated_share: float
+
+
+@dataclass(frozen=True)
+class Results:
+    """A whole run: what `metrics.json` holds and what the report is made of.
+
+    `judged_on` says in words which rows the final scores stand on; `opponent` is None when no rung without transfer was asked for;
+    `confusion[i][j]` counts judged rows of class i that were given class j, in the order of `class_scores`.
+    """
+
+    title: str
+    created: str
+    data: DataSummary
+    findings: tuple[Finding, ...]
+    metric: str
+    seeds: tuple[int, ...]
+    judged_on: str
+    trials: tuple[TrialRecord, ...]
+    winner: TrialRecord
+    opponent: TrialRecord | None
+    scores: Scores
+    opponent_scores: Scores | None
+    gain: Gain | None
+    class_scores: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    layers: tuple[LayerScore, ...]
+    label_curve: LabelCurve | None
+    worth_a_look: tuple[RowNote, ...]
+    spent: Spent
+    command: str
+    environment: dict[str, str] = field(default_factory=dict)

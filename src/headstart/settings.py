@@ -1,0 +1,299 @@
+"""Every setting of headstart: its type, unit, range, default and meaning, in one place.
+
+The command line's options, the `--config` file, `run.yaml` and the documentation are all made from the fields of `Settings`.
+Nothing else in the package holds a default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from headstart.errors import SettingsError
+
+
+class Metric(str, Enum):
+    """What decides between rungs. All of them are reported."""
+
+    ACCURACY = "accuracy"
+    MACRO_F1 = "macro_f1"
+    LOG_LOSS = "log_loss"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a greater value is the better one."""
+        return self is not Metric.LOG_LOSS
+
+
+class Precision(str, Enum):
+    """The number format of training above the cut. Reading below it is always float32."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class Export(str, Enum):
+    """Further forms of the saved model."""
+
+    NONE = "none"
+    ONNX = "onnx"
+
+
+def _setting(
+    default: Any,
+    help: str,
+    *,
+    group: str,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    short: str = "",
+    placeholder: str = "",
+) -> Any:
+    """A dataclass field that carries what help texts and checks need.
+
+    `low` and `high` are inclusive. `placeholder` names the value in help texts (None: the type's name).
+    """
+    return field(
+        default=default,
+        metadata={
+            "help": help,
+            "group": group,
+            "unit": unit,
+            "low": low,
+            "high": high,
+            "short": short,
+            "placeholder": placeholder,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run was asked to do. `None` always means "not given"; the help of the field says what happens then."""
+
+    # --- the data ---
+    text: str | None = _setting(
+        None, "column that holds the text; not needed where only one column can be it", group="data", placeholder="COLUMN"
+    )
+    label: str | None = _setting(
+        None, "column that holds the label; not needed where only one column can be it", group="data", placeholder="COLUMN"
+    )
+    test: str | None = _setting(
+        None, "file with the test rows; without it some rows are set aside, or outer folds judge", group="data", placeholder="FILE"
+    )
+    validation: str | None = _setting(
+        None, "file with validation rows for choosing; without it folds of the training rows choose", group="data", placeholder="FILE"
+    )
+
+    # --- transfer ---
+    source: tuple[str, ...] = _setting(
+        (),
+        "what to transfer from: a folder, an installed package, an earlier run, or hub:NAME; repeatable; "
+        "without it the embedded all-MiniLM-L6-v2",
+        group="transfer",
+        placeholder="SOURCE",
+    )
+    strategy: tuple[str, ...] = _setting(
+        (), "only these rungs of the ladder; repeatable; without it the planner chooses", group="transfer", placeholder="NAME"
+    )
+    cut: int | None = _setting(
+        None,
+        "blocks kept frozen, counted from the input: 0 trains all, the number of blocks trains none; without it a third of the blocks",
+        group="transfer",
+        unit="blocks",
+        low=0,
+    )
+    max_length: int = _setting(
+        256, "longest text that is read; the rest of a longer one is cut off", group="transfer", unit="tokens", low=8, high=8192
+    )
+
+    # --- the run ---
+    budget: float = _setting(
+        600.0, "time for the whole run: a number of seconds, or 90s, 10m, 2h", group="run", unit="seconds", low=1.0, placeholder="TIME"
+    )
+    metric: Metric = _setting(Metric.MACRO_F1, "what decides between rungs", group="run")
+    seed: int = _setting(0, "start of every random choice", group="run", low=0, high=2**32 - 1)
+    out: str | None = _setting(None, "folder of the run; without it runs/ and the data's name", group="run", placeholder="DIR")
+    export: Export = _setting(Export.NONE, "also save the model in this form", group="run")
+    dry_run: bool = _setting(False, "print the plan (trials, seconds, memory, disk) and stop", group="run")
+    quiet: bool = _setting(False, "no progress bars", group="run")
+
+    # --- training above the cut ---
+    learning_rate: float = _setting(2e-4, "peak learning rate of the top block", group="training", low=1e-7, high=1.0)
+    layer_decay: float = _setting(
+        0.9, "each block's learning rate as a share of the next higher one's", group="training", low=0.1, high=1.0
+    )
+    epochs: int = _setting(8, "passes over the training rows at most", group="training", low=1, high=1000)
+    batch_size: int = _setting(32, "rows in one training step", group="training", unit="rows", low=2, high=4096)
+    warmup: float = _setting(0.1, "share of the steps over which the learning rate rises", group="training", low=0.0, high=1.0)
+    weight_decay: float = _setting(0.01, "weight decay of AdamW", group="training", low=0.0, high=1.0)
+    patience: int = _setting(2, "passes without a better validation loss before training stops", group="training", unit="passes", low=1)
+    precision: Precision = _setting(
+        Precision.AUTO, "number format of training; auto takes bfloat16 where this machine multiplies it faster", group="training"
+    )
+
+    # --- judging ---
+    test_share: float = _setting(
+        0.2,
+        "share of the rows that is set aside for the judge when no test file is given and rows are many",
+        group="judging",
+        low=0.05,
+        high=0.5,
+    )
+    outer_folds: int = _setting(5, "outer folds of the judge when no test file is given and rows are few", group="judging", low=2, high=20)
+    few_rows: int = _setting(
+        1500, "below this number of rows outer folds judge, from it on one test split", group="judging", unit="rows", low=0
+    )
+    inner_folds: int = _setting(5, "folds of the training rows on which rungs are compared", group="judging", low=2, high=20)
+    confidence: float = _setting(0.95, "coverage of every interval", group="judging", low=0.5, high=0.999)
+    resamples: int = _setting(2000, "bootstrap resamples behind every interval", group="judging", low=100, high=100_000)
+
+    # --- the store ---
+    store: str | None = _setting(
+        None, "folder of the store; without it $HEADSTART_CACHE, else ~/.cache/headstart", group="store", placeholder="DIR"
+    )
+    store_limit: float = _setting(10.0, "size of the store; the entries unused for longest go first", group="store", unit="GB", low=0.01)
+    batch_tokens: int = _setting(4096, "tokens read in one batch", group="store", unit="tokens", low=64)
+
+    def __post_init__(self) -> None:
+        problems = []
+        for item in dataclasses.fields(self):
+            problems += _range_problems(item, getattr(self, item.name))
+        if problems:
+            raise SettingsError(problems)
+
+
+def flag(name: str) -> str:
+    """The command-line option of a setting: `max_length` is `--max-length`."""
+    return "--" + name.replace("_", "-")
+
+
+def _range_problems(item: dataclasses.Field[Any], value: Any) -> list[str]:
+    """What is wrong with a number that lies outside its field's range; empty when nothing is."""
+    low, high = item.metadata["low"], item.metadata["high"]
+    if value is None or isinstance(value, bool) or not isinstance(value, int | float):
+        return []
+    unit = f" {item.metadata['unit']}" if item.metadata["unit"] else ""
+    if low is not None and high is not None and not low <= value <= high:
+        return [f"{flag(item.name)} is {value:g}{unit}; it must lie between {low:g} and {high:g}."]
+    if low is not None and not value >= low:
+        return [f"{flag(item.name)} is {value:g}{unit}; it must be at least {low:g}."]
+    return []
+
+
+def parse_seconds(text: str | float) -> float:
+    """Seconds from a number or from `90s`, `10m`, `2h`.
+
+    Raises:
+        SettingsError: the text is none of these.
+    """
+    factors = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    word = str(text).strip().lower()
+    number, factor = (word[:-1], factors[word[-1]]) if word[-1:] in factors else (word, 1.0)
+    try:
+        return float(number) * factor
+    except ValueError:
+        raise SettingsError(f"--budget is {str(text)!r}; give seconds as a number, or a number with s, m or h, as in 90s or 10m.") from None
+
+
+def _convert(name: str, kind: Any, value: Any) -> Any:
+    """A value from a config file or a command line in the type of its field.
+
+    Raises:
+        SettingsError: the value cannot be read as that type.
+    """
+    if value is None:
+        return None
+    if name == "budget":
+        return parse_seconds(value)
+    if isinstance(kind, types.UnionType):
+        kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
+    if typing.get_origin(kind) is tuple:
+        return tuple(str(part) for part in value) if isinstance(value, list | tuple) else (str(value),)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        choices = [str(member.value) for member in kind]
+        if value not in choices:
+            raise SettingsError(f"{flag(name)} is {value!r}; it must be one of {', '.join(choices)}.{did_you_mean(str(value), choices)}")
+        return kind(value)
+    if kind is bool and not isinstance(value, bool):
+        raise SettingsError(f"{flag(name)} is {value!r}; it must be true or false.")
+    if kind is int and isinstance(value, float) and not value.is_integer():
+        raise SettingsError(f"{flag(name)} is {value!r}; it must be a whole number.")
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        wanted = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
+        raise SettingsError(f"{flag(name)} is {value!r}; it must be {wanted}.") from None
+
+
+def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the nearest known word, or nothing when none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def setting_types() -> dict[str, Any]:
+    """The type of every setting by name."""
+    return typing.get_type_hints(Settings)
+
+
+def make_settings(values: dict[str, Any]) -> Settings:
+    """Settings from plain values, as a command line or a YAML file gives them; what is absent takes its default.
+
+    Raises:
+        SettingsError: unknown names, values of the wrong type, or outside their range; all of them at once.
+    """
+    kinds = setting_types()
+    problems: list[str] = []
+    converted: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in kinds:
+            problems.append(f"There is no setting {name!r}.{did_you_mean(name, kinds)}")
+            continue
+        try:
+            converted[name] = _convert(name, kinds[name], value)
+        except SettingsError as error:
+            problems += error.problems
+    if problems:
+        raise SettingsError(problems)
+    return Settings(**converted)
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The plain values of a YAML file of settings.
+
+    Raises:
+        SettingsError: the file is absent, no YAML, or no mapping.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"There is no config file {str(path)!r}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The config file {str(path)!r} is not YAML: {str(error).splitlines()[0]}.") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise SettingsError(f"The config file {str(path)!r} must hold `name: value` lines, not a {type(values).__name__}.")
+    return {str(name): value for name, value in values.items()}
+
+
+def as_plain(settings: Settings) -> dict[str, Any]:
+    """Settings as values that YAML can hold; `make_settings(as_plain(s)) == s`."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Enum):
+            return value.value
+        return list(value) if isinstance(value, tuple) else value
+
+    return {item.name: plain(getattr(settings, item.name)) for item in dataclasses.fields(settings)}

@@ -1,0 +1,1 @@
+"""What can be transferred: from a name to the files of a backbone."""
