@@ -1,0 +1,107 @@
+"""The thin wrappers behind `headstart.fit` and `headstart.check`: they load by name and call the plain functions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.errors import DataError
+from headstart.settings import Settings, as_plain, make_settings, setting_types
+
+if TYPE_CHECKING:
+    from headstart.data.check import CheckResult
+    from headstart.data.examples import Examples
+    from headstart.runs import Run
+
+TextsAndLabels = tuple[Sequence[str], Sequence[object]]
+
+
+def fit(data: str | Path | TextsAndLabels, **settings: Any) -> Run:
+    """Find out where to transfer from, how, and whether it helps; train, judge and save the winner.
+
+    Args:
+        data: a file or folder of labelled texts as on the command line, or a pair `(texts, labels)` of equal length.
+        settings: any setting of the command line by its name with underscores, as in `max_length=128`;
+            what is absent takes its default. `headstart.fit(..., source="a")` and `source=["a", "b"]` both work.
+
+    Returns:
+        The finished run: `.model` predicts, `.metrics` are plain numbers, `.gain` compares with no transfer, `.report` is a file.
+
+    Raises:
+        SettingsError: a setting that does not exist or lies outside its range; all problems at once.
+        DataError, SourceError, RunError, ResourceError: what the data, a source, the run folder or the machine refused.
+    """
+    from headstart.pipeline import fit as run_fit
+
+    return run_fit(as_data(data), make_settings(settings))
+
+
+def check(
+    data: str | Path | TextsAndLabels,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    test: str | Path | None = None,
+    validation: str | Path | None = None,
+) -> CheckResult:
+    """What is wrong with labelled data, before any model is loaded.
+
+    Args:
+        data: a file or folder of labelled texts, or a pair `(texts, labels)` of equal length.
+        text: column of the texts; None: the only column that can be it.
+        label: column of the labels; None: the only column that can be it.
+        test: file of test rows, which are looked for among the training rows. None: there are none.
+        validation: likewise for validation rows.
+
+    Returns:
+        Findings with row numbers, most severe first, and which rows are usable.
+
+    Raises:
+        DataError: a file that cannot be read, or columns that cannot be told.
+    """
+    from headstart.checking import check_data
+
+    return check_data(as_data(data), text=text, label=label, test=test, validation=validation)
+
+
+def as_data(data: str | Path | TextsAndLabels) -> str | Path | Examples:
+    """A path as it is, and a pair of texts and labels as examples.
+
+    Raises:
+        DataError: texts and labels differ in number, or a text is no string.
+    """
+    if isinstance(data, str | Path):
+        return data
+    from headstart.data.examples import Examples
+
+    texts, labels = (list(part) for part in data)
+    if len(texts) != len(labels):
+        raise DataError(f"There are {len(texts)} texts and {len(labels)} labels; give one label for each text.")
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"Text {position + 1} is {text!r}, which is no string; every text must be one.")
+    return Examples(
+        texts=tuple(texts),
+        labels=tuple("" if label is None else str(label) for label in labels),
+        rows=tuple(range(1, len(texts) + 1)),
+        origin="(texts, labels)",
+        text_column="text",
+        label_column="label",
+    )
+
+
+def _signature() -> inspect.Signature:
+    """`fit` as `help()` shows it: every setting with its type and default, made from `Settings`."""
+    plain, kinds = as_plain(Settings()), setting_types()
+    keyword = [
+        inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=plain[item.name], annotation=kinds[item.name])
+        for item in fields(Settings)
+    ]
+    first = inspect.signature(fit).parameters["data"]
+    return inspect.Signature([first, *keyword], return_annotation="Run")
+
+
+fit.__signature__ = _signature()  # type: ignore[attr-defined]

@@ -1,0 +1,369 @@
+"""The verbs of the command line: parse, call, print. No logic.
+
+Nothing heavy is imported before a verb runs, so that every `--help` answers at once. The options of `fit` are made from `Settings`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import errno
+import os
+import shlex
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any, NoReturn
+
+from headstart import __version__
+from headstart.errors import HeadstartError, ResourceError, SettingsError
+from headstart.settings import Settings, did_you_mean, flag, make_settings, read_config, setting_types
+
+FOUND = 1  # exit status of `check` when something needs a hand
+INTERRUPTED = 130  # 128 + SIGINT
+BROKEN_PIPE = 141  # 128 + SIGPIPE: the reader of our output went away
+
+GROUP_TITLES = {
+    "data": "the data",
+    "transfer": "what to transfer, and how",
+    "run": "the run",
+    "training": "training above the cut",
+    "judging": "judging",
+    "store": "the store of what was read",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status.
+
+    Args:
+        arguments: the words after `headstart`; None: those of this process.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # The libraries below talk about their own business on standard error; what matters to a person, headstart says itself.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        status = _parse_and_call(words)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        _complain(f"Stopped. Whatever was finished is kept; to go on, run the same command again: {_command(words)}")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes standard output once more at its end; that must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:
+        told = explain(error)
+        if told is None or os.environ.get("HEADSTART_DEBUG") == "1":
+            raise
+        _complain(str(told))
+        return told.exit_status
+
+
+def explain(error: BaseException) -> HeadstartError | None:
+    """The error as a sentence that helps, or None when it is a fault of headstart's own."""
+    if isinstance(error, HeadstartError):
+        return error
+    if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
+        return ResourceError(
+            "The machine ran out of memory. Give fewer tokens a batch (--batch-tokens), shorter texts (--max-length) or a smaller source "
+            "(--source), and run the same command again: whatever was finished is kept."
+        )
+    if isinstance(error, OSError):
+        place = f" {error.filename!r}" if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f" that holds{place}" if place else ""
+            return ResourceError(
+                f"The disk{where} is full. Free some space, or choose another disk with --out and --store, and run the same command again: "
+                "whatever was finished is kept."
+            )
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return ResourceError(
+                f"There is no permission to use{place or ' a file'}. Change its permissions, or choose another place with --out or --store."
+            )
+    return None
+
+
+def _is_torch_out_of_memory(error: BaseException) -> bool:
+    """Whether torch asked in vain for memory: its own type on an accelerator, a plain RuntimeError on a CPU."""
+    return isinstance(error, RuntimeError) and (type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error))
+
+
+def _complain(message: str) -> None:
+    """Say what went wrong on standard error, one problem a line."""
+    for line in message.splitlines():
+        print(f"headstart: {line}", file=sys.stderr)
+
+
+def _command(words: Sequence[str]) -> str:
+    """The command line as a person can type it again."""
+    return shlex.join(["headstart", *words])
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose complaints are SettingsErrors, and whose unknown options name the nearest known one."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(f"{message[:1].upper()}{message[1:].rstrip('.')}. See `{self.prog} --help`.")
+
+    def known_options(self) -> list[str]:
+        return [word for action in self._actions for word in action.option_strings]
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Help texts as wide as the terminal up to 110 columns, with room for the longest option."""
+
+    def __init__(self, prog: str) -> None:
+        import shutil
+
+        super().__init__(prog, max_help_position=30, width=min(110, shutil.get_terminal_size().columns - 2))
+
+
+def _parse_and_call(words: list[str]) -> int:
+    parser, verbs = _make_parsers()
+    if not words:
+        parser.print_help(sys.stderr)
+        return SettingsError.exit_status
+    if not words[0].startswith("-") and words[0] not in verbs:
+        raise SettingsError(f"There is no verb {words[0]!r}; the verbs are {', '.join(verbs)}.{did_you_mean(words[0], verbs)}")
+    parsed, unknown = parser.parse_known_args(words)
+    if unknown:
+        raise SettingsError(_unknown_words(unknown, parsed.verb, verbs[parsed.verb]))
+    run: Callable[[argparse.Namespace, list[str]], int] = parsed.run
+    return run(parsed, words)
+
+
+def _unknown_words(words: list[str], verb: str, parser: _Parser) -> list[str]:
+    """A complaint for every unknown option, or for what is too much. A word behind an unknown option is taken for its value."""
+    problems = []
+    for before, word in zip(["", *words], words, strict=False):
+        if word.startswith("-"):
+            name = word.split("=", 1)[0]
+            problems.append(f"`headstart {verb}` has no option {name}.{did_you_mean(name, parser.known_options())}")
+        elif not before.startswith("-"):
+            problems.append(f"`headstart {verb}` does not know what to do with {word!r}. See `headstart {verb} --help`.")
+    return problems
+
+
+def _make_parsers() -> tuple[_Parser, dict[str, _Parser]]:
+    """The parser of the whole line, and that of each verb by its name."""
+    parser = _Parser(prog="headstart", description="Transfer learning with language models: where from, how, and whether it helps.")
+    parser.add_argument("--version", action="version", version=f"headstart {__version__}")
+    choices = parser.add_subparsers(metavar="VERB", dest="verb", parser_class=_Parser, required=True)
+    described: list[tuple[str, str, Callable[[_Parser], None], Callable[[argparse.Namespace, list[str]], int]]] = [
+        ("check", "say what is wrong with labelled data, before any model is loaded", _check_options, _check),
+        ("fit", "find the best way to transfer, train it, judge it, save it", _fit_options, _fit),
+        ("predict", "label a file of any size with the model of a run", _predict_options, _predict),
+        ("report", "write the report of a run again and say where it is", _report_options, _report),
+        ("env", "say what this machine is and what headstart makes of it", _env_options, _env),
+        ("cache", "show or prune the store of what was read", _cache_options, _cache),
+    ]
+    verbs = {}
+    for name, what, add_options, run in described:
+        verbs[name] = choices.add_parser(name, help=what, description=f"{what[:1].upper()}{what[1:]}.")
+        add_options(verbs[name])
+        # argparse would list all options before the first useful word of the help.
+        places = [str(action.metavar) for action in verbs[name]._get_positional_actions()]
+        verbs[name].usage = " ".join([f"headstart {name}", *places, "[OPTIONS]"])
+        verbs[name].set_defaults(run=run)
+    return parser, verbs
+
+
+# --- options ---
+
+
+def _add_setting(parser: Any, item: dataclasses.Field[Any]) -> None:
+    """The option of one setting, with its help, unit, range and default as `Settings` states them."""
+    meta, kind = item.metadata, setting_types()[item.name]
+    text = meta["help"].replace("%", "%%") + _circumstances(item)
+    # SUPPRESS: what was not given is absent, so that the config file and the defaults can fill it.
+    shared: dict[str, Any] = {"dest": item.name, "default": argparse.SUPPRESS, "help": text}
+    names = [flag(item.name)] + ([meta["short"]] if meta["short"] else [])
+    if kind is bool:
+        parser.add_argument(*names, action=argparse.BooleanOptionalAction, **shared)
+    elif typing.get_origin(kind) is tuple:
+        parser.add_argument(*names, action="append", metavar=meta["placeholder"], **shared)
+    else:
+        parser.add_argument(*names, metavar=meta["placeholder"] or _type_name(kind), **shared)
+
+
+def _type_name(kind: Any) -> str:
+    """How help texts name a value of this type: its choices, or what it is."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return "{" + ",".join(str(member.value) for member in kind) + "}"
+    return "NUMBER"
+
+
+def _circumstances(item: dataclasses.Field[Any]) -> str:
+    """` [default 256 tokens; 8 to 8192]`: default, unit and range, where there are any."""
+    meta, default = item.metadata, item.default
+    unit = f" {meta['unit']}" if meta["unit"] else ""
+    parts = []
+    if default is not None and default != () and not isinstance(default, bool):
+        parts.append(f"default {_plain(default)}{unit}")
+    elif unit:
+        parts.append(f"in{unit}")
+    low, high = meta["low"], meta["high"]
+    if low is not None:
+        parts.append(f"{_plain(low)} to {_plain(high)}" if high is not None else f"at least {_plain(low)}")
+    return f" [{'; '.join(parts)}]" if parts else ""
+
+
+def _plain(value: Any) -> str:
+    """A default or a bound as a person writes it: 600 for 600.0, and every digit of a great seed."""
+    if isinstance(value, Enum):
+        return str(value.value)
+    return str(int(value)) if isinstance(value, int | float) and float(value).is_integer() else str(value)
+
+
+def _add_settings(parser: _Parser, names: Sequence[str]) -> None:
+    """The options of some settings, for verbs other than `fit`."""
+    known = {item.name: item for item in dataclasses.fields(Settings)}
+    for name in names:
+        _add_setting(parser, known[name])
+
+
+DATA_HELP = "csv, tsv, json, jsonl or parquet file, a folder with one sub-folder per label, hub:NAME, or - for standard input"
+
+
+def _fit_options(parser: _Parser) -> None:
+    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    parser.add_argument("--config", metavar="FILE", help="YAML file of settings by their names below; the command line wins over it")
+    groups: dict[str, Any] = {}
+    for item in dataclasses.fields(Settings):
+        name = item.metadata["group"]
+        if name not in groups:
+            groups[name] = parser.add_argument_group(GROUP_TITLES.get(name, name))
+        _add_setting(groups[name], item)
+
+
+def _check_options(parser: _Parser) -> None:
+    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    _add_settings(parser, ["text", "label", "test", "validation"])
+    parser.add_argument(
+        "--source",
+        metavar="SOURCE",
+        help="also count the texts that this source would cut off; only its tokeniser is opened; 'default' is the embedded source",
+    )
+    _add_settings(parser, ["max_length"])
+    parser.add_argument("--fix", action="store_true", help="write a cleaned copy beside the file and list what was changed")
+    parser.epilog = "Exit status: 0 nothing but notes, 1 findings, 2 the data could not be checked."
+
+
+def _predict_options(parser: _Parser) -> None:
+    parser.add_argument("folder", metavar="RUN", help="folder of a run, or of a saved model")
+    parser.add_argument("data", metavar="DATA", help="csv, tsv, json, jsonl or parquet file, or - for standard input")
+    parser.add_argument("--text", metavar="COLUMN", help="column that holds the text; without it the one that the run was trained on")
+    parser.add_argument("--out", metavar="FILE", default="-", help="where to write; without it, or with -, standard output")
+    parser.add_argument(
+        "--format", metavar="{csv,jsonl,parquet}", help="format of what is written; without it as --out is named, csv on standard output"
+    )
+    parser.add_argument("--top", metavar="K", default="1", help="how many labels to give for each text, likeliest first [default 1]")
+    _add_settings(parser, ["quiet"])
+
+
+def _report_options(parser: _Parser) -> None:
+    parser.add_argument("folder", metavar="RUN", help="folder of a finished run")
+
+
+def _env_options(parser: _Parser) -> None:
+    pass
+
+
+def _cache_options(parser: _Parser) -> None:
+    parser.add_argument(
+        "action", metavar="[size|list|prune]", nargs="?", default="size", choices=["size", "list", "prune"], help="without it, size"
+    )
+    parser.add_argument("--to", metavar="GB", help="with prune: the size to leave; without it everything goes")
+    _add_settings(parser, ["store"])
+
+
+# --- verbs ---
+
+
+def _given(parsed: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the command line names."""
+    names = {item.name for item in dataclasses.fields(Settings)}
+    return {name: value for name, value in vars(parsed).items() if name in names}
+
+
+def _fit(parsed: argparse.Namespace, words: list[str]) -> int:
+    settings = make_settings((read_config(parsed.config) if parsed.config else {}) | _given(parsed))
+    from headstart import pipeline, progress
+
+    progress.set_quiet(settings.quiet)
+    if settings.dry_run:
+        print(pipeline.plan(parsed.data, settings))
+        return 0
+    run = pipeline.fit(parsed.data, settings, command=_command(words))
+    print(run.summary())
+    return 0
+
+
+def _check(parsed: argparse.Namespace, words: list[str]) -> int:
+    from headstart import checking
+
+    settings = make_settings({name: value for name, value in _given(parsed).items() if name != "source"})
+    checked = checking.check_data(
+        parsed.data,
+        text=settings.text,
+        label=settings.label,
+        test=settings.test,
+        validation=settings.validation,
+        source=parsed.source,
+        max_length=settings.max_length,
+    )
+    print(checking.findings_text(parsed.data, checked))
+    if parsed.fix:
+        for line in checking.write_fixed(parsed.data, checked):
+            print(line)
+    return FOUND if checking.needs_a_hand(checked) else 0
+
+
+def _predict(parsed: argparse.Namespace, words: list[str]) -> int:
+    from headstart import predict, progress
+
+    progress.set_quiet(getattr(parsed, "quiet", False))
+    done = predict.predict_file(
+        parsed.folder, parsed.data, out=parsed.out, format=parsed.format, top=predict.parse_top(parsed.top), text=parsed.text
+    )
+    for line in done.warnings:
+        _complain(line)
+    return 0
+
+
+def _report(parsed: argparse.Namespace, words: list[str]) -> int:
+    from headstart import runs
+
+    print(runs.rewrite_report(parsed.folder))
+    return 0
+
+
+def _env(parsed: argparse.Namespace, words: list[str]) -> int:
+    from headstart import environment
+
+    print(environment.describe())
+    return 0
+
+
+def _cache(parsed: argparse.Namespace, words: list[str]) -> int:
+    from headstart import cache
+
+    folder = cache.store_folder(getattr(parsed, "store", None))
+    if parsed.to is not None and parsed.action != "prune":
+        raise SettingsError("--to says what prune leaves; give it as in `headstart cache prune --to 2`.")
+    if parsed.action == "prune":
+        print(cache.prune(folder, to_gb=cache.parse_gb(parsed.to)))
+    else:
+        print(cache.listing(folder) if parsed.action == "list" else cache.size(folder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
