@@ -22,6 +22,7 @@ class Source:
 
     `name` is as the user gave it. `pooling` is what the source itself says (sentence-transformers files), else what suits its kind.
     `max_length` is the longest text in tokens that it was made for; None: it does not say. `licence` and `model_type` come from its own files.
+    `notes` says in words what of the source's own files is not followed; most have none.
     """
 
     name: str
@@ -30,3 +31,4 @@ class Source:
     max_length: int | None
     model_type: str
     licence: str | None
+    notes: tuple[str, ...] = ()
