@@ -1,0 +1,101 @@
+"""Which column holds the text and which the label: named, conventional, or the only ones that can be. Never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from headstart.errors import DataError
+from headstart.settings import did_you_mean
+
+TEXT_NAME = "text"
+LABEL_NAME = "label"
+
+
+def find_column(columns: Sequence[str], name: str, option: str, origin: str) -> str:
+    """The column of this name.
+
+    Raises:
+        DataError: there is none; the message names the nearest.
+    """
+    if name in columns:
+        return name
+    hint = did_you_mean(name, columns)
+    raise DataError(f"{origin} has no column {name!r} ({option}).{hint} Its columns: {_listed(columns)}.")
+
+
+def choose_text_column(columns: Sequence[str], text: str | None, origin: str) -> str:
+    """The text column of a table that needs no label: the one named, or `text`, or the only one.
+
+    Raises:
+        DataError: none of these.
+    """
+    if text is not None:
+        return find_column(columns, text, "--text", origin)
+    found = _conventional(columns, TEXT_NAME) or (columns[0] if len(columns) == 1 else None)
+    if found is None:
+        raise DataError(f"{origin} has no column that is plainly the text; name it with --text. Its columns: {_listed(columns)}.")
+    return found
+
+
+def choose_columns(
+    columns: Sequence[str], text: str | None, label: str | None, origin: str, values: Callable[[str], Sequence[str]]
+) -> tuple[str, str]:
+    """The text column and the label column.
+
+    A column named by the user is taken; else one called `text` or `label` in any case; else, of exactly two columns, the remaining one,
+    or as text the one that is longer and more varied where the other repeats its values. `values` gives a column's values.
+
+    Raises:
+        DataError: a named column does not exist, both are the same, or a column cannot be told.
+    """
+    found_text = find_column(columns, text, "--text", origin) if text is not None else _conventional(columns, TEXT_NAME, label)
+    found_label = find_column(columns, label, "--label", origin) if label is not None else _conventional(columns, LABEL_NAME, text)
+    if found_text is not None and found_text == found_label:
+        raise DataError(f"--text and --label both name the column {found_text!r} of {origin}; the label must stand in another one.")
+    if len(columns) == 1:
+        raise DataError(f"{origin} has only the column {columns[0]!r}; it must hold a text and a label.")
+    if len(columns) == 2 and (found_text is None or found_label is None):
+        if found_text is not None:
+            found_label = next(column for column in columns if column != found_text)
+        elif found_label is not None:
+            found_text = next(column for column in columns if column != found_label)
+        else:
+            found_text, found_label = _by_values(columns, values)
+    if found_text is None or found_label is None:
+        missing = [
+            (what, option) for what, option, found in (("text", "--text", found_text), ("label", "--label", found_label)) if found is None
+        ]
+        whats, options = (" or ".join(part) for part in zip(*missing, strict=True))
+        options = options.replace(" or ", " and ")
+        raise DataError(f"{origin} has no column that is plainly the {whats}; name it with {options}. Its columns: {_listed(columns)}.")
+    return found_text, found_label
+
+
+def _conventional(columns: Sequence[str], name: str, taken: str | None = None) -> str | None:
+    """The column called `name` exactly, else the only one called so in another case; never the one already taken."""
+    alike = [column for column in columns if column.lower() == name and column != taken]
+    if name in alike:
+        return name
+    return alike[0] if len(alike) == 1 else None
+
+
+def _by_values(columns: Sequence[str], values: Callable[[str], Sequence[str]]) -> tuple[str | None, str | None]:
+    """Of two columns the longer and more varied is the text, if the other one's values stand twice each on average or more."""
+
+    def measure(column: str) -> tuple[int, int]:
+        cells = values(column)
+        return sum(map(len, cells)), len(set(cells))
+
+    (length_a, distinct_a), (length_b, distinct_b) = measure(columns[0]), measure(columns[1])
+    n = len(values(columns[0]))
+    if length_a > length_b and distinct_a > distinct_b and 2 * distinct_b <= n:
+        return columns[0], columns[1]
+    if length_b > length_a and distinct_b > distinct_a and 2 * distinct_a <= n:
+        return columns[1], columns[0]
+    return None, None
+
+
+def _listed(columns: Sequence[str]) -> str:
+    """`'a', 'b' and 12 more`."""
+    shown = ", ".join(repr(column if len(column) <= 40 else column[:40] + "…") for column in columns[:10])
+    return shown + (f" and {len(columns) - 10} more" if len(columns) > 10 else "")

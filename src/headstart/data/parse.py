@@ -1,0 +1,202 @@
+"""Records out of lines: delimited text and JSON lines, one bad row at a time.
+
+A record that cannot be read is noted with its row number and left out; the rest of the file is read all the same.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from headstart.data.lines import Notes
+from headstart.errors import DataError
+
+Record = dict[str, Any]
+
+DELIMITERS = (",", ";", "\t", "|")
+_SNIFFED_ROWS = 50
+# A quote that is never closed would swallow the rest of the file; a field of more lines or characters than this is taken for one.
+_FIELD_LINES = 10_000
+_FIELD_CHARACTERS = 100_000_000
+
+
+def find_delimiter(sample: str) -> str:
+    """The delimiter under which the header has most fields and the rows have as many as the header; `,` where there is only one column.
+
+    `sample` is the beginning of the file; its last line may be cut.
+    """
+    lines = sample.splitlines(keepends=True)
+    if len(lines) > 1 and not lines[-1].endswith(("\n", "\r")):
+        lines = lines[:-1]
+    best, best_score = ",", (0.0, 0)
+    for delimiter in DELIMITERS:
+        try:
+            rows = list(itertools.islice((row for row in csv.reader(lines, delimiter=delimiter) if row), _SNIFFED_ROWS))
+        except csv.Error:
+            continue
+        if not rows or len(rows[0]) < 2:
+            continue
+        agreeing = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
+        if (agreeing, len(rows[0])) > best_score:
+            best, best_score = delimiter, (agreeing, len(rows[0]))
+    return best
+
+
+class _Feed:
+    """Lines for `csv.reader`, remembering those of the record that is being read so that they can be put back."""
+
+    def __init__(self, lines: Iterator[str], notes: Notes) -> None:
+        self._lines = lines
+        self._again: list[str] = []
+        self._notes = notes
+        self.record: list[str] = []
+        self._characters = 0
+
+    def __iter__(self) -> _Feed:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.pop() if self._again else next(self._lines)
+        if "\0" in line:
+            self._notes.nul.add(self._notes.row)
+            line = line.replace("\0", "")
+        self.record.append(line)
+        self._characters += len(line)
+        if len(self.record) > _FIELD_LINES or self._characters > _FIELD_CHARACTERS:
+            raise csv.Error("a quote is never closed")
+        return line
+
+    def begin_record(self) -> None:
+        """Forget the lines of the last record."""
+        self.record = []
+        self._characters = 0
+
+    def put_back(self, lines: list[str]) -> None:
+        """Give these lines again."""
+        self._again += reversed(lines)
+
+
+def _one_line(line: str, delimiter: str, fields: int) -> list[str] | None:
+    """A line that breaks the rules of quoting, read with none, then with lenient ones; None: neither gives the right number of fields."""
+    for quoting in (csv.QUOTE_NONE, csv.QUOTE_MINIMAL):
+        try:
+            row = next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter, quoting=quoting, strict=False), [])
+        except csv.Error:
+            continue
+        if len(row) == fields:
+            return row
+    return None
+
+
+def delimited_rows(lines: Iterator[str], delimiter: str, notes: Notes) -> Iterator[list[str]]:
+    """The header, then every row that has as many fields as the header. Blank lines are passed over, but count as rows."""
+    csv.field_size_limit(_FIELD_CHARACTERS)
+    feed = _Feed(lines, notes)
+    reader = csv.reader(feed, delimiter=delimiter, strict=True)
+    fields = 0
+    while True:
+        feed.begin_record()
+        row: list[str] | None
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            first, rest = feed.record[0], feed.record[1:]
+            feed.put_back(rest)
+            row = _one_line(first, delimiter, fields) if fields else next(csv.reader([first], delimiter=delimiter), [])
+        if row is not None and not row:
+            notes.row += bool(fields)
+            continue
+        if not fields and row is not None:
+            fields = len(row)
+            notes.left_out_because = f"did not have the {fields} fields of the header"
+            yield row
+        elif row is None or len(row) != fields:
+            notes.left_out.add(notes.row)
+        else:
+            yield row
+        notes.row += 1
+
+
+def delimited_records(rows: Iterable[list[str]], header: list[str], notes: Notes) -> Iterator[tuple[int, Record]]:
+    """Row number and record of every row under the header."""
+    for row in rows:
+        yield notes.row, dict(zip(header, row, strict=True))
+
+
+def without_lone_surrogates(value: Any) -> Any:
+    """The same JSON value with half characters, which no encoding can write, replaced by `\N{REPLACEMENT CHARACTER}`."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [without_lone_surrogates(part) for part in value]
+    if isinstance(value, dict):
+        return {without_lone_surrogates(key): without_lone_surrogates(part) for key, part in value.items()}
+    return value
+
+
+def _parse(line: str, notes: Notes) -> Any:
+    """A JSON value; ValueError where it is none (also for nesting beyond reason)."""
+    try:
+        value = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if "\\ud" in line or "\\uD" in line:
+        clean = without_lone_surrogates(value)
+        if clean != value:
+            notes.surrogates.add(notes.row)
+        return clean
+    return value
+
+
+def json_line_records(lines: Iterator[str], notes: Notes) -> Iterator[tuple[int, Record]]:
+    """Row number and object of every line; lines that hold none are noted and left out."""
+    notes.left_out_because = "did not hold a JSON object"
+    notes.row = 1
+    for line in lines:
+        if line.strip():
+            try:
+                value = _parse(line, notes)
+            except ValueError:
+                value = None
+            if isinstance(value, dict):
+                yield notes.row, value
+            else:
+                notes.left_out.add(notes.row)
+        notes.row += 1
+
+
+def json_records(text: str, notes: Notes) -> Iterator[tuple[int, Record]]:
+    """Row number and object of every entry of a JSON list, or of the list under "data".
+
+    Raises:
+        DataError: the text is not JSON, or no such list.
+    """
+    notes.left_out_because = "did not hold a JSON object"
+    try:
+        value = _parse(text, notes)
+    except ValueError as error:
+        first_line = text.lstrip().split("\n", 1)[0]
+        try:
+            lines_of_json = isinstance(json.loads(first_line), dict)
+        except (ValueError, RecursionError):
+            lines_of_json = False
+        if lines_of_json:  # JSON lines under the name .json, as many data sets come
+            yield from json_line_records(iter(text.splitlines()), notes)
+            return
+        raise DataError(f"{notes.origin} is not JSON ({error}); repair it, or name it by the format it is in.") from None
+    if isinstance(value, dict) and isinstance(value.get("data"), list):
+        value = value["data"]
+    if isinstance(value, dict):
+        value = [value]
+    if not isinstance(value, list):
+        raise DataError(f'{notes.origin} holds no list of objects; it must look like [{{"text": ..., "label": ...}}, ...].')
+    for notes.row, entry in enumerate(value, start=1):
+        if isinstance(entry, dict):
+            yield notes.row, entry
+        else:
+            notes.left_out.add(notes.row)

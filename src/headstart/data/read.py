@@ -1,0 +1,76 @@
+"""Labelled texts from a file, a folder, standard input or the hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart.data.columns import choose_columns
+from headstart.data.examples import Examples
+from headstart.data.table import Table, as_text, open_table
+from headstart.errors import DataError
+from headstart.records import Finding
+
+
+@dataclass(frozen=True)
+class ReadResult:
+    """The examples of a file, and what was noticed while it was read: encodings, rows that had to be left out, NUL bytes."""
+
+    examples: Examples
+    findings: tuple[Finding, ...]
+
+
+def read_examples(path: str | Path, *, text: str | None = None, label: str | None = None) -> ReadResult:
+    """Read all labelled texts of a table (see `open_table` for what can be read).
+
+    Args:
+        path: file, folder, `-` or `hub:NAME[:SPLIT]`.
+        text: column of the text; None: the one called `text`, or the only one that can be it.
+        label: column of the label; None: the one called `label`, or the only one that can be it.
+
+    Raises:
+        DataError: the file is absent, empty, in another format, or has no such columns.
+        ResourceError: it may not be read.
+    """
+    with open_table(path) as table:
+        shown = "standard input" if table.origin == "-" else repr(table.origin)
+        if len(table.columns) > 2 or (text is not None and label is not None):
+            # The columns follow from their names alone, so the others need not be kept.
+            chosen = choose_columns(table.columns, text, label, shown, lambda _: ())
+            rows, cells = _read(table, chosen)
+        else:
+            rows, cells = _read(table, table.columns)
+        if not rows:
+            raise DataError(_no_rows(shown, table))
+        chosen = choose_columns(table.columns, text, label, shown, cells.__getitem__)
+        findings = table.findings
+    examples = Examples(
+        texts=tuple(cells[chosen[0]]),
+        labels=tuple(cells[chosen[1]]),
+        rows=tuple(rows),
+        origin=str(path),
+        text_column=chosen[0],
+        label_column=chosen[1],
+    )
+    return ReadResult(examples, findings)
+
+
+def _read(table: Table, columns: tuple[str, ...]) -> tuple[list[int], dict[str, list[str]]]:
+    """Row numbers, and the values of these columns as text. Equal short values, as labels are, share one string."""
+    rows: list[int] = []
+    cells: dict[str, list[str]] = {column: [] for column in columns}
+    shared: dict[str, str] = {}
+    for row, record in table.records():
+        rows.append(row)
+        for column, column_cells in cells.items():
+            value = as_text(record.get(column))
+            may_be_kept = len(value) <= 64 and len(shared) < 10_000
+            column_cells.append(shared.setdefault(value, value) if may_be_kept else shared.get(value, value))
+    return rows, cells
+
+
+def _no_rows(shown: str, table: Table) -> str:
+    """Why a file without a usable row is of no use."""
+    if table.findings:
+        return f"No row of {shown} can be used: {table.findings[0].message}"
+    return f"{shown} has a header and no rows; add labelled texts."

@@ -1,0 +1,299 @@
+"""A table of any size, read once from front to back: files, folders, pipes and hub data sets behind one interface."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import IO, Any
+
+from headstart.data.hub import hub_records
+from headstart.data.lines import Notes, open_bytes, read_error, take_sample, text_lines
+from headstart.data.parse import (
+    Record,
+    delimited_records,
+    delimited_rows,
+    find_delimiter,
+    json_line_records,
+    json_records,
+)
+from headstart.errors import DataError
+from headstart.records import Finding
+
+BATCH_ROWS = 1000
+HUB_PREFIX = "hub:"
+STANDARD_INPUT = "-"
+
+
+class Format(str, Enum):
+    """How a table is written."""
+
+    CSV = "csv"
+    TSV = "tsv"
+    JSON = "json"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    FOLDER = "folder"
+    HUB = "hub"
+
+
+_BY_SUFFIX = {
+    ".csv": Format.CSV,
+    ".tsv": Format.TSV,
+    ".json": Format.JSON,
+    ".jsonl": Format.JSONL,
+    ".ndjson": Format.JSONL,
+    ".parquet": Format.PARQUET,
+}
+# What a file that bears a text format's name may be instead, by its first bytes.
+_BINARY = (
+    (b"PAR1", "a Parquet file; rename it to end in .parquet"),
+    (b"PK\x03\x04", "a zip archive or an Excel workbook; save the sheet as CSV"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook; save the sheet as CSV"),
+    (b"%PDF", "a PDF; save the table as CSV"),
+    (b"SQLite format 3", "an SQLite database; export the table as CSV"),
+    (b"\x89PNG", "an image"),
+)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a table. `rows` are their numbers, `cells[column]` their values as the file holds them; None: absent."""
+
+    rows: tuple[int, ...]
+    cells: dict[str, list[Any]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def texts(self, column: str) -> list[str]:
+        """The values of a column as text."""
+        return [as_text(value) for value in self.cells[column]]
+
+
+def as_text(value: Any) -> str:
+    """A cell as text: None is "", true is `true`, the number 3 is `3`, lists and objects are JSON."""
+    if isinstance(value, str):
+        return value
+    if value is None or value != value:  # the second: a missing number
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    if isinstance(value, list | dict):
+        import json
+
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+class Table:
+    """An open table: its columns, and its rows once from front to back.
+
+    `columns` are in the file's order; for JSON they are all that the first 1,000 rows name. Memory stays constant in the number of rows
+    except for `.json`, which is read whole. Close it, or use it as a context manager.
+    """
+
+    def __init__(
+        self,
+        origin: str,
+        format: Format,
+        columns: tuple[str, ...],
+        records: Iterator[tuple[int, Record]],
+        notes: Notes,
+        *,
+        delimiter: str = ",",
+        close: Callable[[], None] | None = None,
+    ) -> None:
+        self.origin = origin
+        self.format = format
+        self.columns = columns
+        self.delimiter = delimiter
+        self._records = records
+        self._notes = notes
+        self._close = close
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was noticed so far: encodings, bad rows, NUL bytes. Complete when all rows have been read."""
+        return self._notes.findings()
+
+    def records(self) -> Iterator[tuple[int, Record]]:
+        """Number and values of each row; a value that a JSON row does not have is absent. Rows that cannot be read are left out.
+
+        Raises:
+            DataError: no row at all can be read.
+            ResourceError: the machine refuses to go on reading.
+        """
+        yield from self._records
+
+    def batches(self, size: int = BATCH_ROWS) -> Iterator[Batch]:
+        """The rows in batches of `size` at most, for work in constant memory; the same errors as `records`."""
+        records = self.records()
+        while chunk := list(itertools.islice(records, size)):
+            rows, values = zip(*chunk, strict=True)
+            yield Batch(rows, {column: [record.get(column) for record in values] for column in self.columns})
+
+    def close(self) -> None:
+        """Close the file behind the table."""
+        if self._close is not None:
+            self._close()
+
+    def __enter__(self) -> Table:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_table(path: str | Path) -> Table:
+    """Open a table by file, folder, `-` (standard input) or `hub:NAME[:SPLIT]`, whatever its size.
+
+    The format follows from the name: .csv, .tsv, .json, .jsonl (each also with .gz), .parquet; a folder has one sub-folder of .txt files
+    per class (columns text, label, file). Standard input and files of other names are recognised by their beginning.
+
+    Raises:
+        DataError: no such file, an empty one, or not the format that its name says.
+        ResourceError: it may not be read.
+    """
+    origin = str(path)
+    if origin == STANDARD_INPUT:
+        notes = Notes("standard input")
+        return _stream_table(origin, None, sys.stdin.buffer, notes, owned=False)
+    notes = Notes(repr(origin))
+    if origin.startswith(HUB_PREFIX):
+        records = hub_records(origin[len(HUB_PREFIX) :])
+        return _columns_from_records(origin, Format.HUB, records, notes)
+    file = Path(path)
+    if file.is_dir():
+        return Table(origin, Format.FOLDER, ("text", "label", "file"), _folder_records(file, notes), notes)
+    format = format_of(file)
+    stream = open_bytes(file, notes.origin)
+    if format is Format.PARQUET:
+        return _parquet_table(origin, stream, notes)
+    return _stream_table(origin, format, stream, notes)
+
+
+def format_of(path: Path) -> Format | None:
+    """The format that a file's name says, .gz aside; None: the name says nothing."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes.pop()
+    return _BY_SUFFIX.get(suffixes[-1]) if suffixes else None
+
+
+def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: Notes, owned: bool = True) -> Table:
+    """A table of delimited text or JSON from bytes."""
+    head, joined = take_sample(stream, notes.origin)
+    if not head.strip():
+        raise DataError(f"{notes.origin} is empty; it must hold a header and rows.")
+    for magic, what in _BINARY:
+        if head.startswith(magic):
+            if origin == STANDARD_INPUT:
+                raise DataError(f"{notes.origin} is {what}; give it as a file.")
+            raise DataError(f"{notes.origin} is {what}.")
+    lines = text_lines(head, joined, notes)
+    first = next((line for line in lines if line.strip()), "")
+    lines = itertools.chain([first], lines)
+    start = first.lstrip("\ufeff \t")[:1]
+    if format is None:
+        format = {"{": Format.JSONL, "[": Format.JSON}.get(start, Format.CSV)
+    elif format in (Format.CSV, Format.TSV) and start == "{" and first.rstrip().endswith("}"):
+        raise DataError(f"{notes.origin} holds JSON lines; rename it to end in .jsonl.")
+    elif format is Format.JSONL and start == "[":
+        format = Format.JSON
+    close = stream.close if owned else None
+    if format is Format.JSON:
+        return _columns_from_records(origin, format, json_records("".join(lines), notes), notes, close)
+    if format is Format.JSONL:
+        return _columns_from_records(origin, format, json_line_records(lines, notes), notes, close)
+    delimiter = "\t" if format is Format.TSV else find_delimiter(_beginning(head, notes.encoding))
+    rows = delimited_rows(lines, delimiter, notes)
+    header = _header(next(rows, []), notes)
+    return Table(origin, format, tuple(header), delimited_records(rows, header, notes), notes, delimiter=delimiter, close=close)
+
+
+def _beginning(head: bytes, encoding: str) -> str:
+    """The sample as text, for finding the delimiter."""
+    return head[: 1 << 16].decode(encoding, errors="replace").replace("\0", "").lstrip()
+
+
+def _header(names: list[str], notes: Notes) -> list[str]:
+    """The columns' names without surrounding white space; a column without a name is called by its place.
+
+    Raises:
+        DataError: two columns have the same name.
+    """
+    header = [name.strip().lstrip("\ufeff") or f"column {place}" for place, name in enumerate(names, start=1)]
+    for place, name in enumerate(header):
+        if name in header[:place]:
+            raise DataError(f"{notes.origin} has two columns named {name!r}; rename one of them in the header.")
+    return header
+
+
+def _columns_from_records(
+    origin: str, format: Format, records: Iterator[tuple[int, Record]], notes: Notes, close: Callable[[], None] | None = None
+) -> Table:
+    """A table whose columns are those that its first rows name."""
+    first = list(itertools.islice(records, BATCH_ROWS))
+    if not first and notes.left_out.count:
+        raise DataError(f"{notes.origin} is not JSON lines: no line holds a JSON object; name it by the format it is in.")
+    columns = tuple(dict.fromkeys(str(name) for _, record in first for name in record))
+    return Table(origin, format, columns, itertools.chain(first, records), notes, close=close)
+
+
+def _parquet_table(origin: str, stream: IO[bytes], notes: Notes) -> Table:
+    """A table from a Parquet file, row group by row group."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(stream)
+    except (pa.ArrowException, OSError) as error:
+        stream.close()
+        if not error.args or "arquet" in str(error) or isinstance(error, pa.ArrowInvalid):
+            raise DataError(f"{notes.origin} is not a Parquet file; name it by the format it is in.") from None
+        raise read_error(notes.origin, error) from error
+    columns = tuple(str(name) for name in file.schema_arrow.names)
+    for place, name in enumerate(columns):
+        if name in columns[:place]:
+            raise DataError(f"{notes.origin} has two columns named {name!r}; rename one of them.")
+
+    def records() -> Iterator[tuple[int, Record]]:
+        row = 0
+        try:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                for record in batch.to_pylist():
+                    row += 1
+                    yield row, record
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{notes.origin} is a damaged Parquet file after row {row:,}: {str(error).splitlines()[0]}.") from None
+
+    return Table(origin, Format.PARQUET, columns, records(), notes, close=stream.close)
+
+
+def _folder_records(folder: Path, notes: Notes) -> Iterator[tuple[int, Record]]:
+    """One record for each .txt file of each sub-folder, by name of class, then of file.
+
+    Raises:
+        DataError: the folder holds no such files.
+    """
+    notes.row = 1
+    for label in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
+        for file in sorted(label.glob("*.txt")):
+            with open_bytes(file, repr(str(file))) as stream:
+                content = stream.read()
+            inner = Notes(notes.origin)
+            head, joined = take_sample(io.BytesIO(content), notes.origin)
+            text = "".join(text_lines(head, joined, inner))
+            if inner.mixed.count or inner.encoding not in ("utf-8", "utf-8-sig"):
+                notes.mixed.add(notes.row)
+            yield notes.row, {"text": text, "label": label.name, "file": f"{label.name}/{file.name}"}
+            notes.row += 1
+    if notes.row == 1:
+        raise DataError(f"The folder {notes.origin} holds no class; it must hold one sub-folder of .txt files per class.")
