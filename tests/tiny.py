@@ -11,10 +11,11 @@ ARCHITECTURES = ("bert", "mpnet", "distilbert", "roberta", "deberta-v2", "modern
 CAUSAL = ("gpt2", "llama", "gemma3_text")
 HIDDEN = 32
 MAX_LENGTH = 64
-WORDS = (
+_WORDS = (
     "the a to i my is it and of for you not have in on with was can card account money how why what help please when pay lost order "
     "refund password login late broken wrong new price cancel change good bad great hate love happy sad angry film car food city time"
-).split()
+)
+WORDS = _WORDS.split()
 
 # The special tokens of each family: (begin, end, pad, unknown, further), by their order in the vocabulary.
 _SPECIALS = {
@@ -38,7 +39,7 @@ _FAMILY = {
 
 
 def make_tokenizer(architecture: str, words: tuple[str, ...] = ()) -> Any:
-    """A fast tokenizer that knows `WORDS`, further `words` and every printable ASCII character; WordPiece pieces, so nothing English is unknown."""
+    """A fast tokenizer that knows `WORDS`, further `words` and every printable ASCII character, so that nothing English is unknown."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -80,7 +81,13 @@ def make_config(architecture: str, vocabulary: int, pad: int | None, blocks: int
             extra = {"dim": HIDDEN, "n_heads": 2, "hidden_dim": 64, "n_layers": blocks, "max_position_embeddings": MAX_LENGTH}
             del common["num_hidden_layers"]
         case "deberta-v2":
-            extra = {**sizes, "max_position_embeddings": MAX_LENGTH, "type_vocab_size": 0, "relative_attention": True, "position_buckets": 16}
+            extra = {
+                **sizes,
+                "max_position_embeddings": MAX_LENGTH,
+                "type_vocab_size": 0,
+                "relative_attention": True,
+                "position_buckets": 16,
+            }
             extra |= {"norm_rel_ebd": "layer_norm", "share_att_key": True, "pos_att_type": ["p2c", "c2p"], "position_biased_input": False}
         case "modernbert":
             extra = {**sizes, "max_position_embeddings": MAX_LENGTH, "local_attention": 8, "global_attn_every_n_layers": 3}
@@ -123,7 +130,10 @@ def make_tiny(
 def write_sentence_files(folder: Path, pooling: str, *, max_seq_length: int = 32) -> None:
     """The files by which sentence-transformers says how its vectors are made."""
     kind = "sentence_transformers.models."
-    modules = [{"idx": i, "name": str(i), "path": path, "type": kind + name} for i, (path, name) in enumerate([("", "Transformer"), ("1_Pooling", "Pooling")])]
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": kind + name}
+        for i, (path, name) in enumerate([("", "Transformer"), ("1_Pooling", "Pooling")])
+    ]
     names = {"mean": "mean_tokens", "cls": "cls_token", "max": "max_tokens", "lasttoken": "lasttoken"}
     flags = {f"pooling_mode_{name}": key == pooling for key, name in names.items()}
     (folder / "1_Pooling").mkdir(exist_ok=True)

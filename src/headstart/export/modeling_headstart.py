@@ -6,13 +6,15 @@ This file is copied into every saved model and stands alone: it needs torch and 
 Letters in shapes: b texts in the batch, t tokens, d width of the backbone, c labels.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 
-class HeadstartConfig(PretrainedConfig):
+class HeadstartConfig(PretrainedConfig):  # type: ignore[misc]
     """What is needed to build the classifier.
 
     `backbone_config` is the configuration of the backbone as a plain dictionary, with its `model_type`. `pooling` is `mean`, `cls`, `last`
@@ -22,7 +24,9 @@ class HeadstartConfig(PretrainedConfig):
 
     model_type = "headstart"
 
-    def __init__(self, backbone_config=None, pooling="mean", layers=None, **kwargs):
+    def __init__(
+        self, backbone_config: dict[str, Any] | None = None, pooling: str = "mean", layers: list[int] | None = None, **kwargs: Any
+    ) -> None:
         self.backbone_config = backbone_config
         self.pooling = pooling
         self.layers = layers
@@ -47,13 +51,13 @@ def pool(states: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
     return states[torch.arange(states.shape[0], device=states.device), index]
 
 
-class HeadstartForSequenceClassification(PreTrainedModel):
+class HeadstartForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
     """The backbone, the pooling and a linear layer on the mean of the pooled layers."""
 
     config_class = HeadstartConfig
     base_model_prefix = "backbone"
 
-    def __init__(self, config):
+    def __init__(self, config: HeadstartConfig) -> None:
         super().__init__(config)
         settings = dict(config.backbone_config)
         backbone_config = AutoConfig.for_model(settings.pop("model_type"), **settings)
@@ -65,10 +69,18 @@ class HeadstartForSequenceClassification(PreTrainedModel):
         self.classifier = nn.Linear(backbone_config.hidden_size, config.num_labels)
         self.post_init()
 
-    def forward(self, input_ids=None, attention_mask=None, token_type_ids=None, labels=None, return_dict=None, **kwargs):
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> SequenceClassifierOutput | tuple[torch.Tensor, ...]:
         """Logits of shape (b, c), and the cross-entropy when `labels` of shape (b,) are given.
 
-        `token_type_ids` are accepted because many tools send them, and left out: a single text has one type, which is every model's default.
+        `token_type_ids` are accepted because many tools send them, and left out: a single text has one type, which every model assumes.
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)

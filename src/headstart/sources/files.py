@@ -44,7 +44,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (ValueError, OSError) as error:
-        raise SourceError(f"{str(path)!r} cannot be read as JSON ({str(error).splitlines()[0]}); copy or download the source again.") from None
+        raise SourceError(
+            f"{str(path)!r} cannot be read as JSON ({str(error).splitlines()[0]}); copy or download the source again."
+        ) from None
     if not isinstance(content, dict):
         raise SourceError(f"{str(path)!r} must hold a JSON object, not a {type(content).__name__}; copy or download the source again.")
     return content
@@ -118,7 +120,7 @@ def vocabulary_size(folder: Path) -> int | None:
         content = read_json(folder / "tokenizer.json")
         known = content.get("model", {}).get("vocab", {})
         # A Unigram model lists its pieces in order; the others map pieces to numbers.
-        numbers = [len(known) - 1] if isinstance(known, list) else list(known.values())
+        numbers: list[int] = [len(known) - 1] if isinstance(known, list) else list(known.values())
         numbers += [int(token["id"]) for token in content.get("added_tokens", [])]
         return max(numbers, default=-1) + 1
     if (folder / "vocab.json").is_file():
@@ -127,10 +129,12 @@ def vocabulary_size(folder: Path) -> int | None:
     if (folder / "vocab.txt").is_file():
         with open(folder / "vocab.txt", "rb") as file:
             pieces = sum(1 for _ in file)
-        return max([pieces - 1, *read_json(folder / "added_tokens.json").values()]) + 1
+        return max(pieces - 1, *read_json(folder / "added_tokens.json").values(), -1) + 1
     if any(folder.glob("*.model")) or any(folder.glob("*.tiktoken")):
         return None
-    raise SourceError(f"The source {str(folder)!r} has no tokenizer (tokenizer.json or a vocabulary); save the model's own tokenizer beside it.")
+    raise SourceError(
+        f"The source {str(folder)!r} has no tokenizer (tokenizer.json or a vocabulary); save the model's own tokenizer beside it."
+    )
 
 
 def sentence_pooling(folder: Path) -> tuple[Pooling | None, tuple[str, ...]]:

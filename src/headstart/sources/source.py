@@ -21,8 +21,8 @@ class Source:
     """A checked pretrained source: safe to open, complete as far as files tell.
 
     `name` is as the user gave it. `pooling` is what the source itself says (sentence-transformers files), else what suits its kind.
-    `max_length` is the longest text in tokens that it was made for; None: it does not say. `licence` and `model_type` come from its own files.
-    `notes` says in words what of the source's own files is not followed; most have none.
+    `max_length` is the longest text in tokens that it was made for; None: it does not say. `licence` and `model_type` come from its own
+    files. `notes` says in words what of the source's own files is not followed; most have none.
     """
 
     name: str
