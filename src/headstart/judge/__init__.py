@@ -1,0 +1,1 @@
+"""The judge: metrics, intervals, the gain over no transfer, calibration, the label curve, the verdict."""

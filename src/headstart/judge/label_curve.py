@@ -1,0 +1,204 @@
+"""The label curve: score against number of labels, and how many labels transfer was worth.
+
+Held-out rows are folds, so each row is predicted at most once per size and never by a head that saw it or its near-duplicate. Training
+subsets are nested stratified draws from the rest: the rows of a small subset are part of every larger one, and each class has a row as
+soon as there are as many rows as classes.
+
+The labels that the rung without transfer would need come from a power law, score = a - b n^-g, the usual shape of learning curves
+(Hestness et al. 2017, "Deep Learning Scaling is Predictable, Empirically"; Viering and Loog 2023, "The Shape of Learning Curves: a
+Review").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.data.examples import IntArray
+from headstart.errors import DataError
+from headstart.judge.intervals import estimate, normal_quantile
+from headstart.judge.metrics import FloatArray
+from headstart.records import LabelCurve, LabelPoint
+from headstart.settings import Metric
+
+# predict_at(rung, training rows, held-out rows) -> probabilities (held-out rows, c). Rows are positions in y.
+PredictAt = Callable[[str, IntArray, IntArray], FloatArray]
+
+_MOST_SIZES = 6
+_FEWEST_LABELS = 8
+# Beyond this many times the labels at hand a curve is no evidence.
+_REACH = 10
+
+
+@dataclass(frozen=True)
+class Needed:
+    """How many labels a curve needs for a score. `labels` None: not to be told from the curve; `note` says in a sentence what is known."""
+
+    labels: int | None
+    note: str
+
+
+def sizes(n: int, c: int) -> list[int]:
+    """At which numbers of labels to measure: up to six, evenly apart on a log scale, at least doubling roughly, the last being `n`.
+
+    The first is the greater of 8 and the number of classes `c`; with fewer rows than that, `n` alone.
+    """
+    low = max(c, _FEWEST_LABELS)
+    if n <= low:
+        return [n]
+    count = min(_MOST_SIZES, max(2, 1 + math.floor(math.log2(n / low))))
+    return sorted({round(size) for size in np.geomspace(low, n, count)})
+
+
+def label_curve(
+    predict_at: PredictAt,
+    y: IntArray,
+    *,
+    groups: IntArray | None,
+    rungs: Sequence[str],
+    baseline: str | None,
+    metric: Metric,
+    folds: int,
+    repeats: int,
+    confidence: float,
+    resamples: int,
+    seed: int,
+) -> LabelCurve:
+    """Measure every rung at every size.
+
+    Args:
+        predict_at: trains a rung on some rows and gives probabilities for others; called `rungs x sizes x repeats` times.
+        y: class numbers of the training rows, shape (n,). The judge's test rows are not among them.
+        groups: a number per row, equal for near-duplicates, shape (n,); a group is never both trained on and held out. None: no groups.
+        rungs: the rungs to draw, the one that transfers first.
+        baseline: the one of `rungs` without transfer, for `needed`. None: `needed` is not told.
+        metric: the metric of the scores.
+        folds: in how many parts the rows are cut, at least 2; one part at a time is held out.
+        repeats: how many of the parts are held out in turn, 1 to `folds`.
+        confidence: coverage of the intervals.
+        resamples: bootstrap resamples behind each interval.
+        seed: of the parts, the draws and the resampling.
+
+    Raises:
+        DataError: fewer independent rows than folds.
+    """
+    if not 1 <= repeats <= folds or folds < 2:
+        raise ValueError(f"repeats is {repeats} and folds {folds}; 1 <= repeats <= folds and folds >= 2 are needed")
+    rng = np.random.default_rng(seed)
+    part = _parts(y, groups, folds, rng)
+    helds = [np.flatnonzero(part == number) for number in range(repeats)]
+    orders = [_nested_order(y, np.flatnonzero(part != number), rng) for number in range(repeats)]
+    held = np.concatenate(helds)
+    points = []
+    for size in sizes(min(len(order) for order in orders), int(y.max()) + 1):
+        for rung in rungs:
+            probabilities = np.concatenate(
+                [predict_at(rung, np.sort(order[:size]), rows) for order, rows in zip(orders, helds, strict=True)]
+            )
+            score = estimate(
+                metric,
+                probabilities,
+                y[held],
+                groups=None if groups is None else groups[held],
+                confidence=confidence,
+                resamples=resamples,
+                seed=seed,
+            )
+            points.append(LabelPoint(rung, size, score))
+    needed = _needed_by(points, rungs[0], baseline, metric)
+    return LabelCurve(tuple(points), needed.labels, needed.note)
+
+
+def needed_labels(points: Sequence[tuple[int, float, float]], target: float, *, ceiling: float) -> Needed:
+    """The labels at which the curve through `points` reaches `target`.
+
+    Args:
+        points: (labels, score, standard error of the score); greater scores are better. At least three different numbers of labels.
+        target: the score to reach.
+        ceiling: the greatest score there is: 1 for accuracy and macro-F1, 0 for log-loss with its sign turned.
+    """
+    most = max((labels for labels, _, _ in points), default=0)
+    if len({labels for labels, _, _ in points}) < 3:
+        return Needed(None, "Too few sizes were measured to tell how many labels would be needed without transfer.")
+    top, drop, power = _fit(points, ceiling)
+    if top <= target or drop <= 0:
+        if drop <= 0 < top - target:
+            fewest = min(labels for labels, _, _ in points)
+            return Needed(fewest, f"Without transfer {fewest:,} labels or fewer reach the same score.")
+        return Needed(None, f"From its curve up to {most:,} labels, the rung without transfer never reaches the same score.")
+    needed = (drop / (top - target)) ** (1 / power)
+    if needed > _REACH * most:
+        return Needed(None, f"Without transfer more than {_REACH * most:,} labels, ten times those at hand, would be needed for the same
+        score.")
+    labels = max(1, math.ceil(needed - 1e-6))
+    if labels <= most:
+        return Needed(labels, f"Without transfer about {labels:,} labels reach the same score.")
+    return Needed(labels, f"Without transfer about {labels:,} labels would be needed for the same score (drawn out from {most:,}).")
+
+
+def _needed_by(points: Sequence[LabelPoint], rung: str, baseline: str | None, metric: Metric) -> Needed:
+    """What the baseline needs for the score that `rung` has at its most labels."""
+    if baseline is None or baseline == rung:
+        return Needed(None, "")
+    sign, ceiling = (1.0, 1.0) if metric.higher_is_better else (-1.0, 0.0)
+    target = max((point for point in points if point.rung == rung), key=lambda point: point.labels).score.value
+    curve = [
+        (point.labels, sign * point.score.value, (point.score.high - point.score.low) / (2 * normal_quantile(point.score.confidence)))
+        for point in points
+        if point.rung == baseline
+    ]
+    return needed_labels(curve, sign * target, ceiling=ceiling)
+
+
+def _fit(points: Sequence[tuple[int, float, float]], ceiling: float) -> tuple[float, float, float]:
+    """a, b, g of a - b n^-g with a <= ceiling, b >= 0 and g in [0.05, 2], by weighted least squares.
+
+    For a given g the other two are linear, so g is walked over a fine grid. Three noisy points fit any g; a weak prior, log g normal about
+    log 0.5 with standard deviation 1, then decides, and yields to points that are sure.
+    """
+    labels, scores, errors = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
+    weights = 1.0 / np.maximum(errors, 1e-4) ** 2
+    powers = np.geomspace(0.05, 2.0, 2000)[:, None]
+    x = (labels / labels.max()) ** -powers
+    total = weights.sum()
+    mean_x, mean_s = (x * weights).sum(axis=1) / total, (scores * weights).sum() / total
+    spread_x = (weights * (x - mean_x[:, None]) ** 2).sum(axis=1)
+    drop = -(weights * (x - mean_x[:, None]) * (scores - mean_s)).sum(axis=1) / spread_x
+    drop = np.maximum(drop, 0.0)
+    top = mean_s + drop * mean_x
+    # Where the best line passes the ceiling, the best that does not passes through it.
+    high = top > ceiling
+    pinned = np.maximum((weights * x * (ceiling - scores)).sum(axis=1) / (weights * x * x).sum(axis=1), 0.0)
+    top, drop = np.where(high, ceiling, top), np.where(high, pinned, drop)
+    misfit = (weights * (top[:, None] - drop[:, None] * x - scores) ** 2).sum(axis=1) + np.log(powers[:, 0] / 0.5) ** 2
+    best = int(np.argmin(misfit))
+    power = float(powers[best, 0])
+    return float(top[best]), float(drop[best] * labels.max() ** power), power
+
+
+def _parts(y: IntArray, groups: IntArray | None, folds: int, rng: np.random.Generator) -> IntArray:
+    """The fold of each row, shape (n,): groups stay whole, each class is spread as evenly as that allows."""
+    names = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
+    count = int(names.max()) + 1
+    if count < folds:
+        raise DataError(f"There are {count} independent training rows, fewer than the {folds} folds of the label curve; add rows.")
+    first = np.full(count, -1, dtype=np.int64)
+    first[names[::-1]] = np.arange(len(y))[::-1]
+    # Groups dealt out like cards, class by class and in random order within a class.
+    order = np.lexsort((rng.random(count), np.bincount(names), y[first]))
+    part_of_group = np.empty(count, dtype=np.int64)
+    part_of_group[order] = np.arange(count) % folds
+    return np.asarray(part_of_group[names], dtype=np.int64)
+
+
+def _nested_order(y: IntArray, rows: IntArray, rng: np.random.Generator) -> IntArray:
+    """`rows` in an order of which every beginning is a stratified draw: one row of each class first, then all classes in proportion."""
+    shuffled = rng.permutation(rows)
+    shuffled = shuffled[np.argsort(y[shuffled], kind="stable")]
+    classes, starts, counts = np.unique(y[shuffled], return_index=True, return_counts=True)
+    rank = np.arange(len(shuffled)) - np.repeat(starts, counts)
+    share = np.where(rank == 0, -1.0, (rank + 0.5) / np.repeat(counts, counts))
+    return np.asarray(shuffled[np.lexsort((rng.random(len(shuffled)), share))], dtype=np.int64)

@@ -1,0 +1,69 @@
+"""The verdict in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from headstart.judge.intervals import score_of
+from headstart.records import Estimate, Gain, Results, TrialRecord, TrialStatus, Verdict
+from headstart.settings import Metric
+
+_WORDS = {Metric.ACCURACY: "accuracy", Metric.MACRO_F1: "macro-F1", Metric.LOG_LOSS: "log-loss"}
+
+
+def best_opponent(trials: Iterable[TrialRecord], metric: Metric) -> TrialRecord | None:
+    """The best finished rung without transfer by its score on training rows; the earlier of equal ones. None: there is none."""
+    sign = 1.0 if metric.higher_is_better else -1.0
+    rivals = [trial for trial in trials if not trial.transfers and trial.status is TrialStatus.DONE and trial.score is not None]
+    return max(rivals, key=lambda trial: sign * trial.score.value if trial.score else 0.0, default=None)
+
+
+def verdict_sentence(results: Results) -> str:
+    """What came out, in one sentence with its circumstances: score and gain with intervals, rows, and how they were judged."""
+    metric = Metric(results.metric)
+    score, gain = score_of(results.scores, metric), results.gain
+    reaches = f"{_rung(results.winner)} reaches {_interval(score)} {_WORDS[metric]}"
+    footing = f"({score.n:,} rows, {results.judged_on}, {100 * score.confidence:g} % intervals)"
+    if gain is None or gain.verdict is Verdict.NOT_COMPARED:
+        if not results.winner.transfers:
+            return f"Transfer did not win: {reaches}, without transfer {footing}."
+        return f"Transfer was not compared: {reaches}, and no rung without transfer was judged beside it {footing}."
+    difference = f"{_difference(gain, metric)} {gain.opponent}, the best rung without transfer"
+    if gain.winner != results.winner.name:
+        # The winner transfers nothing; the gain tells how the best rung that transfers stands to it.
+        return f"{_opening(gain.verdict)}: {reaches}, and {gain.winner}, the best rung with transfer, stands {difference} {footing}."
+    return f"{_opening(gain.verdict)}: {reaches}, {difference} {footing}."
+
+
+def _opening(verdict: Verdict) -> str:
+    return {
+        Verdict.HELPS: "Transfer helps",
+        Verdict.HURTS: "Transfer hurts",
+        Verdict.UNCLEAR: "Transfer makes no clear difference",
+        Verdict.NOT_COMPARED: "Transfer was not compared",
+    }[verdict]
+
+
+def _rung(trial: TrialRecord) -> str:
+    return trial.strategy if trial.source is None else f"{trial.strategy} from {trial.source}"
+
+
+def _interval(score: Estimate) -> str:
+    places = _places(score.value, score.low, score.high)
+    return f"{score.value:.{places}f} [{score.low:.{places}f}, {score.high:.{places}f}]"
+
+
+def _difference(gain: Gain, metric: Metric) -> str:
+    """`0.12 [0.08, 0.16] above`: the size of the gain, with the interval turned round when the gain is a loss."""
+    worse = gain.value < 0
+    value, low, high = (-gain.value, -gain.high, -gain.low) if worse else (gain.value, gain.low, gain.high)
+    places = _places(value, low, high)
+    side = ("below" if worse else "above") if metric.higher_is_better else ("worse than" if worse else "better than")
+    numbers = [f"{number:.{places}f}" for number in (value, low, high)]
+    value_text, low_text, high_text = ("0." + "0" * places if float(number) == 0 else number for number in numbers)
+    return f"{value_text} [{low_text}, {high_text}] {side}"
+
+
+def _places(*numbers: float) -> int:
+    """Two decimals, or as many up to four as it takes that no number other than 0 reads as 0."""
+    return next((places for places in (2, 3) if all(number == 0 or round(abs(number), places) > 0 for number in numbers)), 4)
