@@ -57,7 +57,10 @@ def scores(probabilities: FloatArray, y: IntArray, *, groups: IntArray | None, c
 def estimate(
     metric: Metric, probabilities: FloatArray, y: IntArray, *, groups: IntArray | None, confidence: float, resamples: int, seed: int
 ) -> Estimate:
-    """One metric with its interval; arguments and errors as for `scores`. Accuracy and log-loss need no resampling and cost next to nothing."""
+    """One metric with its interval; arguments and errors as for `scores`.
+
+    Accuracy and log-loss need no resampling and cost next to nothing.
+    """
     metrics.check_predictions(probabilities, y)
     if metric is Metric.ACCURACY:
         return _accuracy(probabilities, y, groups, confidence)
@@ -124,7 +127,10 @@ def _resampled(probabilities: FloatArray, y: IntArray, groups: IntArray | None, 
 
 
 def _share_interval(share: float, variance: float, few: bool, most: float, least: float, confidence: float) -> tuple[float, float]:
-    """Wilson's interval at the rows that give a share this variance: at most `most`, and at most `least` when the variance is not to be trusted."""
+    """Wilson's interval at the number of rows that gives a share this variance, at most `most`.
+
+    When the variance is not to be trusted (`few`), at most `least`.
+    """
     effective = most if variance <= 0 else min(most, share * (1 - share) / variance)
     if few or share in (0.0, 1.0):
         effective = least if variance <= 0 or share in (0.0, 1.0) else min(least, effective)

@@ -120,20 +120,23 @@ def needed_labels(points: Sequence[tuple[int, float, float]], target: float, *, 
         target: the score to reach.
         ceiling: the greatest score there is: 1 for accuracy and macro-F1, 0 for log-loss with its sign turned.
     """
-    most = max((labels for labels, _, _ in points), default=0)
-    if len({labels for labels, _, _ in points}) < 3:
+    sizes_measured = {labels for labels, _, _ in points}
+    if len(sizes_measured) < 3:
         return Needed(None, "Too few sizes were measured to tell how many labels would be needed without transfer.")
+    fewest, most = min(sizes_measured), max(sizes_measured)
     top, drop, power = _fit(points, ceiling)
-    if top <= target or drop <= 0:
-        if drop <= 0 < top - target:
-            fewest = min(labels for labels, _, _ in points)
-            return Needed(fewest, f"Without transfer {fewest:,} labels or fewer reach the same score.")
+    if drop > 0 and top > target:
+        needed = (drop / (top - target)) ** (1 / power)
+    else:
+        needed = 0.0 if top > target else math.inf  # a flat curve
+    if math.isinf(needed):
         return Needed(None, f"From its curve up to {most:,} labels, the rung without transfer never reaches the same score.")
-    needed = (drop / (top - target)) ** (1 / power)
     if needed > _REACH * most:
-        return Needed(None, f"Without transfer more than {_REACH * most:,} labels, ten times those at hand, would be needed for the same
-        score.")
-    labels = max(1, math.ceil(needed - 1e-6))
+        beyond = f"more than {_REACH * most:,} labels, {_REACH} times those at hand,"
+        return Needed(None, f"Without transfer {beyond} would be needed for the same score.")
+    labels = math.ceil(needed - 1e-6)
+    if labels <= fewest:
+        return Needed(fewest, f"Without transfer {fewest:,} labels or fewer reach the same score.")
     if labels <= most:
         return Needed(labels, f"Without transfer about {labels:,} labels reach the same score.")
     return Needed(labels, f"Without transfer about {labels:,} labels would be needed for the same score (drawn out from {most:,}).")
