@@ -49,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
-        _complain(f"Stopped. Whatever was finished is kept; to go on, run the same command again: {_command(words)}")
+        if words[0] == "fit":
+            _complain(f"Stopped. Whatever was finished is kept; to go on, run the same command again: {_command(words)}")
+        else:
+            _complain("Stopped before the end.")
         return INTERRUPTED
     except BrokenPipeError:
         # Python flushes standard output once more at its end; that must not fail again.
@@ -359,7 +362,7 @@ def _cache(parsed: argparse.Namespace, words: list[str]) -> int:
     if parsed.to is not None and parsed.action != "prune":
         raise SettingsError("--to says what prune leaves; give it as in `headstart cache prune --to 2`.")
     if parsed.action == "prune":
-        print(cache.prune(folder, to_gb=cache.parse_gb(parsed.to)))
+        print(cache.prune(folder, to_bytes=cache.parse_gb(parsed.to)))
     else:
         print(cache.listing(folder) if parsed.action == "list" else cache.size(folder))
     return 0

@@ -1,0 +1,93 @@
+"""Where the store of what was read lies, what is in it, and how to make it smaller: the words of `headstart cache`."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.errors import SettingsError
+from headstart.settings import Settings
+
+if TYPE_CHECKING:
+    from headstart.backbone.store import Store
+
+GB = 10**9
+
+
+def store_folder(given: str | None) -> Path:
+    """The folder of the store: the given one, else $HEADSTART_CACHE, else ~/.cache/headstart."""
+    return Path(given or os.environ.get("HEADSTART_CACHE") or "~/.cache/headstart").expanduser()
+
+
+def limit_bytes(store_limit: float) -> int:
+    """The setting `store_limit`, in GB, as bytes."""
+    return int(store_limit * GB)
+
+
+def parse_gb(word: str | None) -> int:
+    """Bytes from a number of GB; None: nothing, 0 bytes.
+
+    Raises:
+        SettingsError: no number, or a negative one.
+    """
+    try:
+        number = float(word or 0)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise SettingsError(f"--to is {word!r}; it must be a number of GB, at least 0.")
+    return limit_bytes(number)
+
+
+def show_bytes(count: int) -> str:
+    """A size as people say it: 812 bytes, 45.3 kB, 1.25 GB, 1,200 GB."""
+    for unit, scale in (("bytes", 1), ("kB", 10**3), ("MB", 10**6)):
+        if round(count / scale, 1) < 1000:
+            return f"{count / scale:.3g} {unit}"
+    return f"{count / GB:.3g} GB" if count < 1000 * GB else f"{count / GB:,.0f} GB"
+
+
+def size(folder: Path) -> str:
+    """Where the store is, how much it takes, and in how many rows."""
+    if not folder.is_dir():
+        return _absent(folder)
+    with _open(folder) as store:
+        rows = sum(space.entries for space in store.listing())
+        return f"{folder}: {show_bytes(store.size_bytes())} in {rows:,} rows"
+
+
+def listing(folder: Path) -> str:
+    """A line for each thing that was computed: rows, size, last use, and what it is; the latest used first."""
+    if not folder.is_dir():
+        return _absent(folder)
+    with _open(folder) as store:
+        spaces = store.listing()
+    if not spaces:
+        return f"{folder}: empty"
+    lines = [f"{'rows':>10}  {'size':>8}  {'last use':<10}  what"]
+    for space in spaces:
+        day = time.strftime("%Y-%m-%d", time.localtime(space.last_use))
+        what = ", ".join(f"{name} {value}" for name, value in space.description.items()) or space.space.hex()
+        lines.append(f"{space.entries:>10,}  {show_bytes(space.bytes):>8}  {day:<10}  {what}")
+    return "\n".join(lines)
+
+
+def prune(folder: Path, *, to_bytes: int) -> str:
+    """Remove the rows unused for longest until `to_bytes` are left, and say what went."""
+    if not folder.is_dir():
+        return _absent(folder)
+    with _open(folder) as store:
+        done = store.prune(to_bytes=to_bytes)
+    return f"{folder}: {done.entries:,} rows removed, {show_bytes(done.freed_bytes)} freed; {show_bytes(done.size_bytes)} are left"
+
+
+def _open(folder: Path) -> Store:
+    from headstart.backbone.store import Store
+
+    return Store(folder, limit_bytes(Settings().store_limit))
+
+
+def _absent(folder: Path) -> str:
+    return f"There is no store at {folder} yet; the first run makes it."

@@ -1,0 +1,167 @@
+"""What this machine is, and what headstart makes of it: the words of `headstart env`, and the choice of a number format."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart import __version__
+from headstart.settings import Precision
+
+if TYPE_CHECKING:
+    import torch
+
+# The matrices of a middle-sized backbone's feed-forward layer: 2,048 tokens, width 384, four times as wide inside.
+TOKENS, WIDTH, INNER = 2048, 384, 1536
+MEASURE_SECONDS = 0.2
+# bfloat16 keeps 8 bits of a number: it has to be worth the coarser weights, and the copies between formats.
+WORTH_IT = 1.8
+PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy", "scikit-learn", "pyarrow", "safetensors")
+
+
+def device() -> torch.device:
+    """Where models run: the first CUDA device, else Apple's, else the CPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+@functools.cache
+def fast_precision() -> Precision:
+    """The number format of training that `--precision auto` takes here, measured once per process.
+
+    bfloat16 where this machine multiplies it at least 1.8 times as fast as float32, else float32.
+    """
+    return Precision.BFLOAT16 if gemm_speed(Precision.BFLOAT16) >= WORTH_IT * gemm_speed(Precision.FLOAT32) else Precision.FLOAT32
+
+
+@functools.cache
+def gemm_speed(precision: Precision) -> float:
+    """Floating point operations a second of one matrix product in this number format; 0.0 where the machine cannot do it.
+
+    The best of as many runs as fit into 0.2 s, three at least: noise only ever slows.
+    """
+    import torch
+
+    kind = {Precision.FLOAT32: torch.float32, Precision.BFLOAT16: torch.bfloat16}[precision]
+    place = device()
+    try:
+        left = torch.ones(TOKENS, WIDTH, dtype=kind, device=place)
+        right = torch.ones(WIDTH, INNER, dtype=kind, device=place)
+        seconds = _best_seconds(left, right)
+    except (RuntimeError, TypeError):  # this device knows no such format
+        return 0.0
+    return 2.0 * TOKENS * WIDTH * INNER / seconds
+
+
+def _best_seconds(left: torch.Tensor, right: torch.Tensor) -> float:
+    import torch
+
+    def wait() -> None:
+        if left.device.type == "cuda":
+            torch.cuda.synchronize()
+        elif left.device.type == "mps":
+            torch.mps.synchronize()
+
+    with torch.inference_mode():
+        torch.mm(left, right)  # the first run pays for memory and choice of kernel
+        wait()
+        best, runs, begin = float("inf"), 0, time.perf_counter()
+        while runs < 3 or time.perf_counter() - begin < MEASURE_SECONDS:
+            start = time.perf_counter()
+            torch.mm(left, right)
+            wait()
+            best, runs = min(best, time.perf_counter() - start), runs + 1
+    return best
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_bytes() -> int | None:
+    """Main memory that this process may use: the machine's, or its container's limit where that is less. None: the system does not say."""
+    try:
+        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+    for place in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            whole = min(whole, int(Path(place).read_text()))
+        except (OSError, ValueError):  # no such file, or `max`: no limit
+            continue
+    return whole
+
+
+def processor() -> str:
+    """The processor's name, or its architecture where the system does not say."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Versions of headstart, Python and the packages under it; `not installed` where one is missing."""
+    found = {"headstart": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def facts() -> dict[str, str]:
+    """Everything about this machine that a result depends on, as short words; nothing is measured."""
+    memory = memory_bytes()
+    place = device()
+    return {
+        **versions(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
+        "cores": str(cores()),
+        "memory": f"{memory / 2**30:.1f} GiB" if memory is not None else "unknown",
+        "device": _device_name(place),
+    }
+
+
+def _device_name(place: torch.device) -> str:
+    import torch
+
+    if place.type != "cuda":
+        return place.type
+    shown = torch.cuda.get_device_properties(place)
+    return f"{shown.name}, {shown.total_memory / 2**30:.0f} GiB"
+
+
+def describe() -> str:
+    """The facts, the measured speed of matrix products, and the number format that follows from it, line by line."""
+    from headstart.cache import store_folder
+
+    lines = dict(facts())
+    for precision in (Precision.FLOAT32, Precision.BFLOAT16):
+        speed = gemm_speed(precision)
+        lines[precision.value] = f"{speed / 1e9:,.0f} GFLOP/s" if speed else "not possible here"
+    lines["precision auto"] = f"{fast_precision().value} (bfloat16 from {WORTH_IT} times the speed of float32)"
+    lines["store"] = str(store_folder(None))
+    lines["offline"] = "yes" if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE") else "no"
+    lines["interpreter"] = sys.executable
+    wide = max(map(len, lines))
+    return "\n".join(f"{name:<{wide}}  {value}" for name, value in lines.items())

@@ -1,0 +1,348 @@
+"""Labelling a file of any size with a trained model, in constant memory and in the order of its rows.
+
+A window of some thousands of rows is read, its different texts go through the model together (so that batches of equal length can
+be formed), and its rows are written before the next window is read. Letters in shapes: n texts, c labels.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
+
+from headstart.data.columns import choose_text_column
+from headstart.data.rows import counted
+from headstart.data.table import as_text, open_table
+from headstart.errors import DataError, SettingsError
+from headstart.settings import did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FORMATS = ("csv", "jsonl", "parquet")
+STANDARD = "-"  # standard input, or standard output
+
+# A window is whatever comes first: enough rows to sort by length with profit, or as much text as stays small beside a model.
+WINDOW_ROWS = 4096
+WINDOW_CHARACTERS = 16_000_000
+
+Record = Mapping[str, Any]
+Write = Callable[[Sequence[Sequence[Any]]], None]
+
+
+class Model(Protocol):
+    """What predicts: `headstart.load(folder)` gives one."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The c labels, in the order of the columns of `predict_proba`."""
+        ...
+
+    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.floating[Any]]:
+        """Probabilities of shape (n, c)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """How a file was labelled.
+
+    `rows` were written, of them `empty` without a text and therefore without a prediction, and `beyond` without some values, whose
+    columns appear only after the first rows of a JSON file. `noticed` says in sentences what was odd about the file.
+    """
+
+    rows: int
+    empty: int
+    beyond: int
+    noticed: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the person should know of it, in sentences."""
+        told = list(self.noticed)
+        if self.empty:
+            told.append(f"{counted(self.empty, 'row')} of {self.rows:,} without a text got no prediction.")
+        if self.beyond:
+            told.append(f"{counted(self.beyond, 'row')} of {self.rows:,} had columns that the first rows do not have; these were left out.")
+        return tuple(told)
+
+
+def predict_file(folder: str, data: str, *, out: str, format: str | None, top: int, text: str | None) -> Predicted:
+    """Label a file with the model of a run.
+
+    Args:
+        folder: a run, or a saved model.
+        data: a table in any format that headstart reads; `-` is standard input.
+        out: the file to write, which appears whole or not at all; `-` is standard output.
+        format: `csv`, `jsonl` or `parquet`; None: as `out` is named, csv on standard output.
+        top: labels for each text, likeliest first; from 1 to the number of labels.
+        text: column of the texts; None: the one that the model was trained on, or the only one.
+
+    Raises:
+        SettingsError: an unknown format, `top` out of its range, or an `out` that cannot be a file.
+        DataError: no such file, no such column, or columns that the output would write twice.
+        RunError: the folder holds no model.
+    """
+    written_format = output_format(out, format)
+    if out != STANDARD and data != STANDARD and os.path.realpath(out) == os.path.realpath(data):
+        raise SettingsError(f"--out {out!r} is the file that is read; choose another name.")
+    from headstart.loaded import load
+    from headstart.progress import bar
+
+    with open_table(data) as table:
+        shown = "standard input" if data == STANDARD else repr(data)
+        column = text_column(table.columns, named=text, trained=_trained_column(Path(folder)), origin=shown)
+        names = output_columns(table.columns, top=top, origin=shown)
+        model = load(folder)
+        known = len(model.labels)
+        if top > known:
+            raise SettingsError(f"--top is {top}, but the model knows {known} labels; it must lie between 1 and {known}.")
+        with opened(out) as stream, bar(0, "Predicting", unit="row") as progress:
+            write, finish = WRITERS[written_format](stream, names, len(table.columns))
+            done = predict_rows(table.columns, table.records(), model, write, column=column, top=top, progress=progress.update)
+            finish()
+        noticed = tuple(f"{finding.message} {finding.remedy}".strip() for finding in table.findings)
+    return dataclasses.replace(done, noticed=noticed)
+
+
+def predict_rows(
+    columns: Sequence[str],
+    records: Iterable[tuple[int, Record]],
+    model: Model,
+    write: Write,
+    *,
+    column: str,
+    top: int,
+    progress: Callable[[int], object],
+) -> Predicted:
+    """Label rows window by window and hand each labelled window to `write`.
+
+    A written row is the input's values in the order of `columns`, then label and probability of the `top` likeliest labels. A row whose
+    text is blank gets None in place of both. Equal texts of a window go through the model once.
+
+    Args:
+        columns: the input's columns; what a record holds besides is counted and not written.
+        records: number and values of each row.
+        model: gives probabilities; `top` is at most its number of labels.
+        write: receives the rows of one window.
+        column: that of `columns` which holds the text.
+        top: labels for each text.
+        progress: is told the number of rows written after each window.
+    """
+    rows = empty = beyond = 0
+    known = set(columns)
+    nothing: list[Any] = [None] * (2 * top)
+    for window in windows(records, column):
+        texts = [as_text(record.get(column)) for record in window]
+        answers = _answers(texts, model, top)
+        write([[*map(record.get, columns), *answers.get(text, nothing)] for record, text in zip(window, texts, strict=True)])
+        rows += len(window)
+        empty += sum(text not in answers for text in texts)
+        beyond += sum(not record.keys() <= known for record in window)
+        progress(len(window))
+    return Predicted(rows, empty, beyond)
+
+
+def windows(records: Iterable[tuple[int, Record]], column: str) -> Iterator[list[Record]]:
+    """The rows in portions of at most WINDOW_ROWS, or fewer where their texts are long; a single row is never split."""
+    window: list[Record] = []
+    characters = 0
+    for _, record in records:
+        window.append(record)
+        characters += len(as_text(record.get(column)))
+        if len(window) == WINDOW_ROWS or characters >= WINDOW_CHARACTERS:
+            yield window
+            window, characters = [], 0
+    if window:
+        yield window
+
+
+def _answers(texts: Sequence[str], model: Model, top: int) -> dict[str, list[Any]]:
+    """For each different text that is not blank: label, probability, second label, second probability, and so on to `top`."""
+    import numpy as np
+
+    different = list(dict.fromkeys(text for text in texts if text.strip()))
+    if not different:
+        return {}
+    probabilities = np.asarray(model.predict_proba(different), dtype=np.float64)  # (n, c)
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]  # (n, top)
+    values = np.take_along_axis(probabilities, best, axis=1).round(6).tolist()
+    labels = list(model.labels)
+    return {
+        text: [part for number, value in zip(numbers, row, strict=True) for part in (labels[number], value)]
+        for text, numbers, row in zip(different, best.tolist(), values, strict=True)
+    }
+
+
+# --- columns and formats ---
+
+
+def text_column(columns: Sequence[str], *, named: str | None, trained: str | None, origin: str) -> str:
+    """The column that holds the texts: the named one, else the one that the model was trained on, else `text`, else the only one.
+
+    Raises:
+        DataError: there is no such column, or it cannot be told which.
+    """
+    return choose_text_column(columns, trained if named is None and trained in columns else named, origin)
+
+
+def output_columns(columns: Sequence[str], *, top: int, origin: str) -> list[str]:
+    """The input's columns, then `prediction`, `probability`, `prediction_2`, `probability_2` and so on.
+
+    Raises:
+        DataError: the input has a column of such a name.
+    """
+    new = ["prediction", "probability"]
+    for place in range(2, top + 1):
+        new += [f"prediction_{place}", f"probability_{place}"]
+    taken = [name for name in new if name in columns]
+    if taken:
+        raise DataError(f"{origin} already has a column {taken[0]!r}, where the prediction would go; rename or drop it in the file first.")
+    return [*columns, *new]
+
+
+def output_format(out: str, format: str | None) -> str:
+    """The format to write: the named one, else by the ending of `out`, else csv on standard output.
+
+    Raises:
+        SettingsError: an unknown format or ending, or parquet to a terminal.
+    """
+    if format is not None and format not in FORMATS:
+        raise SettingsError(f"--format is {format!r}; it must be one of {', '.join(FORMATS)}.{did_you_mean(format, FORMATS)}")
+    if format is None and out != STANDARD:
+        format = Path(out).suffix.lower().lstrip(".")
+        if format not in FORMATS:
+            raise SettingsError(f"The name --out {out!r} does not tell the format; end it in .csv, .jsonl or .parquet, or give --format.")
+    if format == "parquet" and out == STANDARD and sys.stdout.isatty():
+        raise SettingsError("Parquet is no text for a terminal; give --out FILE, or lead the output into a file or a pipe.")
+    return format or "csv"
+
+
+def parse_top(word: str) -> int:
+    """The number of labels to give, at least 1.
+
+    Raises:
+        SettingsError: no whole number, or less than 1.
+    """
+    try:
+        top = int(word)
+    except ValueError:
+        raise SettingsError(f"--top is {word!r}; it must be a whole number.") from None
+    if top < 1:
+        raise SettingsError(f"--top is {top}; it must be at least 1.")
+    return top
+
+
+def _trained_column(folder: Path) -> str | None:
+    """The text column that a run was trained on; None where the folder does not say (a model folder without its run)."""
+    import yaml
+
+    try:
+        told = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        return None
+    columns = told.get("columns") if isinstance(told, dict) else None
+    name = columns.get("text") if isinstance(columns, dict) else None
+    return name if isinstance(name, str) else None
+
+
+# --- writing ---
+
+
+@contextmanager
+def opened(out: str) -> Iterator[IO[bytes]]:
+    """A stream into a file that appears whole at the end or not at all; standard output, pipes and devices are written as they are.
+
+    Raises:
+        SettingsError: `out` is a folder, or lies in one that does not exist.
+    """
+    if out == STANDARD:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(os.path.realpath(out))  # a link keeps pointing where it points
+    if path.is_dir():
+        raise SettingsError(f"--out {out!r} is a folder; give a file in it, as {os.path.join(out, 'predictions.csv')!r}.")
+    if not path.parent.is_dir():
+        raise SettingsError(f"--out {out!r} lies in a folder that does not exist; make {str(path.parent)!r} first.")
+    if path.exists() and not path.is_file():  # a device or a named pipe must not be replaced by a file
+        with path.open("wb") as stream:
+            yield stream
+        return
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_csv(stream: IO[bytes], names: Sequence[str], given: int) -> tuple[Write, Callable[[], None]]:
+    def write(rows: Sequence[Sequence[Any]]) -> None:
+        cells = [[as_text(value) for value in row] for row in rows]
+        text = _csv_text(cells)
+        if "\r" in text:  # csv before Python 3.13 leaves it bare, and readers then see the end of a row
+            text = "".join(_csv_text([row], csv.QUOTE_ALL if any("\r" in cell for cell in row) else csv.QUOTE_MINIMAL) for row in cells)
+        stream.write(_utf8(text))
+
+    write([names])
+    return write, lambda: None
+
+
+def _csv_text(rows: Sequence[Sequence[str]], quoting: Literal[0, 1] = csv.QUOTE_MINIMAL) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n", quoting=quoting).writerows(rows)
+    return buffer.getvalue()
+
+
+def _utf8(text: str) -> bytes:
+    """Bytes of a text; half characters (lone surrogates, which JSON can hold) as their escapes."""
+    return text.encode("utf-8", errors="backslashreplace")
+
+
+def _write_jsonl(stream: IO[bytes], names: Sequence[str], given: int) -> tuple[Write, Callable[[], None]]:
+    def write(rows: Sequence[Sequence[Any]]) -> None:
+        # JSON has no NaN; where a number is missing it says null.
+        rows = [[None if isinstance(value, float) and value != value else value for value in row] for row in rows]
+        lines = [json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, default=as_text) + "\n" for row in rows]
+        stream.write(_utf8("".join(lines)))
+
+    return write, lambda: None
+
+
+def _write_parquet(stream: IO[bytes], names: Sequence[str], given: int) -> tuple[Write, Callable[[], None]]:
+    """Every input column as text (a stream does not know its types beforehand), probabilities as numbers."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = [pa.string() if place < given or (place - given) % 2 == 0 else pa.float64() for place in range(len(names))]
+    schema = pa.schema(list(zip(names, kinds, strict=True)))
+    table = pq.ParquetWriter(stream, schema)
+
+    def write(rows: Sequence[Sequence[Any]]) -> None:
+        arrays = []
+        for kind, values in zip(kinds, zip(*rows, strict=True), strict=True):
+            cells = values if pa.types.is_floating(kind) else [None if value is None else as_text(value) for value in values]
+            arrays.append(pa.array(cells, type=kind))
+        table.write_batch(pa.record_batch(arrays, schema=schema))
+
+    return write, table.close
+
+
+WRITERS: dict[str, Callable[[IO[bytes], Sequence[str], int], tuple[Write, Callable[[], None]]]] = {
+    "csv": _write_csv,
+    "jsonl": _write_jsonl,
+    "parquet": _write_parquet,
+}
