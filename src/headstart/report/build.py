@@ -1,0 +1,165 @@
+"""The report: one HTML file that needs nothing else, made from the results of a run and from nothing else."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from headstart.errors import ResourceError
+from headstart.judge import verdict_sentence
+from headstart.records import Results, RowNote, TrialRecord, TrialStatus
+from headstart.report import figures, wording
+
+MAX_PAIRS = 12
+MAX_CLASSES = 300
+CLASSES_AT_ONCE = 12
+MAX_NOTES = 20
+
+_NOTE_KINDS = (
+    ("suspect label", "Labels that may be wrong", "The model, trained without the row, gives another label and is sure of it."),
+    ("hard", "Hardest rows", "The rows on which the right label got the lowest probability."),
+    ("near duplicate", "Near duplicates", "Rows that say almost the same as another one."),
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How many of the judged rows of one class were given another; `share` of the rows of the true class."""
+
+    true: str
+    given: str
+    cases: int
+    share: float
+
+
+@dataclass(frozen=True)
+class NoteGroup:
+    """Rows worth a look of one kind; `left_out` further ones are not shown."""
+
+    title: str
+    meaning: str
+    notes: tuple[RowNote, ...]
+    left_out: int
+
+
+def build_report(results: Results, folder: str | None = None) -> str:
+    """The report as one HTML page without outside requests and without scripts.
+
+    Args:
+        results: a whole run.
+        folder: the run's folder as commands on the page should name it; None writes RUN in its place.
+
+    Returns:
+        The page. The same arguments give the same text, byte by byte.
+    """
+    template = _environment().get_template("report.html")
+    without = {trial.name for trial in results.trials if not trial.transfers}
+    return template.render(
+        r=results,
+        style=Markup(resources.files("headstart.report").joinpath("report.css").read_text(encoding="utf-8")),  # noqa: S704: our own file
+        verdict=verdict_sentence(results),
+        folder=folder or "RUN",
+        figure_ladder=figures.score_against_seconds(results),
+        figure_labels=figures.label_curve(results.label_curve, results.metric, without),
+        figure_layers=figures.score_by_layer(results.layers, results.metric),
+        figure_confusion=figures.confusion_map(results.class_scores, results.confusion),
+        figure_training=figures.training_curves(results.trials),
+        figure_spent=figures.seconds_by_stage(results.spent.seconds),
+        ladder=ranked(results.trials, results.metric),
+        unfinished=[trial for trial in results.trials if trial.status is not TrialStatus.DONE],
+        splits=list(dict.fromkeys(trial.split for trial in results.trials if trial.split)),
+        pairs=confused_pairs(results),
+        classes=sorted(results.class_scores, key=lambda score: (score.f1, score.label))[:MAX_CLASSES],
+        labelled=dict(results.data.labels),
+        note_groups=note_groups(results.worth_a_look),
+        at_once=CLASSES_AT_ONCE,
+        max_panels=figures.MAX_PANELS,
+    )
+
+
+def write_report(results: Results, path: str | Path) -> None:
+    """Write the report to a file, whole or not at all. Commands on the page name the file's folder as the run.
+
+    Raises:
+        ResourceError: the file cannot be written.
+    """
+    path = Path(path)
+    page = build_report(results, folder=str(path.parent)).encode("utf-8", errors="replace")
+    temporary: str | None = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".report-", suffix=".html", delete=False) as file:
+            temporary = file.name
+            file.write(page)
+            file.flush()
+            os.fsync(file.fileno())
+        # A temporary file is readable by its owner alone; a report is to be shown to others.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        reason = (error.strerror or str(error)).lower()
+        raise ResourceError(f"The report {str(path)!r} cannot be written: {reason}. Make room or choose another folder.") from None
+
+
+def confused_pairs(results: Results, most: int = MAX_PAIRS) -> list[Pair]:
+    """The commonest mistakes, by number of rows, then by share of the true class."""
+    labels = [score.label for score in results.class_scores]
+    pairs = []
+    for i, row in enumerate(results.confusion):
+        total = sum(row)
+        pairs += [Pair(labels[i], labels[j], cases, cases / total) for j, cases in enumerate(row) if cases and i != j]
+    return sorted(pairs, key=lambda pair: (-pair.cases, -pair.share, pair.true, pair.given))[:most]
+
+
+def ranked(trials: Sequence[TrialRecord], metric: str) -> list[TrialRecord]:
+    """The best first; those without a score last, in the order of the plan."""
+    sign = 1 if metric == "log_loss" else -1
+    return sorted(trials, key=lambda trial: (trial.score is None, sign * trial.score.value if trial.score else 0.0))
+
+
+def note_groups(notes: Sequence[RowNote]) -> list[NoteGroup]:
+    """The rows worth a look by kind; kinds that the page does not know come last, under their own name."""
+    known = {kind: (title, meaning) for kind, title, meaning in _NOTE_KINDS}
+    order = [*known, *dict.fromkeys(note.kind for note in notes if note.kind not in known)]
+    groups = []
+    for kind in order:
+        own = [note for note in notes if note.kind == kind]
+        title, meaning = known.get(kind, (kind.capitalize(), ""))
+        if own:
+            groups.append(NoteGroup(title, meaning, tuple(own[:MAX_NOTES]), max(0, len(own) - MAX_NOTES)))
+    return groups
+
+
+def _environment() -> Environment:
+    """Jinja with escaping on, and the report's ways of writing numbers as filters."""
+    environment = Environment(
+        loader=PackageLoader("headstart", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        clean=wording.clean,
+        count=wording.count,
+        date=wording.date,
+        interval=wording.interval,
+        many=wording.many,
+        metric=wording.metric_name,
+        number=wording.number,
+        percent=wording.percent,
+        prose=wording.prose,
+        python=repr,
+        rows=wording.row_list,
+        seconds=wording.seconds,
+        shell=shlex.quote,
+        short=wording.shorten,
+        size=wording.size,
+        span=wording.span,
+    )
+    return environment
