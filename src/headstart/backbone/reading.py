@@ -1,0 +1,199 @@
+"""Reading texts through a backbone: tokenised once, equal texts once, what the store holds not at all.
+
+Letters in shapes: n texts, t tokens, d width, L blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headstart.backbone.backbone import Backbone, tokenizer_digest
+from headstart.backbone.batching import plan_batches
+from headstart.backbone.cut import watching
+from headstart.backbone.kernels import fast_linears
+from headstart.backbone.keys import space_key, text_key
+from headstart.backbone.pooling import pool
+from headstart.backbone.store import Store
+from headstart.progress import bar
+
+Float32 = NDArray[np.float32]
+
+# Beyond this many characters per token that is kept, the end of a text cannot reach the model; cutting first keeps the tokenizer fast.
+_CHARACTERS_PER_TOKEN = 100
+# Texts handled between two writes to the store: bounds memory and what a kill can lose.
+_CHUNK = 2048
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one pass over n texts gave.
+
+    `pooled` is (n, L+1, d): index 0 the embeddings, k the output of block k, L after the final norm. `activations[i]` is (t_i, d), the
+    hidden states that enter block `cut`; None: not asked for.
+    """
+
+    pooled: Float32
+    activations: list[Float32] | None
+
+
+@dataclass
+class Reader:
+    """Reads texts through one backbone and keeps what it computed in a store. Counts what it read.
+
+    `store` None: nothing is kept. The counters are of this object's life: `read` texts went through the model, `kept` came from the store.
+    """
+
+    backbone: Backbone
+    store: Store | None
+    batch_tokens: int
+    read: int = 0
+    kept: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    _spaces: dict[tuple[str, int], bytes] = field(default_factory=dict)
+
+    def pooled(self, texts: Sequence[str]) -> Float32:
+        """Pooled features of every layer, (n, L+1, d)."""
+        return self.read_texts(texts, cut=None).pooled
+
+    def space(self, kind: str, layer: int) -> bytes:
+        """The name under which results of one kind (`pooled` or `tokens`) at one layer are kept."""
+        if (kind, layer) not in self._spaces:
+            backbone = self.backbone
+            parts = {
+                "kind": kind,
+                "weights": backbone.prefix[layer],
+                "tokenizer": tokenizer_digest(backbone.tokenizer),
+                "max_length": backbone.max_length,
+                "pooling": backbone.pooling.value if kind == "pooled" else "",
+                "format": "float32",
+            }
+            key = space_key(**parts)
+            self._spaces[kind, layer] = key
+            if self.store is not None:
+                self.store.register_space(
+                    key, {"source": backbone.source.name, "kind": kind, "layer": layer, "max_length": backbone.max_length}
+                )
+        return self._spaces[kind, layer]
+
+    def read_texts(self, texts: Sequence[str], cut: int | None) -> Reading:
+        """Pooled features of every layer and, with a `cut`, the activations that enter block `cut`, in one pass.
+
+        Equal texts are read once; texts whose results the store holds are not read at all.
+        """
+        layers = self.backbone.n_blocks + 1
+        keys = [text_key(text) for text in texts]
+        first: dict[bytes, int] = {}
+        for i, key in enumerate(keys):
+            first.setdefault(key, i)
+        distinct = list(first)
+        pooled = np.empty((len(distinct), layers, self.backbone.width), dtype=np.float32)
+        activations: list[Float32 | None] | None = None if cut is None else [None] * len(distinct)
+        missing = self._fetch(distinct, pooled, activations, cut)
+        self.kept += len(distinct) - len(missing)
+        if len(missing):
+            with bar(len(missing), f"reading with {self.backbone.source.name}") as shown:
+                for start in range(0, len(missing), _CHUNK):
+                    part = missing[start : start + _CHUNK]
+                    self._compute([texts[first[distinct[i]]] for i in part], [distinct[i] for i in part], part, pooled, activations, cut)
+                    shown.update(len(part))
+        position = {key: i for i, key in enumerate(distinct)}
+        where = np.fromiter((position[key] for key in keys), dtype=np.int64, count=len(keys))
+        whole = pooled if len(distinct) == len(keys) else pooled[where]
+        if activations is None:
+            return Reading(whole, None)
+        return Reading(whole, [_present(activations[i]) for i in where])
+
+    def _fetch(self, keys: list[bytes], pooled: Float32, activations: list[Float32 | None] | None, cut: int | None) -> NDArray[np.int64]:
+        """Fill in what the store holds; returns the positions that have to be read."""
+        if self.store is None:
+            return np.arange(len(keys))
+        found = np.ones(len(keys), dtype=bool)
+        for layer in range(pooled.shape[1]):
+            found &= self.store.read_fixed(self.space("pooled", layer), keys, pooled[:, layer])
+        if activations is not None and cut is not None:
+            kept = self.store.read_ragged(self.space("tokens", cut), keys, self.backbone.width)
+            for i, row in enumerate(kept):
+                activations[i] = row
+                found[i] &= row is not None
+        return np.flatnonzero(~found)
+
+    def _compute(
+        self,
+        texts: list[str],
+        keys: list[bytes],
+        into: NDArray[np.int64],
+        pooled: Float32,
+        activations: list[Float32 | None] | None,
+        cut: int | None,
+    ) -> None:
+        """Read these texts, put the results at the positions `into`, and keep them."""
+        ids = tokenize(self.backbone, texts)
+        for batch in plan_batches([len(row) for row in ids], self.batch_tokens):
+            features, hidden, lengths = forward_batch(self.backbone, [ids[i] for i in batch], cut)
+            pooled[into[batch]] = features
+            if activations is not None and hidden is not None:
+                for j, i in enumerate(batch):
+                    activations[into[i]] = hidden[j, : lengths[j]].copy()
+        self.read += len(texts)
+        self.tokens += sum(len(row) for row in ids)
+        if self.store is not None:
+            for layer in range(pooled.shape[1]):
+                self.store.write(self.space("pooled", layer), keys, list(pooled[into, layer]))
+            if activations is not None and cut is not None:
+                self.store.write(self.space("tokens", cut), keys, [_present(activations[i]) for i in into])
+
+
+def _present(row: Float32 | None) -> Float32:
+    assert row is not None  # every position was either fetched or computed
+    return row
+
+
+def tokenize(backbone: Backbone, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text, special tokens included, at most `max_length` of them, at least one."""
+    limit = backbone.max_length * _CHARACTERS_PER_TOKEN
+    clipped = [text[:limit] for text in texts]
+    ids: list[list[int]] = backbone.tokenizer(clipped, truncation=True, max_length=backbone.max_length, add_special_tokens=True)[
+        "input_ids"
+    ]
+    filler = backbone.tokenizer.pad_token_id or 0
+    return [row or [filler] for row in ids]
+
+
+def pad(rows: Sequence[Sequence[int]], filler: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Token ids padded on the right, (b, t), and their mask; None when all rows are of one length."""
+    longest = max(len(row) for row in rows)
+    if all(len(row) == longest for row in rows):
+        return torch.tensor(rows, dtype=torch.long), None
+    ids = torch.full((len(rows), longest), filler, dtype=torch.long)
+    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+        mask[i, : len(row)] = 1
+    return ids, mask
+
+
+@torch.inference_mode()
+def forward_batch(backbone: Backbone, rows: Sequence[Sequence[int]], cut: int | None) -> tuple[Float32, Float32 | None, list[int]]:
+    """One batch through the model: pooled features (b, L+1, d), activations at the cut (b, t, d) or None, and the lengths."""
+    ids, mask = pad(rows, backbone.tokenizer.pad_token_id or 0)
+    features = torch.empty(len(rows), backbone.n_blocks + 1, backbone.width)
+    caught: list[torch.Tensor] = []
+
+    def see(k: int, hidden: torch.Tensor) -> None:
+        features[:, k] = pool(hidden, mask, backbone.pooling)
+        if k == cut:
+            caught.append(hidden)
+
+    device = next(backbone.module.parameters()).device
+    ids, mask = ids.to(device), None if mask is None else mask.to(device)
+    with fast_linears(backbone.module), watching(backbone.module, see):
+        last = backbone.module(input_ids=ids, attention_mask=mask).last_hidden_state
+    features[:, -1] = pool(last, mask, backbone.pooling)
+    hidden = caught[0].cpu().numpy() if caught else None
+    return features.numpy(), hidden, [len(row) for row in rows]
