@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,47 +43,52 @@ def fast_precision() -> Precision:
 
     bfloat16 where this machine multiplies it at least 1.8 times as fast as float32, else float32.
     """
-    return Precision.BFLOAT16 if gemm_speed(Precision.BFLOAT16) >= WORTH_IT * gemm_speed(Precision.FLOAT32) else Precision.FLOAT32
+    speeds = gemm_speeds()
+    return Precision.BFLOAT16 if speeds[Precision.BFLOAT16] >= WORTH_IT * speeds[Precision.FLOAT32] else Precision.FLOAT32
 
 
 @functools.cache
-def gemm_speed(precision: Precision) -> float:
-    """Floating point operations a second of one matrix product in this number format; 0.0 where the machine cannot do it.
+def gemm_speeds() -> Mapping[Precision, float]:
+    """Floating point operations a second of one matrix product in float32 and bfloat16; 0.0 where the machine cannot do it.
 
-    The best of as many runs as fit into 0.2 s, three at least: noise only ever slows.
+    The best of as many runs as fit into 0.2 s for each, three at least, in turn: other work on the machine only ever slows, and
+    slows both.
     """
     import torch
 
-    kind = {Precision.FLOAT32: torch.float32, Precision.BFLOAT16: torch.bfloat16}[precision]
     place = device()
-    try:
-        left = torch.ones(TOKENS, WIDTH, dtype=kind, device=place)
-        right = torch.ones(WIDTH, INNER, dtype=kind, device=place)
-        seconds = _best_seconds(left, right)
-    except (RuntimeError, TypeError):  # this device knows no such format
-        return 0.0
-    return 2.0 * TOKENS * WIDTH * INNER / seconds
+    pairs = {}
+    for precision, kind in ((Precision.FLOAT32, torch.float32), (Precision.BFLOAT16, torch.bfloat16)):
+        try:
+            pair = torch.ones(TOKENS, WIDTH, dtype=kind, device=place), torch.ones(WIDTH, INNER, dtype=kind, device=place)
+            _seconds(*pair)  # the first run pays for memory and the choice of a kernel
+            pairs[precision] = pair
+        except (RuntimeError, TypeError):  # this device knows no such format
+            continue
+    best = dict.fromkeys(pairs, float("inf"))
+    spent, runs = 0.0, 0
+    while runs < 3 or spent < MEASURE_SECONDS * len(pairs):
+        for precision, pair in pairs.items():
+            seconds = _seconds(*pair)
+            best[precision] = min(best[precision], seconds)
+            spent += seconds
+        runs += 1
+    operations = 2.0 * TOKENS * WIDTH * INNER
+    return {precision: operations / best[precision] if precision in best else 0.0 for precision in (Precision.FLOAT32, Precision.BFLOAT16)}
 
 
-def _best_seconds(left: torch.Tensor, right: torch.Tensor) -> float:
+def _seconds(left: torch.Tensor, right: torch.Tensor) -> float:
+    """How long one product takes, to its end."""
     import torch
 
-    def wait() -> None:
+    with torch.inference_mode():
+        begin = time.perf_counter()
+        torch.mm(left, right)
         if left.device.type == "cuda":
             torch.cuda.synchronize()
         elif left.device.type == "mps":
             torch.mps.synchronize()
-
-    with torch.inference_mode():
-        torch.mm(left, right)  # the first run pays for memory and choice of kernel
-        wait()
-        best, runs, begin = float("inf"), 0, time.perf_counter()
-        while runs < 3 or time.perf_counter() - begin < MEASURE_SECONDS:
-            start = time.perf_counter()
-            torch.mm(left, right)
-            wait()
-            best, runs = min(best, time.perf_counter() - start), runs + 1
-    return best
+        return time.perf_counter() - begin
 
 
 def cores() -> int:
@@ -156,8 +162,7 @@ def describe() -> str:
     from headstart.cache import store_folder
 
     lines = dict(facts())
-    for precision in (Precision.FLOAT32, Precision.BFLOAT16):
-        speed = gemm_speed(precision)
+    for precision, speed in gemm_speeds().items():
         lines[precision.value] = f"{speed / 1e9:,.0f} GFLOP/s" if speed else "not possible here"
     lines["precision auto"] = f"{fast_precision().value} (bfloat16 from {WORTH_IT} times the speed of float32)"
     lines["store"] = str(store_folder(None))

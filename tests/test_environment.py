@@ -1,0 +1,150 @@
+"""What `headstart env` and `headstart cache` say, and which number format this machine is given."""
+
+import os
+import platform
+
+import numpy as np
+import pytest
+
+from headstart import __version__, cache, environment
+from headstart.backbone.store import Store
+from headstart.errors import SettingsError
+from headstart.settings import Precision
+
+
+@pytest.fixture
+def fresh():
+    """What is measured once per process is measured anew."""
+    for cached in (environment.fast_precision, environment.gemm_speeds):
+        cached.cache_clear()
+    yield
+    for cached in (environment.fast_precision, environment.gemm_speeds):
+        cached.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("float32", "bfloat16", "taken"),
+    [
+        (100e9, 180e9, Precision.BFLOAT16),  # exactly worth it
+        (100e9, 179e9, Precision.FLOAT32),
+        (100e9, 0.0, Precision.FLOAT32),  # the machine cannot do it
+    ],
+)
+def test_auto_takes_bfloat16_from_1_8_times_the_speed(fresh, monkeypatch, float32, bfloat16, taken):
+    monkeypatch.setattr(environment, "gemm_speeds", lambda: {Precision.FLOAT32: float32, Precision.BFLOAT16: bfloat16})
+    assert environment.fast_precision() is taken
+    environment.fast_precision.cache_clear()
+    monkeypatch.undo()
+
+
+def test_speed_is_operations_over_the_best_time(fresh, monkeypatch):
+    times = iter([9.0, 9.0, 0.4, 0.9, 0.2, 0.8, 0.3, 0.7])  # a warm-up of each, then three rounds of float32 and bfloat16
+    monkeypatch.setattr(environment, "_seconds", lambda left, right: next(times))
+    operations = 2 * 2048 * 384 * 1536
+    assert environment.gemm_speeds() == {Precision.FLOAT32: operations / 0.2, Precision.BFLOAT16: operations / 0.7}
+    assert list(times) == []
+
+
+def test_a_format_that_the_device_lacks_has_speed_0(fresh, monkeypatch):
+    import torch
+
+    def seconds(left, right):
+        if left.dtype == torch.bfloat16:
+            raise RuntimeError("not implemented for 'BFloat16'")
+        return 0.5
+
+    monkeypatch.setattr(environment, "_seconds", seconds)
+    speeds = environment.gemm_speeds()
+    assert speeds[Precision.BFLOAT16] == 0.0
+    assert speeds[Precision.FLOAT32] == 2 * 2048 * 384 * 1536 / 0.5
+
+
+def test_env_says_versions_machine_speeds_and_choice(monkeypatch, tmp_path):
+    monkeypatch.setattr(environment, "gemm_speeds", lambda: {Precision.FLOAT32: 150e9, Precision.BFLOAT16: 0.0})
+    monkeypatch.setattr(environment, "fast_precision", lambda: Precision.FLOAT32)
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    lines = dict(line.split(maxsplit=1) for line in environment.describe().splitlines() if not line.startswith("precision auto"))
+    assert lines["headstart"] == __version__
+    assert lines["python"] == platform.python_version()
+    assert lines["float32"] == "150 GFLOP/s"
+    assert lines["bfloat16"] == "not possible here"
+    assert lines["store"] == str(tmp_path)
+    assert lines["offline"] == "yes"
+    assert int(lines["cores"]) >= 1
+    assert lines["memory"].endswith(" GiB")
+    assert "precision auto  float32 (bfloat16 from 1.8 times the speed of float32)" in environment.describe()
+
+
+def test_facts_measure_nothing(monkeypatch):
+    def measured():
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(environment, "gemm_speeds", measured)
+    assert set(environment.facts()) >= {"headstart", "python", "torch", "transformers", "cores", "memory", "processor", "device", "system"}
+
+
+def test_the_store_lies_where_it_is_told_to(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("HEADSTART_CACHE", raising=False)
+    assert cache.store_folder(None) == tmp_path / ".cache" / "headstart"
+    monkeypatch.setenv("HEADSTART_CACHE", "/somewhere")
+    assert str(cache.store_folder(None)) == "/somewhere"
+    assert str(cache.store_folder("given")) == "given"
+    assert cache.store_folder("~/given") == tmp_path / "given"
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [
+        (0, "0 bytes"),
+        (812, "812 bytes"),
+        (999, "999 bytes"),
+        (1000, "1 kB"),
+        (45_300, "45.3 kB"),
+        (999_990, "1 MB"),
+        (1_250_000_000, "1.25 GB"),
+        (1_200_000_000_000, "1,200 GB"),
+    ],
+)
+def test_sizes_read_as_people_say_them(count, shown):
+    assert cache.show_bytes(count) == shown
+
+
+def test_an_absent_store_is_told_and_not_made(tmp_path):
+    absent = tmp_path / "none"
+    told = f"There is no store at {absent} yet; the first run makes it."
+    assert [cache.size(absent), cache.listing(absent), cache.prune(absent, to_bytes=0)] == [told] * 3
+    assert not absent.exists()
+
+
+def test_size_list_and_prune_of_a_store(tmp_path):
+    space = bytes(16)
+    with Store(tmp_path, 10**9) as store:
+        store.register_space(space, {"source": "tiny", "kind": "pooled"})
+        store.write(space, [bytes([n]) * 16 for n in range(100)], list(np.ones((100, 384), dtype=np.float32)))
+        size = store.size_bytes()
+    assert cache.size(tmp_path) == f"{tmp_path}: {cache.show_bytes(size)} in 100 rows"
+    header, line = cache.listing(tmp_path).splitlines()
+    assert header.split() == ["rows", "size", "last", "use", "what"]
+    assert line.split()[:3] == ["100", "154", "kB"]
+    assert line.endswith("  kind pooled, source tiny")
+    assert cache.prune(tmp_path, to_bytes=0).startswith(f"{tmp_path}: 100 rows removed, ")
+    assert cache.listing(tmp_path) == f"{tmp_path}: empty"
+
+
+@pytest.mark.parametrize("word", ["much", "-1", "nan", "inf"])
+def test_prune_wants_a_number_of_gb(word):
+    with pytest.raises(SettingsError) as caught:
+        cache.parse_gb(word)
+    assert str(caught.value) == f"--to is {word!r}; it must be a number of GB, at least 0."
+
+
+def test_gb_are_a_thousand_million_bytes():
+    assert cache.parse_gb("2.5") == 2_500_000_000
+    assert cache.parse_gb(None) == 0
+    assert cache.limit_bytes(0.01) == 10_000_000
+
+
+def test_cores_are_those_this_process_may_use():
+    assert environment.cores() == len(os.sched_getaffinity(0))
