@@ -1,0 +1,365 @@
+"""Linear heads: multinomial logistic regression on fixed features, and the choice of its penalty on folds.
+
+The objective, with features standardised to columns z of mean 0 and variance 1/d (so that rows have a squared length of 1 on average):
+
+    sum_i  w[y_i] * cross_entropy(z_i @ W.T + b, y_i)  +  strength / 2 * sum(W ** 2)
+
+It is convex and the bias is free. Two things make it cheap enough for every layer, fold and strength:
+
+- The penalty does not feel rotations, so the rows are turned once onto their principal axes. Fewer rows than columns then leave at most
+  n axes, and nothing is lost.
+- On principal axes the Hessian is nearly diagonal. Columns divided by the root of that diagonal make a problem that L-BFGS ends in a
+  dozen steps; the solution of the next stronger penalty is the start.
+
+Letters in shapes: n rows, d width, r axes (at most min(n, d)), c classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.examples import IntArray
+from headstart.errors import SourceError
+from headstart.strategies.base import FloatArray, LinearHead
+
+Folds = Sequence[tuple[IntArray, IntArray]]
+"""Pairs of row numbers: those that train and those that are held out."""
+
+STRENGTHS = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+MIDDLE = 3  # where the search in STRENGTHS begins
+ENOUGH = 600  # held-out rows that tell strengths apart; further folds are fitted at the chosen strength only
+DEFAULT_STRENGTH = 0.03
+UNEVEN_FROM = 1.5
+BLOCK = 4096
+RANK = 1e-6  # axes with less than this share of the widest one's variance are rounding errors
+FINAL = 5e-4  # tolerance of a head that is kept
+TRYING = 1e-2  # tolerance of the heads that choose a strength
+
+
+@dataclass(frozen=True)
+class HeadChoice:
+    """A head and how it was chosen.
+
+    `out_of_fold_logits` (n, c) come from heads that did not train on the row; rows that no fold holds out are NaN.
+    `losses` holds (strength, held-out log-loss) for every strength that was tried. `head` is fitted on all rows.
+    """
+
+    strength: float
+    out_of_fold_logits: FloatArray
+    head: LinearHead
+    losses: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Weights (c, r) and bias (c,) on the axes of a `Space`."""
+
+    weight: FloatArray
+    bias: FloatArray
+
+    def logits(self, z: NDArray[np.float32]) -> FloatArray:
+        """Logits (n, c) of rows (n, r) that are given on the same axes."""
+        product: FloatArray = (z @ self.weight.T.astype(np.float32)).astype(np.float64)
+        return product + self.bias
+
+
+@dataclass(frozen=True)
+class Space:
+    """Standardised features on their principal axes: z = ((features - mean) * scale) @ turn.
+
+    `z` is (n, r), `mean` and `scale` are (d,), `turn` is (d, r) with orthonormal columns. The scale of a column that never varies is 0.
+    """
+
+    z: NDArray[np.float32]
+    mean: FloatArray
+    scale: FloatArray
+    turn: FloatArray
+
+    def to_head(self, solution: Solution) -> LinearHead:
+        """The same classifier on raw features."""
+        weight = (solution.weight @ self.turn.T) * self.scale
+        return LinearHead(weight=weight, bias=solution.bias - weight @ self.mean)
+
+    def to_solution(self, head: LinearHead) -> Solution:
+        """A head on raw features as these axes see it; what lies outside of them is lost."""
+        unscaled = np.divide(head.weight, self.scale, out=np.zeros_like(head.weight), where=self.scale > 0)
+        return Solution(weight=unscaled @ self.turn, bias=head.bias + head.weight @ self.mean)
+
+
+def class_counts(y: IntArray, n_classes: int) -> IntArray:
+    """How many rows each class has, shape (c,)."""
+    return np.bincount(y, minlength=n_classes).astype(np.int64)
+
+
+def class_weights(y: IntArray, n_classes: int) -> FloatArray:
+    """Balanced weights (c,): every class that has rows weighs the same in sum, and the mean over rows is 1. A class without rows has 1."""
+    counts = class_counts(y, n_classes)
+    present = counts > 0
+    weights = np.ones(n_classes)
+    weights[present] = len(y) / (present.sum() * counts[present])
+    return weights
+
+
+def uneven(y: IntArray) -> bool:
+    """Whether classes differ enough for weights: the largest has at least 1.5 times the rows of the smallest that has any."""
+    counts = np.bincount(y)
+    counts = counts[counts > 0]
+    return bool(len(counts) > 1 and counts.max() >= UNEVEN_FROM * counts.min())
+
+
+def softmax(logits: FloatArray) -> FloatArray:
+    """Probabilities (n, c) of logits (n, c)."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: FloatArray = shifted / shifted.sum(axis=1, keepdims=True)
+    return result
+
+
+def log_loss(logits: FloatArray, y: IntArray, class_weight: FloatArray | None = None) -> float:
+    """Mean cross-entropy of logits (n, c), weighted by class where weights are given. Rows of NaN do not count; NaN when none is left."""
+    seen = ~np.isnan(logits[:, 0])
+    if not seen.any():
+        return float("nan")
+    kept, labels = logits[seen], y[seen]
+    top = kept.max(axis=1)
+    each = top + np.log(np.exp(kept - top[:, None]).sum(axis=1)) - kept[np.arange(len(labels)), labels]
+    return float(np.average(each, weights=None if class_weight is None else class_weight[labels]))
+
+
+def make_space(features: NDArray[np.float32]) -> Space:
+    """Standardise features (n, d) and turn them onto their principal axes. Columns that do not vary are left out.
+
+    Memory beyond the result: one block of rows and a (d, d) matrix, or an (n, n) one where that is smaller.
+
+    Raises:
+        SourceError: some features are not finite numbers.
+    """
+    n, d = features.shape
+    parts = [slice(at, at + BLOCK) for at in range(0, n, BLOCK)]
+    unfit = sum(int((~np.isfinite(features[part]).all(axis=1)).sum()) for part in parts)
+    if unfit:
+        raise SourceError(f"The source gives numbers that are not finite for {unfit} of {n} texts; choose another source.")
+    mean = features.mean(axis=0, dtype=np.float64)
+    spread = np.sqrt(sum(((features[part] - mean) ** 2).sum(axis=0) for part in parts) / n)
+    # A float32 column that never varies still has a spread of rounding errors.
+    varies = spread > 1e-6 * np.abs(mean)
+    scale = np.zeros(d)
+    scale[varies] = 1.0 / (spread[varies] * np.sqrt(varies.sum()))
+
+    def standard(part: slice) -> NDArray[np.float32]:
+        block: NDArray[np.float32] = ((features[part] - mean) * scale).astype(np.float32)
+        return block
+
+    if n < d:
+        turn = row_axes(np.concatenate([standard(part) for part in parts]).astype(np.float64))
+    else:
+        gram = np.zeros((d, d))
+        for part in parts:
+            block = standard(part)
+            gram += block.T @ block
+        turn = gram_axes(gram)
+    z = np.empty((n, turn.shape[1]), dtype=np.float32)
+    for part in parts:
+        z[part] = standard(part) @ turn
+    return Space(z=z, mean=mean, scale=scale, turn=turn.astype(np.float64))
+
+
+def gram_axes(gram: FloatArray) -> NDArray[np.float32]:
+    """Orthonormal columns (d, r), widest first, that span the rows x whose x.T @ x is `gram` (d, d)."""
+    from scipy.linalg import eigh
+
+    values, vectors = eigh(gram, driver="evd")
+    return np.asarray(vectors[:, values > RANK * values[-1]][:, ::-1], dtype=np.float32)
+
+
+def row_axes(x: FloatArray) -> NDArray[np.float32]:
+    """Orthonormal columns (d, r), widest first, that span the rows x (n, d): `gram_axes` for few rows and many columns."""
+    from scipy.linalg import eigh
+
+    values, vectors = eigh(x @ x.T, driver="evd")
+    keep = values > RANK * values[-1]
+    return np.asarray((x.T @ (vectors[:, keep] / np.sqrt(values[keep])))[:, ::-1], dtype=np.float32)
+
+
+def solve(
+    z: NDArray[np.float32],
+    y: IntArray,
+    n_classes: int,
+    strength: float,
+    class_weight: FloatArray | None,
+    start: Solution | None,
+    tolerance: float,
+) -> Solution:
+    """The minimum of the objective for rows z (n, r) that lie on (nearly) principal axes and have mean 0, or nearly so.
+
+    A class without rows has weight 0 and the bias at which its probability is about 1 in 2n. `tolerance` bounds every entry of the gradient
+    in the stretched coordinates; probabilities are then good to about a tenth of it.
+    """
+    counts = class_counts(y, n_classes)
+    present = np.flatnonzero(counts)
+    place = np.zeros(n_classes, dtype=np.int64)
+    place[present] = np.arange(len(present))
+    row_weight = np.ones(len(y), dtype=np.float32) if class_weight is None else class_weight[y].astype(np.float32)
+    if len(present) > 1:
+        first = None if start is None else Solution(start.weight[present], start.bias[present])
+        found = _minimise(z, place[y], len(present), strength, row_weight, first, tolerance)
+    else:
+        found = Solution(np.zeros((1, z.shape[1])), np.zeros(1))
+    weight, bias = np.zeros((n_classes, z.shape[1])), np.zeros(n_classes)
+    weight[present], bias[present] = found.weight, found.bias
+    if len(present) < n_classes:
+        logits = found.logits(z)
+        top = logits.max(axis=1)
+        level = float(np.mean(top + np.log(np.exp(logits - top[:, None]).sum(axis=1))))
+        bias[counts == 0] = level - np.log(2.0 * len(y))
+    return Solution(weight, bias)
+
+
+def _minimise(
+    z: NDArray[np.float32],
+    y: IntArray,
+    c: int,
+    strength: float,
+    row_weight: NDArray[np.float32],
+    start: Solution | None,
+    tolerance: float,
+) -> Solution:
+    """`solve` where every class has rows."""
+    from scipy.optimize import minimize
+
+    n, r = z.shape
+    if start is None:
+        shares = np.bincount(y, weights=row_weight, minlength=c) / row_weight.sum()
+        start = Solution(np.zeros((c, r)), np.log(shares))
+    ahead = softmax(start.logits(z))
+    # Curvature of the loss along each axis if every row and class had the mean p(1 - p); it sinks while the fit gets surer.
+    curvature = max(float(np.mean(ahead * (1.0 - ahead))), 0.02 / c)
+    energy = np.einsum("ij,ij,i->j", z, z, row_weight, dtype=np.float64)
+    stretch = np.sqrt(curvature * energy + strength)
+    bias_stretch = np.sqrt(curvature * float(row_weight.sum()))
+    scaled = z / stretch.astype(np.float32)
+    pull = strength / stretch**2
+    rows = np.arange(n)
+
+    def objective(flat: FloatArray) -> tuple[float, FloatArray]:
+        v = flat.reshape(c, r + 1)
+        weight, bias = v[:, :r], v[:, r] / bias_stretch
+        logits = scaled @ weight.T.astype(np.float32)
+        logits += bias.astype(np.float32)
+        logits -= logits.max(axis=1, keepdims=True)
+        right = logits[rows, y]
+        np.exp(logits, out=logits)
+        total = logits.sum(axis=1)
+        loss = float(np.dot((np.log(total) - right).astype(np.float64), row_weight))
+        logits *= (row_weight / total)[:, None]
+        logits[rows, y] -= row_weight
+        gradient = np.empty_like(v)
+        pulled = pull * weight
+        gradient[:, :r] = logits.T @ scaled
+        gradient[:, :r] += pulled
+        gradient[:, r] = logits.sum(axis=0, dtype=np.float64) / bias_stretch
+        return loss + 0.5 * float(np.vdot(pulled, weight)), gradient.ravel()
+
+    begin = np.concatenate([start.weight * stretch, start.bias[:, None] * bias_stretch], axis=1)
+    options = {"maxiter": 300, "maxcor": 10, "gtol": tolerance, "ftol": 1e-9}
+    result = minimize(objective, begin.ravel(), jac=True, method="L-BFGS-B", options=options)
+    end = result.x.reshape(c, r + 1)
+    return Solution(end[:, :r] / stretch, end[:, r] / bias_stretch)
+
+
+def solve_path(
+    z: NDArray[np.float32], y: IntArray, n_classes: int, strength: float, class_weight: FloatArray | None, tolerance: float
+) -> Solution:
+    """`solve` without a start: weak penalties are reached over stronger ones, which takes fewer steps in all."""
+    start = None
+    for stronger in STRENGTHS[MIDDLE::2]:
+        if stronger > strength * 1.5:
+            start = solve(z, y, n_classes, stronger, class_weight, start, TRYING)
+    return solve(z, y, n_classes, strength, class_weight, start, tolerance)
+
+
+def choose_solution(
+    z: NDArray[np.float32], y: IntArray, n_classes: int, folds: Folds, class_weight: FloatArray | None
+) -> tuple[float, FloatArray, Solution, tuple[tuple[float, float], ...]]:
+    """The strength with the least held-out log-loss, pooled over folds, for rows z (n, r) on principal axes.
+
+    The search begins in the middle of the grid and goes towards weaker penalties, or else stronger ones, until the loss rises.
+    Returns what `HeadChoice` holds, with the solution in place of the head.
+    """
+    used = 0
+    while used < len(folds) and sum(len(held) for _, held in folds[:used]) < ENOUGH:
+        used += 1
+    tried: dict[int, tuple[float, FloatArray]] = {}
+    starts: dict[int, Solution] = {}
+
+    def fit_fold(at: int, strength: float, logits: FloatArray) -> None:
+        train, held = folds[at]
+        rows, labels = z[train], y[train]
+        if at in starts:
+            starts[at] = solve(rows, labels, n_classes, strength, class_weight, starts[at], TRYING)
+        else:
+            starts[at] = solve_path(rows, labels, n_classes, strength, class_weight, TRYING)
+        logits[held] = starts[at].logits(z[held])
+
+    def loss_at(place: int) -> float:
+        if place not in tried:
+            logits = np.full((len(y), n_classes), np.nan)
+            for at in range(used):
+                fit_fold(at, STRENGTHS[place], logits)
+            tried[place] = log_loss(logits, y, class_weight), logits
+        return tried[place][0]
+
+    best = MIDDLE
+    for step in (1, -1):
+        while folds and 0 <= best + step < len(STRENGTHS) and loss_at(best + step) < loss_at(best):
+            best += step
+        if best != MIDDLE:
+            break
+    strength = STRENGTHS[best] if folds else DEFAULT_STRENGTH
+    logits = tried[best][1] if folds else np.full((len(y), n_classes), np.nan)
+    for at in range(used, len(folds)):
+        fit_fold(at, strength, logits)
+    losses = tuple((STRENGTHS[place], tried[place][0]) for place in sorted(tried))
+    return strength, logits, solve_path(z, y, n_classes, strength, class_weight, FINAL), losses
+
+
+def choose_head(features: NDArray[np.float32], y: IntArray, n_classes: int, folds: Folds, class_weight: FloatArray | None) -> HeadChoice:
+    """Choose the penalty of a head for features (n, d) on folds, then fit it on all rows.
+
+    Features are standardised once over all rows given, held-out ones included: no label takes part in that.
+
+    Raises:
+        SourceError: some features are not finite numbers.
+    """
+    space = make_space(features)
+    strength, logits, solution, losses = choose_solution(space.z, y, n_classes, folds, class_weight)
+    return HeadChoice(strength, logits, space.to_head(solution), losses)
+
+
+def fit_head(
+    features: NDArray[np.float32],
+    y: IntArray,
+    n_classes: int,
+    *,
+    strength: float | None = None,
+    class_weight: FloatArray | None = None,
+    start: LinearHead | None = None,
+) -> LinearHead:
+    """Multinomial logistic regression with an L2 penalty on features (n, d), labels y (n,) in [0, n_classes).
+
+    `strength` is the penalty (above 0; None: one that suits most data), `class_weight` (c,) weighs the rows of each class (None: all 1),
+    `start` saves time and changes nothing else.
+
+    Raises:
+        SourceError: some features are not finite numbers.
+    """
+    space = make_space(features)
+    chosen = DEFAULT_STRENGTH if strength is None else strength
+    if start is None:
+        solution = solve_path(space.z, y, n_classes, chosen, class_weight, FINAL)
+    else:
+        solution = solve(space.z, y, n_classes, chosen, class_weight, space.to_solution(start), FINAL)
+    return space.to_head(solution)
