@@ -16,7 +16,6 @@ from headstart.data.examples import IntArray
 from headstart.errors import HeadstartError
 from headstart.judge.metrics import FloatArray
 
-# T lies in [1/100, 100].
 _WIDEST = math.log(100.0)
 
 
@@ -39,6 +38,9 @@ def fit_temperature(logits: FloatArray, y: IntArray) -> float:
     Args:
         logits: of rows that the model was not trained on (out of fold), shape (n, c).
         y: true class numbers, shape (n,). No rows: the temperature is 1.
+
+    Returns:
+        T in [0.01, 100]; above 1 the model was too sure.
 
     Raises:
         HeadstartError: a logit is not a number.
@@ -67,4 +69,5 @@ def fit_temperature(logits: FloatArray, y: IntArray) -> float:
     best = walk[int(np.argmin(costs))]
     step = 2 * _WIDEST / 11
     found = minimize_scalar(cost, bounds=(max(-_WIDEST, best - step), min(_WIDEST, best + step)), method="bounded", options={"xatol": 1e-5})
-    return math.exp(-float(found.x)) if found.fun < min(costs) else math.exp(-float(best))
+    sharpness = float(found.x) if found.fun < min(costs) else float(best)
+    return min(max(math.exp(-sharpness), 0.01), 100.0)

@@ -125,16 +125,14 @@ def needed_labels(points: Sequence[tuple[int, float, float]], target: float, *, 
         return Needed(None, "Too few sizes were measured to tell how many labels would be needed without transfer.")
     fewest, most = min(sizes_measured), max(sizes_measured)
     top, drop, power = _fit(points, ceiling)
-    if drop > 0 and top > target:
-        needed = (drop / (top - target)) ** (1 / power)
-    else:
-        needed = 0.0 if top > target else math.inf  # a flat curve
-    if math.isinf(needed):
+    if top <= target:
         return Needed(None, f"From its curve up to {most:,} labels, the rung without transfer never reaches the same score.")
-    if needed > _REACH * most:
+    # In logarithms, for a small power overflows; a flat curve that lies above the target needs nothing.
+    log_needed = math.log(drop / (top - target)) / power if drop > 0 else -math.inf
+    if log_needed > math.log(_REACH * most):
         beyond = f"more than {_REACH * most:,} labels, {_REACH} times those at hand,"
         return Needed(None, f"Without transfer {beyond} would be needed for the same score.")
-    labels = math.ceil(needed - 1e-6)
+    labels = math.ceil(math.exp(log_needed) - 1e-6)
     if labels <= fewest:
         return Needed(fewest, f"Without transfer {fewest:,} labels or fewer reach the same score.")
     if labels <= most:
@@ -201,7 +199,7 @@ def _nested_order(y: IntArray, rows: IntArray, rng: np.random.Generator) -> IntA
     """`rows` in an order of which every beginning is a stratified draw: one row of each class first, then all classes in proportion."""
     shuffled = rng.permutation(rows)
     shuffled = shuffled[np.argsort(y[shuffled], kind="stable")]
-    classes, starts, counts = np.unique(y[shuffled], return_index=True, return_counts=True)
+    _, starts, counts = np.unique(y[shuffled], return_index=True, return_counts=True)
     rank = np.arange(len(shuffled)) - np.repeat(starts, counts)
     share = np.where(rank == 0, -1.0, (rank + 0.5) / np.repeat(counts, counts))
     return np.asarray(shuffled[np.lexsort((rng.random(len(shuffled)), share))], dtype=np.int64)

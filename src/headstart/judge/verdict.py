@@ -22,17 +22,20 @@ def verdict_sentence(results: Results) -> str:
     """What came out, in one sentence with its circumstances: score and gain with intervals, rows, and how they were judged."""
     metric = Metric(results.metric)
     score, gain = score_of(results.scores, metric), results.gain
-    reaches = f"{_rung(results.winner)} reaches {_interval(score)} {_WORDS[metric]}"
-    footing = f"({score.n:,} rows, {results.judged_on}, {100 * score.confidence:g} % intervals)"
+    number = f"{_interval(score)} {_WORDS[metric]}"
+    rung = _rung(results.winner)
+    footing = f"{score.n:,} rows, {results.judged_on}, {100 * score.confidence:g} %"
     if gain is None or gain.verdict is Verdict.NOT_COMPARED:
         if not results.winner.transfers:
-            return f"Transfer did not win: {reaches}, without transfer {footing}."
-        return f"Transfer was not compared: {reaches}, and no rung without transfer was judged beside it {footing}."
-    difference = f"{_difference(gain, metric)} {gain.opponent}, the best rung without transfer"
-    if gain.winner != results.winner.name:
-        # The winner transfers nothing; the gain tells how the best rung that transfers stands to it.
-        return f"{_opening(gain.verdict)}: {reaches}, and {gain.winner}, the best rung with transfer, stands {difference} {footing}."
-    return f"{_opening(gain.verdict)}: {reaches}, {difference} {footing}."
+            return f"Transfer did not win: {rung}, a rung without transfer, reaches {number} ({footing} interval)."
+        beside = "and no rung without transfer was judged beside it"
+        return f"Transfer was not compared: {rung} reaches {number}, {beside} ({footing} interval)."
+    opening, difference = _opening(gain.verdict), _difference(gain, metric)
+    if not results.winner.transfers:
+        # The gain then tells how the best rung that transfers stands to the winner.
+        beside = f"and {gain.winner}, the best rung with transfer, stands {difference} it"
+        return f"{opening}: {rung} reaches {number}, {beside} ({footing} intervals)."
+    return f"{opening}: {rung} reaches {number}, {difference} {gain.opponent}, the best rung without transfer ({footing} intervals)."
 
 
 def _opening(verdict: Verdict) -> str:

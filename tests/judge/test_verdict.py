@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import pytest
+
+from headstart.judge.verdict import best_opponent, verdict_sentence
+from headstart.records import DataSummary, Estimate, Gain, Results, Scores, Spent, TrialRecord, TrialStatus, Verdict
+from headstart.settings import Metric
+
+
+def trial(name, strategy, source=None, transfers=True, value=0.8, status=TrialStatus.DONE):
+    score = None if value is None else Estimate(value, value - 0.1, value + 0.1, 100)
+    return TrialRecord(name, strategy, source, None, transfers, status, "5 folds of the training rows", score, None, 1.0, 1.0)
+
+
+WINNER = trial("partial from all-MiniLM-L6-v2", "partial", "all-MiniLM-L6-v2")
+TFIDF = trial("tfidf", "tfidf", transfers=False)
+
+
+def results(gain, winner=WINNER, metric="macro_f1", judged_on="one stratified test split"):
+    estimate = Estimate(0.914, 0.8801, 0.94, 1230)
+    return Results(
+        title="tickets",
+        created="2026-01-01T00:00:00Z",
+        data=DataSummary("tickets", 6150, 6150, 1230, (("a", 3000), ("b", 3150)), 10.0, 0.0),
+        findings=(),
+        metric=metric,
+        seeds=(0,),
+        judged_on=judged_on,
+        trials=(winner, TFIDF),
+        winner=winner,
+        opponent=TFIDF,
+        scores=Scores(estimate, estimate, estimate, estimate),
+        opponent_scores=None,
+        gain=gain,
+        class_scores=(),
+        confusion=(),
+        layers=(),
+        label_curve=None,
+        worth_a_look=(),
+        spent=Spent({}, 0, 0, 0, 0),
+        command="headstart fit",
+    )
+
+
+def gain(value, low, high, verdict, metric="macro_f1", winner=WINNER.name, opponent="tfidf"):
+    return Gain(metric, value, low, high, 1230, 0.95, winner, opponent, verdict)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            results(gain(0.12, 0.08, 0.16, Verdict.HELPS)),
+            "Transfer helps: partial from all-MiniLM-L6-v2 reaches 0.91 [0.88, 0.94] macro-F1, 0.12 [0.08, 0.16] above tfidf, "
+            "the best rung without transfer (1,230 rows, one stratified test split, 95 % intervals).",
+        ),
+        (
+            results(gain(-0.05, -0.08, -0.02, Verdict.HURTS, "accuracy"), metric="accuracy"),
+            "Transfer hurts: partial from all-MiniLM-L6-v2 reaches 0.91 [0.88, 0.94] accuracy, 0.05 [0.02, 0.08] below tfidf, "
+            "the best rung without transfer (1,230 rows, one stratified test split, 95 % intervals).",
+        ),
+        (
+            results(gain(0.012, -0.02, 0.04, Verdict.UNCLEAR), judged_on="5 outer folds"),
+            "Transfer makes no clear difference: partial from all-MiniLM-L6-v2 reaches 0.91 [0.88, 0.94] macro-F1, "
+            "0.01 [-0.02, 0.04] above tfidf, the best rung without transfer (1,230 rows, 5 outer folds, 95 % intervals).",
+        ),
+        (
+            results(gain(0.2, 0.1, 0.3, Verdict.HELPS, "log_loss"), metric="log_loss"),
+            "Transfer helps: partial from all-MiniLM-L6-v2 reaches 0.91 [0.88, 0.94] log-loss, 0.20 [0.10, 0.30] better than tfidf, "
+            "the best rung without transfer (1,230 rows, one stratified test split, 95 % intervals).",
+        ),
+        (  # a lower bound just above 0 must not read as 0
+            results(gain(0.01, 0.001, 0.019, Verdict.HELPS)),
+            "Transfer helps: partial from all-MiniLM-L6-v2 reaches 0.91 [0.88, 0.94] macro-F1, 0.010 [0.001, 0.019] above tfidf, "
+            "the best rung without transfer (1,230 rows, one stratified test split, 95 % intervals).",
+        ),
+        (
+            results(None),
+            "Transfer was not compared: partial from all-MiniLM-L6-v2 reaches 0.91 [0.88, 0.94] macro-F1, and no rung without transfer "
+            "was judged beside it (1,230 rows, one stratified test split, 95 % interval).",
+        ),
+        (
+            results(gain(0.0, 0.0, 0.0, Verdict.NOT_COMPARED)),
+            "Transfer was not compared: partial from all-MiniLM-L6-v2 reaches 0.91 [0.88, 0.94] macro-F1, and no rung without transfer "
+            "was judged beside it (1,230 rows, one stratified test split, 95 % interval).",
+        ),
+        (
+            results(None, winner=TFIDF),
+            "Transfer did not win: tfidf, a rung without transfer, reaches 0.91 [0.88, 0.94] macro-F1 "
+            "(1,230 rows, one stratified test split, 95 % interval).",
+        ),
+        (
+            results(gain(-0.03, -0.05, -0.01, Verdict.HURTS, winner="probe from M"), winner=TFIDF),
+            "Transfer hurts: tfidf reaches 0.91 [0.88, 0.94] macro-F1, and probe from M, the best rung with transfer, stands "
+            "0.03 [0.01, 0.05] below it (1,230 rows, one stratified test split, 95 % intervals).",
+        ),
+    ],
+)
+def test_the_verdict_is_one_sentence_with_its_circumstances(given, sentence):
+    assert verdict_sentence(given) == sentence
+
+
+def test_the_best_opponent_is_the_best_finished_rung_without_transfer():
+    low, high = trial("tfidf", "tfidf", transfers=False, value=0.6), trial("scratch", "scratch", transfers=False, value=0.7)
+    unfinished = trial("scratch 2", "scratch", transfers=False, value=0.9, status=TrialStatus.STOPPED)
+    failed = trial("scratch 3", "scratch", transfers=False, value=None, status=TrialStatus.FAILED)
+    trials = [low, WINNER, high, unfinished, failed]
+    assert best_opponent(trials, Metric.ACCURACY) is high
+    assert best_opponent(trials, Metric.LOG_LOSS) is low
+    assert best_opponent([WINNER, unfinished], Metric.ACCURACY) is None
