@@ -59,7 +59,7 @@ class HeadstartForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
 
     def __init__(self, config: HeadstartConfig) -> None:
         super().__init__(config)
-        settings = dict(config.backbone_config)
+        settings = dict(config.backbone_config or {})
         backbone_config = AutoConfig.for_model(settings.pop("model_type"), **settings)
         backbone_config.use_cache = False  # a classifier never generates
         self.num_labels = config.num_labels

@@ -129,7 +129,8 @@ def vocabulary_size(folder: Path) -> int | None:
     if (folder / "vocab.txt").is_file():
         with open(folder / "vocab.txt", "rb") as file:
             pieces = sum(1 for _ in file)
-        return max(pieces - 1, *read_json(folder / "added_tokens.json").values(), -1) + 1
+        added: list[int] = list(read_json(folder / "added_tokens.json").values())
+        return max([pieces - 1, *added]) + 1
     if any(folder.glob("*.model")) or any(folder.glob("*.tiktoken")):
         return None
     raise SourceError(

@@ -52,7 +52,7 @@ def resolve_source(name: str | None) -> Source:
             `@REVISION`; None: the embedded all-MiniLM-L6-v2.
 
     Raises:
-        SourceError: it is missing, half downloaded, pickled, inconsistent, of a kind that headstart cannot use, or wants to run its own code.
+        SourceError: it is missing, half downloaded, pickled, inconsistent, of a kind that cannot be used, or wants to run its own code.
     """
     if name is None or name == embedded.NAME:
         folder = _package_folder(embedded.PACKAGE)

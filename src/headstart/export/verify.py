@@ -1,0 +1,93 @@
+"""Law 4, saved is trained: a saved model is opened again in a fresh process and must give the same probabilities.
+
+The fresh process does what a stranger would do: `transformers.pipeline("text-classification", DIR, trust_remote_code=True)`, without
+headstart. A model without transfer has no such way; it is opened with `headstart.load`, in a fresh process too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.errors import RunError
+from headstart.sources.resolve import WITHOUT_TRANSFER
+
+TOLERANCE = 1e-4
+
+_WITH_TRANSFORMERS = """
+import json, sys
+from transformers import pipeline
+folder, ask, answer = sys.argv[1:]
+texts = json.load(open(ask, encoding="utf-8"))
+classify = pipeline("text-classification", folder, trust_remote_code=True, device="cpu")
+rows = classify(texts, top_k=None, truncation=True, batch_size=8)
+assert "headstart" not in sys.modules
+columns = [classify.model.config.id2label[i] for i in range(classify.model.config.num_labels)]
+scores = [{entry["label"]: entry["score"] for entry in row} for row in rows]
+json.dump([[row[label] for label in columns] for row in scores], open(answer, "w"))
+"""
+
+_WITH_HEADSTART = """
+import json, sys
+import headstart
+folder, ask, answer = sys.argv[1:]
+texts = json.load(open(ask, encoding="utf-8"))
+json.dump(headstart.load(folder).predict_proba(texts).tolist(), open(answer, "w"))
+"""
+
+
+def verify(folder: Path, texts: Sequence[str], expected_probabilities: NDArray[np.floating]) -> float:
+    """Open a saved model in a fresh process and compare its probabilities.
+
+    Args:
+        folder: the model folder.
+        texts: some texts, none of them empty; a few dozen tell as much as all.
+        expected_probabilities: what the trained model said of them, (n, c), in the order of the saved labels.
+
+    Returns:
+        The greatest absolute difference between two probabilities.
+
+    Raises:
+        RunError: the model does not open, or differs by more than 1e-4.
+    """
+    folder = Path(folder).resolve()
+    plain = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == WITHOUT_TRANSFER
+    found = _ask(folder, _WITH_HEADSTART if plain else _WITH_TRANSFORMERS, list(texts))
+    expected = np.asarray(expected_probabilities, dtype=np.float64)
+    if found.shape != expected.shape:
+        raise RunError(f"The model saved to {str(folder)!r} answers with shape {found.shape} instead of {expected.shape}; do not use it.")
+    # A NaN on either side is a difference, not an agreement.
+    difference = float(np.nan_to_num(np.abs(found - expected), nan=1.0).max(initial=0.0))
+    if difference > TOLERANCE:
+        raise RunError(
+            f"The model saved to {str(folder)!r} gives other probabilities than the trained one: they differ by up to {difference:.2g}, "
+            f"more than {TOLERANCE:g}. Do not use it; please report this with the versions that `headstart env` prints."
+        )
+    return difference
+
+
+def _ask(folder: Path, program: str, texts: list[str]) -> NDArray[np.float64]:
+    """The probabilities that `program` gives in a process of its own, (n, c)."""
+    with tempfile.TemporaryDirectory(prefix="headstart-verify-") as room:
+        ask, answer = Path(room) / "texts.json", Path(room) / "probabilities.json"
+        ask.write_text(json.dumps(texts), encoding="utf-8")
+        # The folder's code is copied to a cache before it runs; one of this check's own can be neither stale nor unwritable.
+        environment = os.environ | {
+            "HF_MODULES_CACHE": str(Path(room) / "modules"),
+            "HF_HUB_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+        }
+        command = [sys.executable, "-c", program, str(folder), str(ask), str(answer)]
+        done = subprocess.run(command, cwd=room, env=environment, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode != 0 or not answer.is_file():
+            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            raise RunError(f"The model saved to {str(folder)!r} does not open in a fresh process: {last}")
+        return np.asarray(json.loads(answer.read_text(encoding="utf-8")), dtype=np.float64)

@@ -1,0 +1,150 @@
+"""A saved model, opened: texts in, label names or probabilities out.
+
+Letters in shapes: n texts, c labels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.errors import RunError
+from headstart.settings import Settings
+from headstart.sources.resolve import WITHOUT_TRANSFER, WRAPPER
+
+FloatArray = NDArray[np.float64]
+
+# Texts that are tokenised at once: bounds the memory of a call with millions of texts.
+_CHUNK = 4096
+# Beyond this many characters for each token that is kept, the end of a text cannot reach the model; cutting first keeps tokenising fast.
+_CHARACTERS_PER_TOKEN = 100
+
+
+class _Reads(Protocol):
+    def predict_logits(self, texts: Sequence[str]) -> FloatArray: ...
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A trained classifier. `labels` are the c label names in the order of the columns of `predict_proba`."""
+
+    labels: tuple[str, ...]
+    folder: Path
+    _reader: _Reads
+
+    def predict_proba(self, texts: Sequence[str]) -> FloatArray:
+        """How likely each label is for each text: shape (n, c), rows sum to 1."""
+        if isinstance(texts, str):
+            raise TypeError("predict_proba takes a list of texts; put the single text into a list.")
+        if not len(texts):
+            return np.zeros((0, len(self.labels)))
+        logits = np.asarray(self._reader.predict_logits(texts), dtype=np.float64)
+        logits = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(logits / logits.sum(axis=1, keepdims=True))
+
+    def predict(self, texts: Sequence[str]) -> list[str]:
+        """The most likely label of each text."""
+        return [self.labels[i] for i in self.predict_proba(texts).argmax(axis=1)]
+
+
+def load(folder: str | Path) -> LoadedModel:
+    """Open a model that headstart saved, with headstart's own code and never with code from the folder.
+
+    Args:
+        folder: the folder of a run, or its `model` folder, or a copy of that.
+
+    Raises:
+        RunError: there is no such model, or its files are damaged.
+    """
+    place = _model_folder(Path(folder).expanduser())
+    config = _read_config(place)
+    labels = tuple(str(config["id2label"][key]) for key in sorted(config.get("id2label", {}), key=int))
+    if config.get("model_type") == WITHOUT_TRANSFER:
+        from headstart.strategies.tfidf import TfidfModel
+
+        return LoadedModel(labels, place, TfidfModel.load(place))
+    return LoadedModel(labels, place, _Classifier(place))
+
+
+def _model_folder(folder: Path) -> Path:
+    for place in (folder / "model", folder):
+        if (place / "config.json").is_file():
+            return place
+    if not folder.exists():
+        raise RunError(f"There is no folder {str(folder)!r}; give the folder of a run, or its model folder.")
+    if (folder / "run.yaml").is_file():
+        raise RunError(f"The run {str(folder)!r} has no model yet; give its command again to finish it.")
+    raise RunError(f"{str(folder)!r} holds no model (no config.json); give the folder of a run, or its model folder.")
+
+
+def _read_config(place: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((place / "config.json").read_text(encoding="utf-8"))
+        model_type = config.get("model_type")
+    except (ValueError, AttributeError):
+        raise RunError(
+            f"{str(place / 'config.json')!r} is damaged; run the command of its run.yaml again, or copy the model again."
+        ) from None
+    if model_type not in (WRAPPER, WITHOUT_TRANSFER):
+        raise RunError(f"{str(place)!r} holds a model of type {str(model_type)!r} that headstart did not save; transformers opens it.")
+    return config
+
+
+class _Classifier:
+    """The saved classifier and its tokenizer, on the GPU where there is one."""
+
+    def __init__(self, place: Path) -> None:
+        import torch
+        from transformers import AutoTokenizer
+
+        from headstart.export.modeling_headstart import HeadstartConfig, HeadstartForSequenceClassification
+        from headstart.sources.opening import quiet_transformers
+
+        try:
+            with quiet_transformers():
+                config = HeadstartConfig.from_pretrained(place)
+                model = HeadstartForSequenceClassification.from_pretrained(place, config=config, use_safetensors=True, dtype=torch.float32)
+                tokenizer = AutoTokenizer.from_pretrained(place, config=config, trust_remote_code=False, local_files_only=True)
+        except Exception as error:  # safetensors, json, tokenizers and transformers each have errors of their own for damaged files
+            raise RunError(
+                f"The model in {str(place)!r} cannot be opened ({str(error).splitlines()[0]}); copy or train it again."
+            ) from error
+        self.model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+        self.tokenizer = tokenizer
+        self.max_length = int(tokenizer.model_max_length)
+        self.batch_tokens = Settings().batch_tokens
+
+    def predict_logits(self, texts: Sequence[str]) -> FloatArray:
+        """Logits of shape (n, c), in the order of the texts; equal texts of a chunk are read once."""
+        logits = np.empty((len(texts), self.model.num_labels))
+        for start in range(0, len(texts), _CHUNK):
+            chunk = texts[start : start + _CHUNK]
+            distinct = {text: i for i, text in enumerate(dict.fromkeys(chunk))}
+            logits[start : start + _CHUNK] = self._read(list(distinct))[[distinct[text] for text in chunk]]
+        return logits
+
+    def _read(self, texts: list[str]) -> FloatArray:
+        import torch
+
+        from headstart.backbone.batching import plan_batches
+        from headstart.backbone.kernels import fast_linears
+        from headstart.backbone.reading import pad
+
+        filler = self.tokenizer.pad_token_id or 0
+        clipped = [text[: self.max_length * _CHARACTERS_PER_TOKEN] for text in texts]
+        # A causal model's tokenizer makes nothing of an empty text; the model needs one token at least.
+        ids = [row or [filler] for row in self.tokenizer(clipped, truncation=True, max_length=self.max_length)["input_ids"]]
+        logits = np.empty((len(texts), self.model.num_labels))
+        with torch.inference_mode(), fast_linears(self.model):
+            for batch in plan_batches([len(row) for row in ids], self.batch_tokens):
+                rows, mask = pad([ids[i] for i in batch], filler)
+                rows = rows.to(self.model.device)
+                answer = self.model(input_ids=rows, attention_mask=None if mask is None else mask.to(self.model.device))
+                logits[batch] = answer.logits.float().cpu().numpy()
+        return logits
