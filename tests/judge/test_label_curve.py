@@ -154,7 +154,15 @@ def test_the_curve_in_log_loss_counts_downwards():
     assert turned.needed == pytest.approx(128, rel=0.15)  # 800 / 2.5^2
 
 
-def test_too_few_rows_for_the_folds_are_refused():
+def test_rows_that_cannot_be_parted_are_refused():
+    y = np.array([0, 1, 2])
     with pytest.raises(DataError) as refused:
-        label_curve(Recorder(np.array([0, 1, 0]), {}), np.array([0, 1, 0]), groups=None, rungs=["a"], baseline=None, repeats=1, **COMMON)
-    assert str(refused.value) == "There are 3 independent training rows, fewer than the 5 folds of the label curve; add rows."
+        label_curve(Recorder(y, {}), y, groups=None, rungs=["a"], baseline=None, repeats=1, **COMMON)
+    assert str(refused.value) == "The 3 rows are too few for folds: no class has two separate rows; add rows."
+
+
+def test_a_class_of_one_row_is_trained_on_and_never_held_out():
+    y = np.array([0, 1] * 30 + [2])
+    predict = Recorder(y, {"probe": 1.0})
+    label_curve(predict, y, groups=None, rungs=["probe"], baseline=None, repeats=5, **COMMON)
+    assert all(60 in train and 60 not in held for _, train, held in predict.calls)

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headstart.data import split
 from headstart.data.examples import IntArray
-from headstart.errors import DataError
 from headstart.judge.intervals import estimate, normal_quantile
 from headstart.judge.metrics import FloatArray
 from headstart.records import LabelCurve, LabelPoint
@@ -76,21 +76,22 @@ def label_curve(
         rungs: the rungs to draw, the one that transfers first.
         baseline: the one of `rungs` without transfer, for `needed`. None: `needed` is not told.
         metric: the metric of the scores.
-        folds: in how many parts the rows are cut, at least 2; one part at a time is held out.
+        folds: in how many parts the rows are cut, at least 2; one part at a time is held out. A class that stands in a single group is
+            always trained on.
         repeats: how many of the parts are held out in turn, 1 to `folds`.
         confidence: coverage of the intervals.
         resamples: bootstrap resamples behind each interval.
         seed: of the parts, the draws and the resampling.
 
     Raises:
-        DataError: fewer independent rows than folds.
+        DataError: no class has two independent rows, so none can be held out.
     """
     if not 1 <= repeats <= folds or folds < 2:
         raise ValueError(f"repeats is {repeats} and folds {folds}; 1 <= repeats <= folds and folds >= 2 are needed")
     rng = np.random.default_rng(seed)
-    part = _parts(y, groups, folds, rng)
-    helds = [np.flatnonzero(part == number) for number in range(repeats)]
-    orders = [_nested_order(y, np.flatnonzero(part != number), rng) for number in range(repeats)]
+    pairs = split.folds(y, np.arange(len(y)) if groups is None else groups, folds, seed)[:repeats]
+    helds = [held for _, held in pairs]
+    orders = [_nested_order(y, training, rng) for training, _ in pairs]
     held = np.concatenate(helds)
     points = []
     for size in sizes(min(len(order) for order in orders), int(y.max()) + 1):
@@ -178,21 +179,6 @@ def _fit(points: Sequence[tuple[int, float, float]], ceiling: float) -> tuple[fl
     best = int(np.argmin(misfit))
     power = float(powers[best, 0])
     return float(top[best]), float(drop[best] * labels.max() ** power), power
-
-
-def _parts(y: IntArray, groups: IntArray | None, folds: int, rng: np.random.Generator) -> IntArray:
-    """The fold of each row, shape (n,): groups stay whole, each class is spread as evenly as that allows."""
-    names = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
-    count = int(names.max()) + 1
-    if count < folds:
-        raise DataError(f"There are {count} independent training rows, fewer than the {folds} folds of the label curve; add rows.")
-    first = np.full(count, -1, dtype=np.int64)
-    first[names[::-1]] = np.arange(len(y))[::-1]
-    # Groups dealt out like cards, class by class and in random order within a class.
-    order = np.lexsort((rng.random(count), np.bincount(names), y[first]))
-    part_of_group = np.empty(count, dtype=np.int64)
-    part_of_group[order] = np.arange(count) % folds
-    return np.asarray(part_of_group[names], dtype=np.int64)
 
 
 def _nested_order(y: IntArray, rows: IntArray, rng: np.random.Generator) -> IntArray:
