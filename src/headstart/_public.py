@@ -77,7 +77,7 @@ def as_data(data: str | Path | TextsAndLabels) -> str | Path | Examples:
         return data
     from headstart.data.examples import Examples
 
-    texts, labels = (list(part) for part in data)
+    texts, labels = list(data[0]), list(data[1])
     if len(texts) != len(labels):
         raise DataError(f"There are {len(texts)} texts and {len(labels)} labels; give one label for each text.")
     for position, text in enumerate(texts):

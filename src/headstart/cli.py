@@ -45,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
-        status = _parse_and_call(words)
+        try:
+            status = _parse_and_call(words)
+        except SystemExit as done:  # argparse has printed the help or the version
+            status = int(done.code or 0)
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
