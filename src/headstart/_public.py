@@ -42,10 +42,12 @@ def fit(data: str | Path | TextsAndLabels, **settings: Any) -> Run:
 def check(
     data: str | Path | TextsAndLabels,
     *,
-    text: str | None = None,
-    label: str | None = None,
-    test: str | Path | None = None,
-    validation: str | Path | None = None,
+    text: str | None = Settings.text,
+    label: str | None = Settings.label,
+    test: str | Path | None = Settings.test,
+    validation: str | Path | None = Settings.validation,
+    source: str | None = None,
+    max_length: int = Settings.max_length,
 ) -> CheckResult:
     """What is wrong with labelled data, before any model is loaded.
 
@@ -53,18 +55,22 @@ def check(
         data: a file or folder of labelled texts, or a pair `(texts, labels)` of equal length.
         text: column of the texts; None: the only column that can be it.
         label: column of the labels; None: the only column that can be it.
-        test: file of test rows, which are looked for among the training rows. None: there are none.
+        test: file of test rows, which are looked for among the training rows; None: there is none.
         validation: likewise for validation rows.
+        source: whose tokeniser counts the texts that would be cut off; None: the embedded source's, where it is installed.
+        max_length: tokens beyond which a text is cut off.
 
     Returns:
         Findings with row numbers, most severe first, and which rows are usable.
 
     Raises:
         DataError: a file that cannot be read, or columns that cannot be told.
+        SourceError: the named source cannot be used.
     """
     from headstart.checking import check_data
 
-    return check_data(as_data(data), text=text, label=label, test=test, validation=validation)
+    checked = check_data(as_data(data), text=text, label=label, test=test, validation=validation, source=source, max_length=max_length)
+    return checked.result
 
 
 def as_data(data: str | Path | TextsAndLabels) -> str | Path | Examples:

@@ -255,7 +255,7 @@ def _check_options(parser: _Parser) -> None:
     parser.add_argument(
         "--source",
         metavar="SOURCE",
-        help="also count the texts that this source would cut off; only its tokeniser is opened; 'default' is the embedded source",
+        help="whose tokeniser counts the texts that would be cut off; without it the embedded source's",
     )
     _add_settings(parser, ["max_length"])
     parser.add_argument("--fix", action="store_true", help="write a cleaned copy beside the file and list what was changed")
@@ -313,9 +313,9 @@ def _fit(parsed: argparse.Namespace, words: list[str]) -> int:
 
 
 def _check(parsed: argparse.Namespace, words: list[str]) -> int:
+    settings = make_settings({name: value for name, value in _given(parsed).items() if name != "source"})
     from headstart import checking
 
-    settings = make_settings({name: value for name, value in _given(parsed).items() if name != "source"})
     checked = checking.check_data(
         parsed.data,
         text=settings.text,
@@ -325,11 +325,10 @@ def _check(parsed: argparse.Namespace, words: list[str]) -> int:
         source=parsed.source,
         max_length=settings.max_length,
     )
-    print(checking.findings_text(parsed.data, checked))
+    print(checking.findings_text(checked))
     if parsed.fix:
-        for line in checking.write_fixed(parsed.data, checked):
-            print(line)
-    return FOUND if checking.needs_a_hand(checked) else 0
+        print("\n".join(checking.write_fixed(parsed.data, checked)))
+    return FOUND if checking.needs_a_hand(checked.result.findings) else 0
 
 
 def _predict(parsed: argparse.Namespace, words: list[str]) -> int:

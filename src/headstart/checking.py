@@ -1,0 +1,173 @@
+"""`headstart check`: files by name in, findings out. The checks themselves are plain functions in `data/check.py`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.errors import SourceError
+from headstart.records import Finding, Severity
+
+if TYPE_CHECKING:
+    from headstart.data.check import CheckResult
+    from headstart.data.examples import Examples
+    from headstart.sources.source import Source
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # what a text could do to a terminal
+_TEXTS_AT_ONCE = 2048
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The training rows, and what was found about them; the findings of reading stand among those of checking."""
+
+    train: Examples
+    result: CheckResult
+
+
+def check_data(
+    data: str | Path | Examples,
+    *,
+    text: str | None,
+    label: str | None,
+    test: str | Path | None,
+    validation: str | Path | None,
+    source: str | None,
+    max_length: int,
+) -> Checked:
+    """Read and check labelled data; no model is loaded, of the source only its tokeniser.
+
+    Args:
+        data: a file or folder of labelled texts, or examples in memory.
+        text: column of the texts; None: the only one that can be it.
+        label: column of the labels; None: the only one that can be it.
+        test: file of test rows, with the same columns; None: there is none.
+        validation: file of validation rows, with the same columns; None: there is none.
+        source: whose tokeniser counts the texts that would be cut off; None: the embedded source, where it is installed.
+        max_length: tokens beyond which a text is cut off, where the source takes that many.
+
+    Raises:
+        DataError: a file that cannot be read, or columns that cannot be told.
+        SourceError: the named source cannot be used.
+    """
+    from headstart.data.check import check_examples
+    from headstart.data.examples import Examples
+    from headstart.data.read import read_examples
+
+    noticed: list[Finding] = []
+
+    def read(path: str | Path, text: str | None, label: str | None) -> Examples:
+        result = read_examples(path, text=text, label=label)
+        noticed.extend(result.findings)
+        return result.examples
+
+    train = data if isinstance(data, Examples) else read(data, text, label)
+    columns = train.text_column, train.label_column
+    try:
+        counter = token_counter(source, max_length)
+    except SourceError:
+        if source is not None:
+            raise
+        counter = None  # nobody asked for it
+    result = check_examples(
+        train,
+        test=None if test is None else read(test, *columns),
+        validation=None if validation is None else read(validation, *columns),
+        tokenize_lengths=None if counter is None else counter.lengths,
+        max_length=max_length if counter is None else counter.limit,
+    )
+    order = list(Severity)
+    findings = sorted((*noticed, *result.findings), key=lambda finding: order.index(finding.severity))
+    return Checked(train, replace(result, findings=tuple(findings)))
+
+
+@dataclass(frozen=True)
+class TokenCounter:
+    """Counts tokens as a source would read them. `limit`: the longest text in tokens that is read whole."""
+
+    limit: int
+    lengths: Callable[[Sequence[str]], list[int]]
+
+
+def token_counter(name: str | None, max_length: int) -> TokenCounter:
+    """The counter of a source.
+
+    A text of fewer bytes than `limit` cannot have more tokens than that; its length is given as its bytes, and only the others are
+    tokenised. The lengths are right where it matters whether they exceed `limit`, and a bound below it.
+
+    Args:
+        name: the source; None: the embedded one.
+        max_length: tokens beyond which a text is cut off; the source's own limit counts where it is less.
+
+    Raises:
+        SourceError: there is no such source, or it cannot be used.
+    """
+    from headstart.sources.resolve import resolve_source
+
+    source = resolve_source(name)
+    limit = min(max_length, source.max_length or max_length)
+    count = _tokenizer(source)
+
+    def lengths(texts: Sequence[str]) -> list[int]:
+        found = [len(text.encode("utf-8", errors="replace")) + SPECIAL_TOKENS for text in texts]
+        long = [place for place, length in enumerate(found) if length > limit]
+        for start in range(0, len(long), _TEXTS_AT_ONCE):
+            places = long[start : start + _TEXTS_AT_ONCE]
+            # Beyond this many characters the end of a text cannot decide: no token is that long on average.
+            for place, tokens in zip(places, count([texts[place][: 100 * limit] for place in places]), strict=True):
+                found[place] = tokens
+        return found
+
+    return TokenCounter(limit, lengths)
+
+
+SPECIAL_TOKENS = 2  # most tokenisers add a token before and one after
+
+
+def _tokenizer(source: Source) -> Callable[[list[str]], list[int]]:
+    """Number of tokens of each text, special ones included, by the small library where the source has its file."""
+    file = source.folder / "tokenizer.json"
+    if file.is_file():
+        from tokenizers import Tokenizer
+
+        small = Tokenizer.from_file(str(file))
+        small.no_truncation()
+        small.no_padding()
+        return lambda texts: [len(encoding) for encoding in small.encode_batch_fast(texts)]
+    from headstart.sources.opening import open_tokenizer
+
+    full = open_tokenizer(source)
+    return lambda texts: [len(ids) for ids in full(texts, truncation=False, padding=False, verbose=False)["input_ids"]]
+
+
+def needs_a_hand(findings: Sequence[Finding]) -> bool:
+    """Whether there is more than notes."""
+    return any(finding.severity is not Severity.NOTE for finding in findings)
+
+
+def findings_text(checked: Checked) -> str:
+    """The findings as a person reads them: numbered, most severe first, with their rows and what to do."""
+    train, findings = checked.train, checked.result.findings
+    labels = len(set(train.labels) - {""})
+    columns = f"the text is in {train.text_column!r}, the label in {train.label_column!r}"
+    lines = [f"{train.origin}: {len(train):,} rows, {labels:,} labels; {columns}."]
+    for number, finding in enumerate(findings, start=1):
+        lines += ["", f"{number:>3}. {finding.severity.value}: {finding.message}"]
+        lines += [f"     {line}" for line in (_rows(finding), finding.remedy) if line]
+    counts = Counter(finding.severity for finding in findings)
+    told = [f"{counts[severity]} {severity.value}{'s' if counts[severity] > 1 else ''}" for severity in Severity if counts[severity]]
+    lines += ["", ", ".join(told) + "." if told else "Nothing was found."]
+    return "\n".join(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", line) for line in lines)
+
+
+def _rows(finding: Finding) -> str:
+    """`Rows 3, 7 and 12 more.`; nothing where the finding is of no rows."""
+    if not finding.rows:
+        return ""
+    more = finding.count - len(finding.rows)
+    shown = ", ".join(map(str, finding.rows))
+    return f"Row{'s' if len(finding.rows) > 1 or more > 0 else ''} {shown}{f' and {more:,} more' if more > 0 else ''}."
