@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from headstart.backbone.backbone import find_blocks
 
@@ -65,9 +66,9 @@ def watching(module: nn.Module, see: Callable[[int, torch.Tensor], None]) -> Ite
 class _PassThrough(nn.Module):
     """Stands in for a frozen block: returns its input in the form in which the real block returns its output."""
 
-    def __init__(self, block: nn.Module, as_tuple: bool) -> None:
+    def __init__(self, block: nn.Module, items: int | None) -> None:
         super().__init__()
-        self.as_tuple = as_tuple
+        self.items = items
         # Models read such attributes off their blocks (Gemma 3, ModernBERT: which attention mask and which rotary table).
         for name in ("attention_type", "layer_idx", "is_sliding"):
             if hasattr(block, name):
@@ -75,13 +76,15 @@ class _PassThrough(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         hidden = _hidden_of(args, kwargs)
-        return (hidden,) if self.as_tuple else hidden
+        return hidden if self.items is None else (hidden, *[None] * (self.items - 1))
 
 
-def returns_tuple(module: nn.Module) -> bool:
-    """Whether the blocks of this model return a tuple (MPNet, GPT-2) or a bare tensor (BERT), found by one small forward pass."""
-    found: list[bool] = []
-    hook = find_blocks(module)[0].register_forward_hook(lambda _block, _args, out: found.append(isinstance(out, tuple)))
+def returned_items(module: nn.Module) -> int | None:
+    """How many items the blocks return in a tuple (MPNet 1, DeBERTa-v2 2); None: a bare tensor (BERT). Seen in a small pass."""
+    found: list[int | None] = []
+    hook = find_blocks(module)[0].register_forward_hook(
+        lambda _block, _args, out: found.append(len(out) if isinstance(out, tuple) else None)
+    )
     try:
         with torch.inference_mode():
             ids = torch.ones(1, 2, dtype=torch.long)
@@ -91,60 +94,77 @@ def returns_tuple(module: nn.Module) -> bool:
     return found[0]
 
 
-class AboveCut(nn.Module):
-    """The upper part of a model, fed with activations at the cut.
+class Trunk(nn.Module):
+    """A backbone that is trained from the cut upwards, fed with token ids or with stored activations at the cut.
 
-    While it lives, the blocks below the cut of `module` are stood in for; `restore()` puts them back, and `module` is then whole again,
-    with whatever its upper blocks learned.
+    With `stored` the blocks below the cut are stood in for and the input is the hidden states (b, t, d) that enter block `cut`; without
+    it the input is token ids (b, t) and the frozen blocks run each time, without dropout: both give the same losses. Cut 0 trains all,
+    the embeddings too, and always reads ids. The module that is given is changed in place; `restore()` makes it whole again, with
+    whatever its upper blocks learned.
     """
 
-    def __init__(self, module: nn.Module, cut: int) -> None:
+    def __init__(self, module: nn.Module, cut: int, above: frozenset[str], *, stored: bool) -> None:
         super().__init__()
         blocks = find_blocks(module)
-        if not 0 < cut < len(blocks):
-            raise ValueError(f"cut is {cut}; it must lie between 1 and {len(blocks) - 1}")
-        as_tuple = returns_tuple(module)
-        # Kept in plain lists, so that they are no part of this module's parameters.
-        self._frozen = [list(blocks)[:cut]]
-        self._pending: list[torch.Tensor] = []
-        for k in range(cut):
-            blocks[k] = _PassThrough(blocks[k], as_tuple)
+        if not 0 <= cut < len(blocks):
+            raise ValueError(f"cut is {cut}; it must lie between 0 and {len(blocks) - 1}")
         self.module = module
         self.cut = cut
-        self._hook = blocks[cut].register_forward_pre_hook(self._enter, with_kwargs=True)
+        self.stored = stored and cut > 0
+        # In a plain list, so that they are no part of this module while they are stood in for.
+        self._frozen: list[nn.Module] = list(blocks)[:cut]
+        self._entering: list[torch.Tensor] = []
+        self._hooks: list[RemovableHandle] = []
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
+        for _, parameter in self.learning(above):
+            parameter.requires_grad_(True)
+        if self.stored:
+            items = returned_items(module)
+            for k in range(cut):
+                blocks[k] = _PassThrough(blocks[k], items)
+            self._hooks.append(blocks[cut].register_forward_pre_hook(self._enter, with_kwargs=True))
+
+    def learning(self, above: frozenset[str]) -> list[tuple[int, nn.Parameter]]:
+        """What learns, each with its depth: k for block k, L for what runs after the last block, -1 for the embeddings (cut 0 only)."""
+        blocks = find_blocks(self.module)
+        depth = {id(p): k for k, block in enumerate(blocks) for p in block.parameters()}
+        found = []
+        for name, parameter in self.module.named_parameters():
+            level = depth.get(id(parameter), len(blocks) if name in above else -1)
+            if level >= self.cut or (self.cut == 0 and "pooler" not in name):
+                found.append((level, parameter))
+        return found
 
     def _enter(self, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return _with_hidden(args, kwargs, self._pending[0])
+        return _with_hidden(args, kwargs, self._entering[0])
 
-    def forward(self, hidden: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-        """Last hidden states (b, t, d) from activations at the cut (b, t, d). `attention_mask` is (b, t); None: no padding."""
-        ids = torch.ones(hidden.shape[:2], dtype=torch.long, device=hidden.device)  # their embeddings are computed and thrown away
-        self._pending = [hidden]
+    def forward(self, entering: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Last hidden states (b, t, d). `entering` is described above; `mask` is (b, t), None: no padding."""
+        ids = entering
+        if self.stored:
+            # The embeddings of these ids are computed and thrown away: the hook puts the stored activations in their place.
+            ids = torch.ones(entering.shape[:2], dtype=torch.long, device=entering.device)
+            self._entering = [entering]
         try:
-            out: torch.Tensor = self.module(input_ids=ids, attention_mask=attention_mask).last_hidden_state
+            out: torch.Tensor = self.module(input_ids=ids, attention_mask=mask).last_hidden_state
         finally:
-            self._pending = []
+            self._entering = []
         return out
 
-    def upper_blocks(self) -> list[nn.Module]:
-        """The blocks above the cut, lowest first."""
-        return list(find_blocks(self.module))[self.cut :]
+    def train(self, mode: bool = True) -> Trunk:
+        """Dropout on above the cut alone: below it, training must see what was stored."""
+        super().train(mode and self.cut == 0)
+        for block in list(find_blocks(self.module))[self.cut :]:
+            block.train(mode)
+        return self
 
     def restore(self) -> nn.Module:
         """Put the frozen blocks back; returns the whole module."""
-        blocks = find_blocks(self.module)
-        self._hook.remove()
-        for k, block in enumerate(self._frozen[0]):
-            blocks[k] = block
+        for hook in self._hooks:
+            hook.remove()
+        if self.stored:
+            blocks = find_blocks(self.module)
+            for k, block in enumerate(self._frozen):
+                blocks[k] = block
         return self.module
-
-
-def trainable_above(module: nn.Module, cut: int, late: set[int]) -> list[nn.Parameter]:
-    """The parameters that learn at this cut: those of the blocks from `cut` on and of what runs after the last block.
-
-    At cut 0 everything learns, the embeddings too. `late` holds the ids of parameters that run only after the last block.
-    """
-    if cut == 0:
-        return [p for name, p in module.named_parameters() if "pooler" not in name]
-    own = [p for block in list(find_blocks(module))[cut:] for p in block.parameters()]
-    return own + [p for name, p in module.named_parameters() if id(p) in late and "pooler" not in name]

@@ -1,8 +1,8 @@
 """Which matrix multiplication this machine does fastest in float32.
 
 PyTorch multiplies float32 matrices on a CPU with MKL, which on some processors leaves the widest vector units idle; oneDNN, which is
-part of every PyTorch build, does not (seen on a Zen 5 EPYC: 150 against 340 GFLOP/s, the results equal to rounding). Its linear layer is
-an internal operator of PyTorch, so it is looked for, compared and timed once per process, and used only where it is right and clearly faster.
+part of every PyTorch build, does not (seen on a Zen 5 EPYC: 150 against 340 GFLOP/s, the results equal to rounding). Its linear layer
+is an internal operator of PyTorch, so it is looked for, compared and timed once per process, and used only where it is right and faster.
 """
 
 from __future__ import annotations

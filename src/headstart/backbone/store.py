@@ -11,7 +11,9 @@ The rows lie in one SQLite file in WAL mode. What that gives and what it costs:
 - damage to the file's own structure is an error that Python can catch; the file is then set aside and a fresh one begun;
 - it does not work on a folder that several *machines* write to over a network file system.
 
-Why not LMDB: see `benchmarks/store_engines.py` and its results.
+Why not LMDB, which is two to four times faster a row: it maps its file into memory and trusts it, so that a file that was cut short or
+overwritten ends the process by a signal, which nothing can catch. Every such file left SQLite standing. A row costs tens of microseconds
+where computing it costs milliseconds. The figures: `benchmarks/store_engines.py` and its results.
 
 Times of use are stamped anew only when older than an hour. `backbone.store_file` says how the file is laid out.
 """
@@ -37,9 +39,11 @@ from numpy.typing import NDArray
 
 from headstart.backbone.store_file import (
     BUSY_SECONDS,
-    PAGE_BYTES,
+    evict_oldest,
+    file_bytes,
     file_number,
     give_back_pages,
+    is_damage,
     nth_file,
     open_for_reading,
     open_for_writing,
@@ -54,7 +58,7 @@ from headstart.progress import say
 FloatRows = NDArray[np.float32]
 
 _KEYS_PER_QUERY = 128
-_ROWS_PER_EVICTION = 2048
+_ROW_BYTES = 128  # what a row takes in the index and the page besides its own bytes, roughly
 _STAMP_SECONDS = 3600
 _LARGEST_BATCH = 8 * 2**20
 
@@ -100,7 +104,8 @@ class Store:
     """Rows of float32 on disk, named by content, bounded in size.
 
     Threads may share one `Store`; after a fork, parent and child may both go on using it. It never stops a run: what cannot be read is
-    absent, what cannot be written is not kept, and the first such trouble is told on standard error.
+    absent, what cannot be written is not kept, and the first such trouble is told on standard error. The newest damaged file stays beside
+    the store, outside the limit, until `prune` deletes it.
     """
 
     def __init__(self, folder: Path, limit_bytes: int, clock: Callable[[], float] = time.time) -> None:
@@ -121,8 +126,8 @@ class Store:
         self._clock = clock
         self._limit = limit_bytes
         self._batch = min(_LARGEST_BATCH, limit_bytes // 16)
-        # Up to two batches lie in the write-ahead log besides the rows; the limit covers both.
-        self._room = limit_bytes - 2 * self._batch
+        # Besides the rows there are up to two batches in the write-ahead log, and one more where pages end unfilled; the limit covers all.
+        self._room = limit_bytes - 3 * self._batch
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._path: Path | None = None
@@ -298,11 +303,11 @@ class Store:
                 data = np.ascontiguousarray(row, dtype="<f4").tobytes()
                 if len(data) > self._room // 2 or key in batch:
                     continue
-                if batch and held + len(data) > self._batch:
+                if batch and held + len(data) + _ROW_BYTES > self._batch:
                     self._write_batch(space, batch)
                     batch, held = {}, 0
                 batch[key] = data
-                held += len(data)
+                held += len(data) + _ROW_BYTES
             if batch:
                 self._write_batch(space, batch)
 
@@ -342,7 +347,7 @@ class Store:
 
     def _insert(self, connection: sqlite3.Connection, space: bytes, batch: dict[bytes, bytes]) -> None:
         """One transaction that makes room and adds what is not there yet."""
-        if not self._begin_with_room(connection, sum(map(len, batch.values())), self._room):
+        if not self._begin_with_room(connection, sum(map(len, batch.values())) + _ROW_BYTES * len(batch), self._room):
             return
         number = self._space_number(connection, space)
         if number is None:
@@ -387,7 +392,7 @@ class Store:
             except sqlite3.Error as error:
                 self._trouble(error)
                 return []
-        return [SpaceInfo(space, json.loads(text), count, size, float(used)) for space, text, count, size, used in found]
+        return [SpaceInfo(space, _description(text), count, size, float(used)) for space, text, count, size, used in found]
 
     def prune(self, *, to_bytes: int) -> PruneResult:
         """Remove the rows unused for longest until the rest takes at most `to_bytes`, and give the freed disk space back.
@@ -401,8 +406,9 @@ class Store:
             connection = self._connect()
             if connection is None:
                 return PruneResult(0, 0, 0)
-            before, evicted = used_bytes(connection), self.stats.evicted
+            evicted = self.stats.evicted
             try:
+                before = used_bytes(connection)
                 if self._begin_with_room(connection, 0, to_bytes):
                     connection.execute("COMMIT")
                 while connection.execute("PRAGMA freelist_count").fetchone()[0]:
@@ -410,47 +416,39 @@ class Store:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 for path in self.folder.glob("rows-*.damaged"):
                     path.unlink(missing_ok=True)
+                after = used_bytes(connection)
             except (sqlite3.Error, OSError) as error:
                 roll_back(connection)
-                raise ResourceError(f"The store {str(self._path)!r} cannot be pruned: {error}. Nothing that is in use was lost.") from None
-            after = used_bytes(connection)
+                if isinstance(error, sqlite3.Error) and is_damage(error):
+                    self._trouble(error)
+                    return PruneResult(self.stats.evicted - evicted, 0, self.size_bytes())
+                raise ResourceError(
+                    f"The store {str(self._path)!r} cannot be pruned: {error}. Free the disk or ask for the right to write."
+                ) from None
             return PruneResult(self.stats.evicted - evicted, max(0, before - after), after)
 
     def _begin_with_room(self, connection: sqlite3.Connection, need: int, room: int) -> bool:
         """Begin a transaction in which `need` bytes fit into `room`, evicting before it; False when nothing is left to evict."""
         while True:
             connection.execute("BEGIN IMMEDIATE")
-            # An eighth on top is what index and page ends take at most beside rows of a kilobyte and more.
+            # An eighth on top is what pages that end unfilled usually take; what they take beyond is seen at the next batch.
             excess = used_bytes(connection) + need + need // 8 - room
             if excess <= 0:
                 return True
             # A little more than asked, so that a full store does not evict anew for every batch.
-            wanted = excess + (room // 64 if need else 0)
-            oldest = connection.execute("SELECT space, key, id, size FROM entries ORDER BY used, id LIMIT ?", (_ROWS_PER_EVICTION,))
-            chosen = []
-            for space, key, row_id, size in oldest.fetchall():
-                chosen.append((space, key, row_id))
-                wanted -= size
-                if wanted <= 0:
-                    break
-            connection.executemany("DELETE FROM payload WHERE id = ?", [(row_id,) for _, _, row_id in chosen])
-            connection.executemany("DELETE FROM entries WHERE space = ? AND key = ?", [(space, key) for space, key, _ in chosen])
+            evicted = evict_oldest(connection, excess + (room // 64 if need else 0))
             connection.execute("COMMIT")
-            self.stats.evicted += len(chosen)
-            if not chosen:
+            self.stats.evicted += evicted
+            if not evicted:
                 return False
 
     def _keep_file_small(self, connection: sqlite3.Connection) -> None:
         """Bring the file under a limit that was lowered, and the log under two batches where readers kept it from being emptied."""
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        if pages * PAGE_BYTES > self._limit:
+        if file_bytes(connection) > self._limit:
             give_back_pages(connection)
-        try:
-            log = os.stat(f"{self._path}-wal").st_size
-        except OSError:
-            return
-        if log > 2 * self._batch:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(f"{self._path}-wal").st_size > 2 * self._batch:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     # --- the file ---
 
@@ -498,8 +496,7 @@ class Store:
     def _trouble(self, error: sqlite3.Error) -> bool:
         """Deal with an error of the file, telling it once. True: the file was damaged and a fresh one stands in its place."""
         place = repr(str(self._path))
-        # SQLite reports damage ("malformed", "not a database") as the plain DatabaseError, all else as one of its subclasses.
-        if type(error) is sqlite3.DatabaseError:
+        if is_damage(error):
             self._disconnect()
             if self._storing:
                 return self._begin_afresh(error)
@@ -517,8 +514,9 @@ class Store:
         """Set the damaged file aside and begin the next; whether that worked. In this order, so that a kill between leaves a store."""
         assert self._path is not None
         damaged = self._path
-        # Another process may have begun the next file already; then that one is taken.
-        fresh = nth_file(self.folder, file_number(damaged) + 1)
+        # Another process may have begun a later file already; then that one is taken.
+        later = [path for path in store_files(self.folder) if file_number(path) > file_number(damaged)]
+        fresh = later[-1] if later else nth_file(self.folder, file_number(damaged) + 1)
         try:
             self._connection = open_for_writing(fresh, self._batch)
             self._path = fresh
@@ -538,6 +536,15 @@ class Store:
             say(message)
 
 
+def _description(text: bytes) -> dict[str, Any]:
+    """What was registered, or nothing where it is damaged: a description decides nothing."""
+    try:
+        description = json.loads(text)
+    except ValueError:
+        return {}
+    return description if isinstance(description, dict) else {}
+
+
 def _padded(keys: list[bytes]) -> Iterator[list[bytes | None]]:
     """The keys in lists of one length, so that SQLite prepares its query once; NULL matches nothing."""
     for start in range(0, len(keys), _KEYS_PER_QUERY):
@@ -550,22 +557,24 @@ def _padded(keys: list[bytes]) -> Iterator[list[bytes | None]]:
 # before it and opened again at the next use, on either side.
 
 _open_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+_held: list[Store] = []  # the stores whose locks the forking thread took
 
 
 def _before_fork() -> None:
     for store in list(_open_stores):
         store._lock.acquire()
         store._disconnect()
+        _held.append(store)
 
 
 def _after_fork_in_parent() -> None:
-    for store in list(_open_stores):
-        store._lock.release()
+    while _held:
+        _held.pop()._lock.release()
 
 
 def _after_fork_in_child() -> None:
-    for store in list(_open_stores):
-        store._lock = threading.RLock()
+    while _held:
+        _held.pop()._lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

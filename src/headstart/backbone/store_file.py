@@ -15,8 +15,9 @@ from pathlib import Path
 
 _APPLICATION = 0x68656164  # "head": tells our file from any other SQLite file
 _FORMAT = 1
-PAGE_BYTES = 8192  # five pooled rows of 1.5 kB fill a page to 95 %; 4 kB pages hold two and waste a quarter
+PAGE_BYTES = 8192  # five pooled rows of 1.5 kB fill a page; 4 kB pages hold two, and took 1.4 bytes of disk for each byte of row
 BUSY_SECONDS = 30.0
+_ROWS_PER_EVICTION = 2048
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS spaces (id INTEGER PRIMARY KEY, space BLOB NOT NULL UNIQUE, description TEXT NOT NULL);
@@ -113,6 +114,33 @@ def used_bytes(connection: sqlite3.Connection) -> int:
     """Bytes of the pages in use; the file's free pages do not count."""
     pages = connection.execute("PRAGMA page_count").fetchone()[0] - connection.execute("PRAGMA freelist_count").fetchone()[0]
     return int(pages) * PAGE_BYTES
+
+
+def file_bytes(connection: sqlite3.Connection) -> int:
+    """Bytes of the whole file, its free pages included, the log not."""
+    return int(connection.execute("PRAGMA page_count").fetchone()[0]) * PAGE_BYTES
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error says that the file is damaged, rather than locked, full or forbidden.
+
+    SQLite's "malformed" and "not a database" arrive as the plain DatabaseError, all else as one of its subclasses. A broken constraint
+    is damage too: what is inserted was looked up in the same transaction.
+    """
+    return type(error) is sqlite3.DatabaseError or isinstance(error, sqlite3.IntegrityError)
+
+
+def evict_oldest(connection: sqlite3.Connection, wanted: int) -> int:
+    """Delete the rows unused for longest until `wanted` bytes of them are gone, at most 2048 at once; how many were deleted."""
+    oldest = connection.execute("SELECT space, key, id, size FROM entries ORDER BY used, id LIMIT ?", (_ROWS_PER_EVICTION,))
+    chosen = []
+    for space, key, row_id, size in oldest.fetchall():
+        chosen.append((space, key, row_id))
+        wanted -= size if isinstance(size, int) else 0
+        if wanted <= 0:
+            break
+    connection.executemany("DELETE FROM payload WHERE id = ?", [(row_id,) for _, _, row_id in chosen])
+    return connection.executemany("DELETE FROM entries WHERE space = ? AND key = ?", [(space, key) for space, key, _ in chosen]).rowcount
 
 
 def give_back_pages(connection: sqlite3.Connection) -> None:

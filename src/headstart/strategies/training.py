@@ -1,0 +1,375 @@
+"""Training above the cut with `transformers.Trainer`: the model that is trained, its batches, its schedule.
+
+Letters in shapes: b rows, t tokens, d width, c classes.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset, Sampler
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from headstart.backbone.cut import Trunk
+from headstart.backbone.kernels import fast_linears
+from headstart.backbone.pooling import pool
+from headstart.backbone.reading import Float32, Reader, tokenize
+from headstart.records import CurvePoint
+from headstart.settings import Precision
+from headstart.strategies.base import FloatArray, LinearHead, Rows
+
+BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train. `steps` counts optimiser steps; `patience` None: no early stopping."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    head_rate: float
+    layer_decay: float
+    warmup: float
+    weight_decay: float
+    precision: Precision
+    seed: int
+    patience: int | None = None
+    logs: Path | None = None
+
+
+class TunedModel(nn.Module):
+    """Trunk, pooling and a linear head. With `contrast` > 0 the loss compares pairs of the batch, else it is cross-entropy."""
+
+    def __init__(self, trunk: Trunk, reader: Reader, head: LinearHead, class_weight: FloatArray | None, contrast: float) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.pooling = reader.backbone.pooling
+        self.head = nn.Linear(head.weight.shape[1], head.weight.shape[0])
+        with torch.no_grad():
+            self.head.weight.copy_(torch.from_numpy(head.weight))
+            self.head.bias.copy_(torch.from_numpy(head.bias))
+        self.contrast = contrast
+        self.register_buffer("class_weight", None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32))
+
+    def forward(self, entering: torch.Tensor, mask: torch.Tensor | None, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The loss of a batch; see `Trunk.forward` for `entering` and `mask`. `labels` is (b,)."""
+        pooled = pool(self.trunk(entering, mask), mask, self.pooling).float()
+        if self.contrast:
+            return {"loss": contrastive_loss(pooled, labels, self.contrast)}
+        with torch.autocast(pooled.device.type, enabled=False):
+            return {"loss": functional.cross_entropy(self.head(pooled), labels, self.class_weight)}
+
+
+def contrastive_loss(pooled: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Supervised contrastive loss over all ordered pairs of a batch (Khosla et al. 2020, eq. 2), from pooled vectors (b, d).
+
+    Rows whose label stands alone in the batch only serve as others' opposites. `temperature` lies above 0.
+    """
+    unit = functional.normalize(pooled, dim=1)
+    similarity = unit @ unit.T / temperature  # (b, b)
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    same = (labels[:, None] == labels[None, :]) & ~itself
+    log_share = similarity - torch.logsumexp(similarity.masked_fill(itself, -torch.inf), dim=1, keepdim=True)
+    friends = same.sum(dim=1)
+    row_loss = -(log_share.masked_fill(~same, 0.0).sum(dim=1) / friends.clamp(min=1))
+    return row_loss[friends > 0].mean() if bool((friends > 0).any()) else similarity.sum() * 0.0
+
+
+class _Entering(Dataset[dict[str, Any]]):
+    """Training rows as what enters the trunk: activations (t, d), or token ids (t,) where nothing is stored."""
+
+    def __init__(self, rows: Sequence[Any], y: NDArray[np.int64]) -> None:
+        self.rows = rows
+        self.y = y
+        self.lengths = np.array([len(row) for row in rows])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"row": self.rows[index], "label": int(self.y[index])}
+
+
+def collate(items: list[dict[str, Any]]) -> dict[str, torch.Tensor | None]:
+    """A padded batch: `entering` (b, t, d) or (b, t), `mask` (b, t) or None where all rows are of one length, `labels` (b,)."""
+    rows = [torch.as_tensor(item["row"]) for item in items]
+    lengths = torch.tensor([len(row) for row in rows])
+    entering = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    mask = None
+    if int(lengths.min()) < entering.shape[1]:
+        mask = (torch.arange(entering.shape[1])[None, :] < lengths[:, None]).long()
+    return {"entering": entering, "mask": mask, "labels": torch.tensor([item["label"] for item in items])}
+
+
+class GroupedBatches(Sampler[list[int]]):
+    """Batches of rows of like length, in random order, new at every pass.
+
+    With `balanced` every batch holds each class about equally often (rare classes come again), which a contrastive loss needs; there,
+    rows are grouped by length within their class.
+    """
+
+    def __init__(self, lengths: NDArray[np.int64], y: NDArray[np.int64], batch_size: int, seed: int, balanced: bool) -> None:
+        self.lengths, self.y, self.batch_size, self.balanced = lengths, y, batch_size, balanced
+        self.rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return max(1, -(-len(self.y) // self.batch_size))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        if self.balanced:
+            yield from self._balanced()
+            return
+        order = self.rng.permutation(len(self.y))
+        pool_size = self.batch_size * 16  # sorted within pools only, so that passes differ
+        batches = []
+        for start in range(0, len(order), pool_size):
+            part = order[start : start + pool_size]
+            part = part[np.argsort(-self.lengths[part], kind="stable")]
+            batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
+        for i in self.rng.permutation(len(batches)):
+            yield batches[i].tolist()
+
+    def _balanced(self) -> Iterator[list[int]]:
+        """Each batch: some classes, at least two rows of each where it has them, classes in turn."""
+        members = {int(k): self.rng.permutation(np.flatnonzero(self.y == k)) for k in np.unique(self.y)}
+        per_class = max(2, self.batch_size // len(members))
+        classes_each = max(2, min(len(members), self.batch_size // per_class))
+        place = dict.fromkeys(members, 0)
+        queue: list[int] = []
+        for _ in range(len(self)):
+            batch: list[int] = []
+            chosen: list[int] = []
+            while len(chosen) < min(classes_each, len(members)):
+                if not queue:
+                    queue = self.rng.permutation(list(members)).tolist()
+                k = queue.pop()
+                if k not in chosen:
+                    chosen.append(k)
+            for k in chosen:
+                rows = members[k]
+                take = min(per_class, len(rows))
+                if place[k] + take > len(rows):
+                    members[k] = rows = self.rng.permutation(rows)
+                    place[k] = 0
+                batch += rows[place[k] : place[k] + take].tolist()
+                place[k] += take
+            yield batch
+
+
+class _Trainer(Trainer):  # type: ignore[misc]
+    """`transformers.Trainer` with our batches and layer-wise learning rates."""
+
+    def __init__(self, schedule: Schedule, sampler: GroupedBatches, above: frozenset[str], **kwargs: Any) -> None:
+        self.schedule, self.sampler, self.above = schedule, sampler, above
+        super().__init__(**kwargs)
+
+    def get_train_dataloader(self) -> Any:
+        """Our sampler in place of a random one."""
+        loader = DataLoader(self.train_dataset, batch_sampler=self.sampler, collate_fn=collate)
+        return self.accelerator.prepare(loader)
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """AdamW; each block learns `layer_decay` times as fast as the next higher one; norms and biases do not decay."""
+        tuned: TunedModel = self.model
+        plan = self.schedule
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        levels = tuned.trunk.learning(self.above)
+        top = max(level for level, _ in levels)
+        for level, parameter in levels:
+            decay = plan.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((plan.learning_rate * plan.layer_decay ** (top - level), decay), []).append(parameter)
+        if not tuned.contrast:
+            groups[plan.head_rate, 0.0] = groups.get((plan.head_rate, 0.0), []) + list(tuned.head.parameters())
+        self.optimizer = torch.optim.AdamW([{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()])
+        return self.optimizer
+
+
+class _Watch(TrainerCallback):  # type: ignore[misc]
+    """Notes the losses, judges the validation rows after every pass, keeps the best weights, stops when they stop getting better."""
+
+    def __init__(self, model: TunedModel, validate: Any, patience: int | None) -> None:
+        self.model, self.validate, self.patience = model, validate, patience
+        self.begin = time.perf_counter()
+        self.points: list[CurvePoint] = []
+        self.best: tuple[float, dict[str, torch.Tensor]] | None = None
+        self.worse = 0
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        """Keep the training loss."""
+        if logs and "loss" in logs:
+            self.points.append(CurvePoint(state.global_step, time.perf_counter() - self.begin, train_loss=float(logs["loss"])))
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Judge the validation rows."""
+        if self.validate is None:
+            return
+        loss, score = self.validate(self.model)
+        self.points.append(CurvePoint(state.global_step, time.perf_counter() - self.begin, validation_loss=loss, validation_score=score))
+        if self.best is None or loss < self.best[0]:
+            learned = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+            self.best = loss, {name: p.detach().clone() for name, p in learned.items()}
+            self.worse = 0
+        else:
+            self.worse += 1
+            control.should_training_stop = self.patience is not None and self.worse >= self.patience
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A trained trunk and head; it reads texts through the store below the cut.
+
+    `module` is the whole backbone with its new upper blocks. `head` acts on the pooled last layer.
+    """
+
+    reader: Reader
+    module: nn.Module
+    cut: int
+    head: LinearHead
+    curve: tuple[CurvePoint, ...] = ()
+
+    def features(self, texts: Sequence[str]) -> Float32:
+        """Pooled last-layer features of the tuned backbone, (n, d)."""
+        trunk = Trunk(self.module, self.cut, self.reader.backbone.above, stored=True)
+        try:
+            return pooled_through(trunk, self.reader, texts)
+        finally:
+            trunk.restore()
+
+    def predict_logits(self, texts: Sequence[str]) -> FloatArray:
+        """Unnormalised log-probabilities, (n, c)."""
+        return self.head.logits(self.features(texts))
+
+
+def entering_rows(reader: Reader, texts: Sequence[str], cut: int) -> list[Any]:
+    """What enters the trunk for each text: stored activations (t, d), or token ids at cut 0."""
+    if cut == 0:
+        return [np.asarray(row, dtype=np.int64) for row in tokenize(reader.backbone, texts)]
+    activations = reader.read_texts(texts, cut).activations
+    assert activations is not None  # a cut was asked for
+    return activations
+
+
+@torch.inference_mode()
+def pooled_through(trunk: Trunk, reader: Reader, texts: Sequence[str], rows: list[Any] | None = None) -> Float32:
+    """Pooled last-layer features (n, d) of texts through a trunk. `rows` spares looking up what enters it."""
+    from headstart.backbone.batching import plan_batches
+
+    rows = entering_rows(reader, texts, trunk.cut) if rows is None else rows
+    out = np.empty((len(rows), reader.backbone.width), dtype=np.float32)
+    was_training = trunk.training
+    trunk.eval()
+    with fast_linears(trunk):
+        for batch in plan_batches([len(row) for row in rows], BATCH_TOKENS):
+            items = collate([{"row": rows[i], "label": 0} for i in batch])
+            assert items["entering"] is not None
+            device = next(trunk.module.parameters()).device
+            mask = None if items["mask"] is None else items["mask"].to(device)
+            out[batch] = pool(trunk(items["entering"].to(device), mask), mask, reader.backbone.pooling).float().cpu().numpy()
+    trunk.train(was_training)
+    return out
+
+
+def tune(
+    reader: Reader,
+    rows: Rows,
+    *,
+    cut: int,
+    head: LinearHead,
+    schedule: Schedule,
+    class_weight: FloatArray | None = None,
+    contrast: float = 0.0,
+    module: nn.Module | None = None,
+    stored: bool = True,
+    validate: Any = None,
+) -> Tuned:
+    """Train the blocks from `cut` on, and the head, on these rows.
+
+    Args:
+        reader: the source, frozen below the cut.
+        rows: training rows.
+        cut: blocks kept frozen, 0 to L-1.
+        head: where the head begins.
+        schedule: how long and how fast.
+        class_weight: (c,) weights of the cross-entropy; None: all 1.
+        contrast: temperature of the contrastive loss; 0: cross-entropy.
+        module: the backbone to begin from; None: the source's own weights.
+        stored: feed stored activations; False runs the frozen blocks each time (for comparison, and where the disk is short).
+        validate: called after each pass with the model, returns (loss, score) on validation rows; None: no early stopping.
+    """
+    backbone = reader.backbone
+    _seed(schedule.seed)
+    trunk = Trunk(copy.deepcopy(backbone.module) if module is None else module, cut, backbone.above, stored=stored)
+    model = TunedModel(trunk, reader, head, class_weight, contrast)
+    entering = _Entering(entering_rows(reader, rows.texts, cut if stored else 0), rows.y)
+    sampler = GroupedBatches(entering.lengths, rows.y, schedule.batch_size, schedule.seed, balanced=contrast > 0)
+    watch = _Watch(model, validate, schedule.patience)
+    trainer = _Trainer(
+        schedule,
+        sampler,
+        backbone.above,
+        model=model,
+        args=_arguments(schedule),
+        train_dataset=entering,
+        data_collator=collate,
+        callbacks=[watch],
+    )
+    trainer.remove_callback(_printer())
+    trainer.train()
+    if watch.best is not None:
+        model.load_state_dict(watch.best[1], strict=False)
+    model.eval()
+    learned = LinearHead(model.head.weight.detach().double().numpy(), model.head.bias.detach().double().numpy())
+    whole = trunk.restore()
+    for parameter in whole.parameters():
+        parameter.requires_grad_(False)
+        parameter.grad = None
+    return Tuned(reader, whole, cut, learned, tuple(watch.points))
+
+
+def with_head(tuned: Tuned, head: LinearHead) -> Tuned:
+    """The same backbone under another head."""
+    return replace(tuned, head=head)
+
+
+def _seed(seed: int) -> None:
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # transformers draws from it
+
+
+def _printer() -> Any:
+    from transformers.trainer_callback import PrinterCallback
+
+    return PrinterCallback
+
+
+def _arguments(plan: Schedule) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(plan.logs or "."),
+        max_steps=plan.steps,
+        learning_rate=plan.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=round(plan.warmup * plan.steps),
+        bf16=plan.precision is Precision.BFLOAT16,
+        use_cpu=not torch.cuda.is_available(),
+        save_strategy="no",
+        eval_strategy="no",
+        logging_strategy="steps",
+        logging_steps=max(1, plan.steps // 20),
+        report_to=["tensorboard"] if plan.logs is not None else [],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        seed=plan.seed,
+        label_names=["labels"],
+        dataloader_pin_memory=False,
+    )
