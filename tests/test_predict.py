@@ -285,6 +285,43 @@ def test_parquet_does_not_go_to_a_terminal(monkeypatch):
     assert str(caught.value) == "Parquet is no text for a terminal; give --out FILE, or lead the output into a file or a pipe."
 
 
+def test_a_saved_model_labels_a_file_as_it_labels_single_texts(tmp_path, capsys):
+    from headstart import cli, load
+    from headstart.export.model_folder import save_model
+    from headstart.sources.opening import open_source
+    from headstart.sources.resolve import resolve_source
+    from headstart.strategies.base import LinearHead
+    from tiny import make_tiny
+
+    source = resolve_source(str(make_tiny(tmp_path / "tiny", "bert")))
+    module, tokenizer = open_source(source)
+    width = module.config.hidden_size
+    random = np.random.default_rng(0)
+    head = LinearHead(random.normal(size=(3, width)), random.normal(size=3))
+    save_model(
+        tmp_path / "run" / "model",
+        backbone_module=module,
+        tokenizer=tokenizer,
+        pooling=source.pooling,
+        layers=(module.config.num_hidden_layers,),
+        head=head,
+        labels=["a", "b", "c"],
+        max_length=16,
+        card="",
+    )
+    texts = ["where is my card", "hello", "a much longer text that is cut off at some place near its end", "é" * 40, "hello"] * 3
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    assert cli.main(["predict", str(tmp_path / "run"), str(tmp_path / "in.jsonl"), "--format", "jsonl", "--top", "3", "--quiet"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    model = load(tmp_path / "run")
+    for text, line in zip(texts, lines, strict=True):
+        single = dict(zip(model.labels, model.predict_proba([text])[0], strict=True))
+        assert line["text"] == text
+        assert line["prediction"] == max(single, key=single.__getitem__)
+        for place in ("", "_2", "_3"):
+            assert line[f"probability{place}"] == pytest.approx(single[line[f"prediction{place}"]], abs=2e-6)
+
+
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows(tmp_path):
     script = textwrap.dedent("""
