@@ -313,9 +313,9 @@ def crowded_results() -> Results:
                 curve=steps,
             )
         )
-    labels = (HOSTILE_LABEL, "ب" * 60, "😀" * 50, "标签" * 40, "L" * 10_000, "", "   ", "a\x00b\ud800c") + tuple(
-        f"intent number {i}" for i in range(69)
-    )
+    broken = "a\x00b" + chr(0xD800) + "c"
+    hostile = (HOSTILE_LABEL, "ب" * 60, "😀" * 50, "标签" * 40, "L" * 10_000, "", "   ", broken)
+    labels = (*hostile, *(f"intent number {i}" for i in range(69)))
     table = confusion(len(labels), seed=3)
     return dataclasses.replace(
         sample_results(),

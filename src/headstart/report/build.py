@@ -14,14 +14,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from headstart.errors import ResourceError
-from headstart.judge import verdict_sentence
+from headstart.judge.verdict import verdict_sentence
 from headstart.records import Results, RowNote, TrialRecord, TrialStatus
 from headstart.report import figures, wording
 
 MAX_PAIRS = 12
 MAX_CLASSES = 300
 CLASSES_AT_ONCE = 12
-MAX_NOTES = 20
+MAX_NOTES = 12
 
 _NOTE_KINDS = (
     ("suspect label", "Labels that may be wrong", "The model, trained without the row, gives another label and is sure of it."),
@@ -61,13 +61,17 @@ def build_report(results: Results, folder: str | None = None) -> str:
         The page. The same arguments give the same text, byte by byte.
     """
     template = _environment().get_template("report.html")
+    verdict, footing = _headline(verdict_sentence(results))
     without = {trial.name for trial in results.trials if not trial.transfers}
     return template.render(
         r=results,
-        style=Markup(resources.files("headstart.report").joinpath("report.css").read_text(encoding="utf-8")),  # noqa: S704: our own file
-        verdict=verdict_sentence(results),
+        # Our own file, so nothing to escape.
+        style=Markup(resources.files("headstart.report").joinpath("report.css").read_text(encoding="utf-8")),
+        verdict=verdict,
+        footing=footing,
         folder=folder or "RUN",
         figure_ladder=figures.score_against_seconds(results),
+        off_scale=figures.off_scale(results),
         figure_labels=figures.label_curve(results.label_curve, results.metric, without),
         figure_layers=figures.score_by_layer(results.layers, results.metric),
         figure_confusion=figures.confusion_map(results.class_scores, results.confusion),
@@ -139,6 +143,14 @@ def note_groups(notes: Sequence[RowNote]) -> list[NoteGroup]:
     return groups
 
 
+def _headline(sentence: str) -> tuple[str, str]:
+    """The verdict, and apart from it its circumstances, which stand in brackets at the end: they are set smaller."""
+    said, bracket, circumstances = sentence.rpartition(" (")
+    if not bracket or not circumstances.endswith(")."):
+        return sentence, ""
+    return f"{said}.", f"{circumstances[0].upper()}{circumstances[1:-2]}."
+
+
 def _environment() -> Environment:
     """Jinja with escaping on, and the report's ways of writing numbers as filters."""
     environment = Environment(
@@ -146,6 +158,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         clean=wording.clean,
+        command=wording.command,
         count=wording.count,
         date=wording.date,
         interval=wording.interval,
@@ -161,5 +174,6 @@ def _environment() -> Environment:
         short=wording.shorten,
         size=wording.size,
         span=wording.span,
+        squeeze=wording.squeeze,
     )
     return environment

@@ -11,19 +11,29 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from markupsafe import Markup
+from matplotlib.collections import PolyCollection
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
-from headstart.records import ClassScore, CurvePoint, Estimate, LabelCurve, LabelPoint, LayerScore, Results, TrialRecord
+from headstart.records import ClassScore, CurvePoint, LabelCurve, LabelPoint, LayerScore, Results, TrialRecord
+from headstart.report.axes import (
+    axis_title,
+    count_ticks,
+    fit_name,
+    padded,
+    panel_title,
+    panels,
+    seconds_ticks,
+    title_above,
+    whole_ticks,
+    worthwhile,
+)
 from headstart.report.labels import Box, place_labels
-from headstart.report.svg import ACCENT, FONT, HALO, INK, LINE, PAPER, SOFT, Sheet, picture
-from headstart.report.wording import count, fit, interval, metric_name, number, percent, seconds, text_width
+from headstart.report.svg import ACCENT, FONT, HALO, HEAT, INK, LINE, ON_HEAT, PAPER, SOFT, Sheet, picture
+from headstart.report.wording import count, fit, interval, number, percent, seconds, text_width
 
 MAX_HEATMAP_CLASSES = 20
 MAX_PANELS = 12
-
-
-def axis_title(metric: str) -> str:
-    """The metric with the direction that is better."""
-    return f"{metric_name(metric)}, {'lower' if metric == 'log_loss' else 'higher'} is better"
 
 
 def score_against_seconds(results: Results) -> Markup | None:
@@ -34,14 +44,14 @@ def score_against_seconds(results: Results) -> Markup | None:
 
     def plot(sheet: Sheet) -> None:
         ax = sheet.axes(left=44, top=30, right=14, bottom=46)
-        _axis_title(ax, axis_title(results.metric))
+        title_above(ax, axis_title(results.metric))
         times = [max(trial.seconds, 0.05) for trial in drawn]
         ax.set_xscale("log")
         ax.set_xlim(min(times) / 1.8, max(times) * (1.8 if not sheet.narrow else 2.2))
-        low, high = _worthwhile(drawn, results)
+        low, high = worthwhile([trial.score for trial in drawn], results)
         ax.set_ylim(low, high)
         heights = [min(max(trial.score.value, low), high) for trial in drawn if trial.score]
-        _seconds_ticks(ax, narrow=sheet.narrow)
+        seconds_ticks(ax, narrow=sheet.narrow)
         ax.set_xlabel("time taken, log scale", loc="left", labelpad=6)
         # The chosen rung and its opponent come last, on top of the others.
         order = sorted(range(len(drawn)), key=lambda i: _is_key(drawn[i], results))
@@ -51,6 +61,13 @@ def score_against_seconds(results: Results) -> Markup | None:
 
     label = f"{axis_title(results.metric)}, of {len(drawn)} rungs, against the seconds that each took."
     return picture("ladder", label, plot, height=400)
+
+
+def off_scale(results: Results) -> bool:
+    """Whether `score_against_seconds` has a rung at its edge because it lies beyond."""
+    scores = [trial.score for trial in results.trials if trial.score is not None and math.isfinite(trial.score.value)]
+    low, high = worthwhile(scores, results)
+    return any(not low <= score.value <= high for score in scores)
 
 
 def label_curve(curve: LabelCurve | None, metric: str, without: Iterable[str]) -> Markup | None:
@@ -67,8 +84,8 @@ def label_curve(curve: LabelCurve | None, metric: str, without: Iterable[str]) -
         ax = sheet.axes(left=44, top=top, right=14, bottom=46)
         ax.set_xscale("log")
         ax.set_xlim(min(point.labels for point in curve.points) / 1.12, max(largest, curve.needed or 0) * 1.12)
-        ax.set_ylim(*_padded([point.score for point in curve.points], above=0.14))
-        _count_ticks(ax, narrow=sheet.narrow)
+        ax.set_ylim(*padded([point.score for point in curve.points], above=0.14))
+        count_ticks(ax, narrow=sheet.narrow)
         ax.set_xlabel("training labels, log scale", loc="left", labelpad=6)
         sheet.figure.text(0, 1 - 14 / sheet.height, axis_title(metric), color=SOFT, va="baseline")
         x = 44.0
@@ -76,7 +93,7 @@ def label_curve(curve: LabelCurve | None, metric: str, without: Iterable[str]) -
             points = sorted((point for point in curve.points if point.rung == rung), key=lambda point: point.labels)
             _curve_line(ax, sheet, points, rung in hollow)
             y = 38 + (20 * i if sheet.narrow else 0)
-            name = fit(rung, 270 if sheet.narrow else 330, FONT)
+            name = fit_name(rung, 270 if sheet.narrow else 330)
             _legend(sheet, 44 if sheet.narrow else x, y, name, rung in hollow)
             x += text_width(name, FONT) + 40
         if curve.needed is not None and curve.needed > largest:
@@ -93,9 +110,9 @@ def score_by_layer(layers: Sequence[LayerScore], metric: str) -> Markup | None:
     better = min if metric == "log_loss" else max
 
     def plot(sheet: Sheet) -> None:
-        limits = _padded([layer.score for layer in layers])
+        limits = padded([layer.score for layer in layers])
         columns = 1 if sheet.narrow or len(sources) == 1 else 2
-        for ax, source in zip(_panels(sheet, len(sources), columns, 190), sources, strict=True):
+        for ax, source in zip(panels(sheet, len(sources), columns, 190), sources, strict=True):
             own = sorted((layer for layer in layers if layer.source == source), key=lambda layer: layer.layer)
             best = better(own, key=lambda layer: layer.score.value)
             numbers = [layer.layer for layer in own]
@@ -108,9 +125,9 @@ def score_by_layer(layers: Sequence[LayerScore], metric: str) -> Markup | None:
                 ax.plot(layer.layer, layer.score.value, "o", color=colour, ms=8 if chosen else 4.5, gid=tip, clip_on=False)
             ax.set_ylim(*limits)
             ax.set_xlim(min(numbers) - 0.3, max(numbers) + 0.3)
-            ax.set_xticks(_whole_ticks(min(numbers), max(numbers), 13 if not sheet.narrow else 9))
+            ax.set_xticks(whole_ticks(min(numbers), max(numbers), 13 if not sheet.narrow else 9))
             ax.set_xlabel("layer", loc="left", labelpad=4)
-            _panel_title(ax, sheet, source, f"best: layer {best.layer}, {number(best.score.value)}")
+            panel_title(ax, sheet, source, f"best: layer {best.layer}, {number(best.score.value)}")
 
     return picture("layers", f"{axis_title(metric)}, of a light head on each layer of {len(sources)} sources.", plot)
 
@@ -124,15 +141,18 @@ def confusion_map(scores: Sequence[ClassScore], confusion: Sequence[Sequence[int
 
     def plot(sheet: Sheet) -> None:
         names = [fit(label or "(empty)", 104 if sheet.narrow else 170, FONT) for label in labels]
-        gutter = max(text_width(name, FONT) for name in names) + 12
-        cell = min((sheet.width - gutter - 2) / size, 44.0)
-        sheet.resize(30 + cell * size + gutter)
-        ax = sheet.axes(left=gutter, top=30, right=sheet.width - gutter - cell * size, bottom=gutter)
+        longest = max(text_width(name, FONT) for name in names)
+        gutter = longest + 12
+        cell = min((sheet.width - gutter - 2) / size, 44.0 if size > 5 else 72.0)
+        upright = longest > cell - 6
+        foot = gutter if upright else 26
+        sheet.resize(30 + cell * size + foot)
+        ax = sheet.axes(left=gutter, top=30, right=sheet.width - gutter - cell * size, bottom=foot)
         ax.set(xlim=(0, size), ylim=(size, 0))
         ax.grid(False)
         ax.spines["bottom"].set_visible(False)
         centres = [i + 0.5 for i in range(size)]
-        ax.set_xticks(centres, names, rotation=90)
+        ax.set_xticks(centres, names, rotation=90 if upright else 0)
         ax.set_yticks(centres, names)
         ax.tick_params(length=0, labelcolor=INK)
         sheet.figure.text(0, 1 - 14 / sheet.height, "down: true class · across: predicted class", color=SOFT)
@@ -153,7 +173,7 @@ def training_curves(trials: Sequence[TrialRecord]) -> Markup | None:
 
     def plot(sheet: Sheet) -> None:
         columns = min(len(with_curve), 2 if sheet.narrow else 3)
-        for ax, trial in zip(_panels(sheet, len(with_curve), columns, 150), with_curve, strict=True):
+        for ax, trial in zip(panels(sheet, len(with_curve), columns, 150), with_curve, strict=True):
             drawn = 0
             for key, colour, style in (("train_loss", SOFT, ":"), ("validation_loss", ACCENT, "-")):
                 points = [(point.step, getattr(point, key)) for point in trial.curve if _is_number(getattr(point, key))]
@@ -164,7 +184,8 @@ def training_curves(trials: Sequence[TrialRecord]) -> Markup | None:
                 ax.set_ylim(bottom=0)
             ax.set_xlim(left=0)
             ax.locator_params(axis="both", nbins=3)
-            _panel_title(ax, sheet, trial.name, _lowest(trial.curve))
+            title = trial.strategy if trial.cut is None else f"{trial.strategy}, cut {trial.cut}"
+            panel_title(ax, sheet, title, trial.source or "" if sheet.narrow else f"{_lowest(trial.curve)} · {trial.source or ''}")
 
     return picture("training", f"Loss against training steps of {len(with_curve)} rungs.", plot)
 
@@ -233,11 +254,14 @@ def _name_rungs(ax: Any, sheet: Sheet, at: Sequence[tuple[float, float]], trials
         taken.append(Box(across - 6, up - 6, across + 6, up + 6))
         taken.append(Box(across - 1, to_pixels((x, trial.score.low))[1], across + 1, to_pixels((x, trial.score.high))[1]))
         spots.append((across, up))
-        beyond = "" if y == trial.score.value else f" {number(trial.score.value)}"
-        names.append(fit(trial.name, 200 if sheet.narrow else 240, FONT) + beyond)
+        if y == trial.score.value:
+            names.append(fit_name(trial.name, 200 if sheet.narrow else 240))
+        else:
+            names.append(f"{fit(trial.strategy, 100, FONT)} {number(trial.score.value)}")
     order = sorted(range(len(trials)), key=lambda i: (-_is_key(trials[i], results), trials[i].seconds))
+    area = Box(left, bottom, right + 12, top + 8)
     # The chosen rung's name is bold, so wider; a little more room than is needed does the others no harm.
-    placed = place_labels([spots[i] for i in order], [names[i] for i in order], FONT * 1.06, taken, Box(left, bottom, right + 12, top + 8))
+    placed = place_labels([spots[i] for i in order], [names[i] for i in order], FONT * 1.06, taken, area, far=2)
     for i, place in zip(order, placed, strict=True):
         if place is None:
             continue
@@ -263,16 +287,11 @@ def _legend(sheet: Sheet, x: float, y: float, name: str, hollow: bool) -> None:
     """A mark and a name at pixels from the left and the top."""
     colour = SOFT if hollow else ACCENT
     across, up = x / sheet.width, 1 - y / sheet.height
-    line = matplotlib_line([across], [up], marker="s" if hollow else "o", mfc=PAPER if hollow else colour, mec=colour, mew=1.6, ms=7)
+    line = Line2D(
+        [across], [up], marker="s" if hollow else "o", mfc=PAPER if hollow else colour, mec=colour, mew=1.6, ms=7, linestyle="none"
+    )
     sheet.figure.add_artist(line)
     sheet.figure.text(across + 10 / sheet.width, up, name, color=INK, va="center_baseline")
-
-
-def matplotlib_line(xs: Sequence[float], ys: Sequence[float], **style: Any) -> Any:
-    """A line in figure coordinates."""
-    from matplotlib.lines import Line2D
-
-    return Line2D(xs, ys, linestyle="none", **style)
 
 
 def _needed_line(ax: Any, sheet: Sheet, curve: LabelCurve, rungs: Sequence[str], hollow: set[str]) -> None:
@@ -291,8 +310,6 @@ def _needed_line(ax: Any, sheet: Sheet, curve: LabelCurve, rungs: Sequence[str],
 
 def _empty_cells(ax: Any, confusion: Sequence[Sequence[int]]) -> None:
     """All cells without a case, as one artist: there may be hundreds."""
-    from matplotlib.collections import PolyCollection
-
     cells = [(i, j) for i, row in enumerate(confusion) for j, cases in enumerate(row) if not cases]
     near, far = 0.04, 0.96
     corners = [[(j + x, i + y) for x, y in ((near, near), (far, near), (far, far), (near, far))] for i, j in cells]
@@ -300,104 +317,21 @@ def _empty_cells(ax: Any, confusion: Sequence[Sequence[int]]) -> None:
 
 
 def _cell(ax: Any, sheet: Sheet, at: tuple[int, int], cases: int, total: int, labels: Sequence[str], show_number: bool) -> None:
-    from matplotlib.patches import Rectangle
-
     i, j = at
     share = cases / total
     true, given = fit(labels[i], 300, FONT), fit(labels[j], 300, FONT)
     tip = sheet.tip(f"{count(cases)} of {count(total)} rows of {true} ({percent(share)}) were given {given}")
-    ax.add_artist(Rectangle((j + 0.04, i + 0.04), 0.92, 0.92, color=ACCENT, alpha=0.12 + 0.88 * share, linewidth=0, gid=tip))
+    ax.add_artist(Rectangle((j + 0.04, i + 0.04), 0.92, 0.92, color=HEAT, alpha=0.12 + 0.88 * share, linewidth=0, gid=tip))
     if show_number:
-        colour = PAPER if share > 0.5 else INK
+        colour = ON_HEAT if share > 0.8 else INK
         ax.text(j + 0.5, i + 0.5, str(cases), ha="center", va="center_baseline", color=colour, size=11.5)
-
-
-# --- axes ---
-
-
-def _axis_title(ax: Any, text: str) -> None:
-    """Above the axes, level, from the very left: nobody turns the head to read it."""
-    figure = ax.figure
-    figure.text(0, 1 - 14 / (figure.get_figheight() * 72), text, color=SOFT, va="baseline")
-
-
-def _panel_title(ax: Any, sheet: Sheet, title: str, note: str) -> None:
-    width = ax.get_position().width * sheet.width
-    style = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
-    ax.annotate(fit(title, width - 4, FONT * 1.06), (0, 1), (0, 28), color=INK, weight="bold", **style)
-    ax.annotate(fit(note, width, FONT), (0, 1), (0, 10), color=SOFT, **style)
-
-
-def _panels(sheet: Sheet, panels: int, columns: int, height: float) -> list[Any]:
-    """A grid of axes with room above each for a title; the sheet grows to hold them."""
-    rows = math.ceil(panels / columns)
-    top, bottom, left, gap = 54.0, 46.0, 44.0, 18.0
-    sheet.resize(rows * (top + height + bottom) - 8)
-    across = (sheet.width - gap * (columns - 1)) / columns
-    axes = []
-    for i in range(panels):
-        row, column = divmod(i, columns)
-        x, y = column * (across + gap), row * (top + height + bottom)
-        axes.append(sheet.axes(x + left, y + top, sheet.width - x - across + 4, sheet.height - y - top - height))
-    return axes
-
-
-def _bounds(scores: Sequence[Estimate | None]) -> tuple[float, float]:
-    """The least and the greatest end of all intervals."""
-    ends = [end for score in scores if score for end in (score.low, score.high, score.value) if math.isfinite(end)] or [0.0, 1.0]
-    return min(ends), max(ends)
-
-
-def _padded(scores: Sequence[Estimate | None], above: float = 0.08) -> tuple[float, float]:
-    """Limits that hold every interval with a little air; `above` is how much, as a share of the range."""
-    low, high = _bounds(scores)
-    reach = (high - low) or 0.5
-    return low - 0.08 * reach, high + above * reach
-
-
-def _worthwhile(trials: Sequence[TrialRecord], results: Results) -> tuple[float, float]:
-    """Limits around the chosen rung and its opponent: one hopeless rung must not press the others into a line."""
-    low, high = _bounds([trial.score for trial in trials])
-    best, other = results.winner.score, results.opponent.score if results.opponent else None
-    if best is not None and other is not None:
-        near, far = min(best.low, other.low), max(best.high, other.high)
-        low, high = (low, min(high, 2 * far - near)) if results.metric == "log_loss" else (max(low, 2 * near - far), high)
-    reach = (high - low) or 0.5
-    return low - 0.08 * reach, high + 0.16 * reach
-
-
-def _seconds_ticks(ax: Any, narrow: bool) -> None:
-    """Ticks at times that people say, and no others."""
-    known = {0.1: "0.1 s", 1: "1 s", 10: "10 s", 60: "1 min", 600: "10 min", 3600: "1 h", 36_000: "10 h", 86_400 * 4: "4 d"}
-    low, high = ax.get_xlim()
-    if high / low < (100 if narrow else 3000):
-        known |= {0.3: "0.3 s", 3: "3 s", 30: "30 s", 180: "3 min", 1800: "30 min", 10_800: "3 h"}
-    _set_ticks(ax, {at: name for at, name in known.items() if low <= at <= high} or {math.sqrt(low * high): seconds(math.sqrt(low * high))})
-
-
-def _count_ticks(ax: Any, narrow: bool) -> None:
-    low, high = ax.get_xlim()
-    steps = (1,) if high / low > 1000 else (1, 3) if narrow else (1, 2, 5)
-    known = [step * 10**power for power in range(9) for step in steps]
-    _set_ticks(ax, {at: count(at) for at in known if low <= at <= high} or {round(high): count(round(high))})
-
-
-def _set_ticks(ax: Any, ticks: dict[Any, str]) -> None:
-    ax.set_xticks(list(ticks), list(ticks.values()))
-    ax.minorticks_off()
-
-
-def _whole_ticks(low: int, high: int, most: int) -> list[int]:
-    step = max(1, math.ceil((high - low) / (most - 1)))
-    return list(range(low, high + 1, step))
 
 
 def _lowest(curve: Sequence[CurvePoint]) -> str:
     best = [point for point in curve if _is_number(point.validation_loss)]
     if not best:
         return f"{count(curve[-1].step)} steps"
-    lowest = min(best, key=lambda point: point.validation_loss or 0.0)
-    return f"lowest {number(lowest.validation_loss)}, step {count(lowest.step)}"
+    return f"lowest {number(min(point.validation_loss or 0.0 for point in best))}"
 
 
 def _is_number(value: float | None) -> bool:

@@ -20,9 +20,17 @@ from matplotlib.figure import Figure
 
 FONT = 12.5
 
-INK, SOFT, LINE, ACCENT, PAPER = "#000001", "#000002", "#000003", "#000004", "#000005"
+INK, SOFT, LINE, ACCENT, PAPER, HEAT, ON_HEAT = (f"#00000{i}" for i in range(1, 8))
 HALO = "halo"  # the `gid` of text that stands on lines: the page keeps them off it
-_VARIABLES = {INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)", ACCENT: "var(--accent)", PAPER: "var(--paper)"}
+_VARIABLES = {
+    INK: "var(--ink)",
+    SOFT: "var(--soft)",
+    LINE: "var(--line)",
+    ACCENT: "var(--accent)",
+    PAPER: "var(--paper)",
+    HEAT: "var(--heat)",
+    ON_HEAT: "var(--on-heat)",
+}
 
 _RC = {
     "svg.fonttype": "none",  # real text: selectable, in the page's font
@@ -128,7 +136,7 @@ def _inline(sheet: Sheet, prefix: str, label: str) -> Markup:
     inner = "".join(ElementTree.tostring(child, encoding="unicode") for child in root)
     opening = Markup('<svg class="{}" role="img" aria-label="{}" viewBox="{}">').format(kind, label, box)
     # What ElementTree wrote is escaped already.
-    return opening + Markup(re.sub(r">\s+<", "><", inner.strip())) + Markup("</svg>")  # noqa: S704
+    return opening + Markup(re.sub(r">\s+<", "><", inner.strip())) + Markup("</svg>")
 
 
 def _drop_foreign(root: ElementTree.Element) -> None:
@@ -162,7 +170,7 @@ def _rename(element: ElementTree.Element, prefix: str, targets: set[str]) -> Non
 
 
 def _page_style(style: str) -> str:
-    style = re.sub(r"#00000[1-5]", lambda found: _VARIABLES[found.group()], style)
+    style = re.sub(r"#00000[1-7]", lambda found: _VARIABLES[found.group()], style)
     # `font: 700 12.5px "DejaVu Sans", ...` keeps weight and size; the family is the page's.
     style = re.sub(r"font: (\w+) ([\d.]+px) [^;]*", r"font-weight: \1; font-size: \2", style)
     return re.sub(r"font: ([\d.]+px) [^;]*", r"font-size: \1", style)

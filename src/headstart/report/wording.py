@@ -50,6 +50,15 @@ def shorten(text: str, characters: int) -> str:
     return line[: characters - 1].rstrip() + "…" if cut else line
 
 
+def squeeze(text: str, characters: int) -> str:
+    """Like `shorten`, but what is left out is in the middle: names of rungs and paths differ at both ends."""
+    line = clean(text)
+    if len(line) <= characters:
+        return line
+    tail = 2 * (characters - 1) // 5
+    return f"{line[: characters - 1 - tail].rstrip()}…{line[len(line) - tail :].lstrip()}"
+
+
 def prose(text: str, characters: int) -> Markup:
     """`shorten`ed text, escaped, in which what stands between two backticks is code."""
     parts = shorten(text, characters).split("`")
@@ -57,6 +66,13 @@ def prose(text: str, characters: int) -> Markup:
         return escape("`".join(parts))
     code = Markup("<code>{}</code>")
     return Markup("").join(code.format(part) if i % 2 else part for i, part in enumerate(parts))
+
+
+def command(text: str) -> Markup:
+    """A command line, escaped, that breaks before its options rather than inside them."""
+    first, *options = clean(text).split(" --")
+    part = Markup("<span>{}</span>")
+    return Markup(" ").join([part.format(first), *(part.format(f"--{option}") for option in options)])
 
 
 def text_width(text: str, font: float) -> float:
@@ -172,9 +188,15 @@ def date(created: str) -> str:
 
 
 def row_list(rows: Sequence[int], total: int) -> str:
-    """`rows 3, 17, 240 and 9 more`; empty for no rows."""
+    """`rows 3, 17, 40–59 and 9 more`; empty for no rows. Three or more in a row become a range."""
     if not rows:
         return ""
-    named = ", ".join(str(row) for row in rows)
+    runs: list[list[int]] = []
+    for row in rows:
+        if runs and row == runs[-1][-1] + 1:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+    words = [f"{run[0]}{NOTHING}{run[-1]}" if len(run) > 2 else ", ".join(str(row) for row in run) for run in runs]
     rest = f" and {total - len(rows):,} more" if total > len(rows) else ""
-    return f"{'row' if len(rows) == 1 and not rest else 'rows'} {named}{rest}"
+    return f"{'row' if len(rows) == 1 and not rest else 'rows'} {', '.join(words)}{rest}"

@@ -1,0 +1,266 @@
+import dataclasses
+import os
+import re
+import time
+from html.parser import HTMLParser
+
+from pytest import fixture, mark, raises
+from sample import HOSTILE_TEXT, RTL_TEXT, bare_results, crowded_results, sample_results
+
+from headstart.errors import ResourceError
+from headstart.records import Results, Verdict
+from headstart.report.build import build_report, confused_pairs, ranked, write_report
+
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Outline(HTMLParser):
+    """Tags, ids, headings and visible text of a page; fails where tags are not closed in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.headings: list[str] = []
+        self.text: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text.append(data)
+        if self.open and self.open[-1] in ("h2", "h3"):
+            self.headings.append(data)
+
+
+@fixture(scope="module")
+def page():
+    return build_report(sample_results(), folder="runs/tickets")
+
+
+@fixture(scope="module")
+def outline(page):
+    return Outline(page)
+
+
+@fixture(scope="module")
+def crowded():
+    return build_report(crowded_results())
+
+
+@fixture(scope="module")
+def bare():
+    return build_report(bare_results())
+
+
+def words(outline):
+    return re.sub(r"\s+", " ", "".join(outline.text))
+
+
+def test_the_sections_come_in_order(outline):
+    assert [heading for heading in outline.headings if heading] == [
+        "Use the model",
+        "What was tried",
+        "What the labels are worth",
+        "Which layer knows most",
+        "What is taken for what",
+        "Class by class",
+        "Rows worth a look",
+        "Labels that may be wrong",
+        "Hardest rows",
+        "Near duplicates",
+        "The data",
+        "How training went",
+        "What it cost",
+        "Run it again",
+        "How it was measured",
+        "Environment",
+    ]
+
+
+def test_a_bare_run_has_no_empty_sections(bare):
+    assert Outline(bare).headings == [
+        "Use the model",
+        "What was tried",
+        "What is taken for what",
+        "Class by class",
+        "The data",
+        "What it cost",
+        "Run it again",
+        "How it was measured",
+    ]
+
+
+def test_the_page_opens_with_the_verdict_and_its_circumstances(outline):
+    said = words(outline)
+    assert (
+        "Transfer helps: contrastive from all-MiniLM-L6-v2 reaches 0.89 [0.84, 0.94] macro-F1, 0.14 [0.08, 0.20] above tfidf, "
+        "the best rung without transfer. 121 rows, a stratified fifth of the rows, set aside before anything was trained, 95 % intervals."
+    ) in said
+    assert "+0.142" in said and "[+0.081, +0.204]" in said
+
+
+def test_the_page_says_how_to_use_the_model(outline):
+    said = words(outline)
+    assert "headstart predict runs/tickets FILE.csv --out predictions.csv" in said
+    assert "headstart.load('runs/tickets').predict([\"a text to label\"])" in said
+    assert 'pipeline("text-classification", \'runs/tickets/model\')("a text to label")' in said
+
+
+def test_a_folder_is_quoted_for_the_shell():
+    assert "headstart predict &#39;my runs; rm -rf *&#39; FILE.csv" in build_report(bare_results(), folder="my runs; rm -rf *")
+
+
+def test_the_page_says_how_to_run_it_again(outline):
+    assert sample_results().command in words(outline)
+
+
+def test_every_rung_that_was_not_finished_has_its_reason(outline):
+    said = words(outline)
+    for trial in sample_results().trials:
+        assert trial.name in said
+        assert trial.reason in said
+
+
+def test_every_number_of_the_ladder_is_in_its_table(outline):
+    said = words(outline)
+    assert "contrastive all-MiniLM-L6-v20.902 [0.874, 0.930]0.88248047.0 s53.5 s2chosen" in said
+
+
+def test_foreign_text_is_escaped_everywhere(page, crowded):
+    for text in (page, crowded):
+        assert "<script" not in text
+        assert "onerror=alert(1)>" not in text
+        assert "49 }}" not in text
+    assert "&lt;script&gt;alert(&#39;text&#39;)&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt; {{ 7 * 7 }} &amp; &lt;/pre&gt;" in page
+    assert HOSTILE_TEXT not in page
+
+
+def test_text_from_right_to_left_keeps_to_its_own_place(page):
+    assert f'<p dir="auto">{RTL_TEXT}</p>' in page
+
+
+def test_long_text_is_shortened(page, crowded):
+    assert max(len(line) for line in re.findall(r'<p dir="auto">(.*?)</p>', page)) <= 320
+    assert "L" * 100 not in crowded and "w" * 400 not in crowded
+
+
+@mark.parametrize("name", ["page", "bare", "crowded"])
+def test_nothing_is_fetched_from_outside(name, request):
+    text = request.getfixturevalue(name)
+    assert "://" not in text
+    assert "url(" not in re.sub(r"url\(#[\w-]+\)", "", re.sub(r"url\(#a\)", "", text))
+    assert re.findall(r'(?:src|srcset|data|action)="', text) == []
+    assert all(link.startswith(("#", "data:,")) for link in re.findall(r'href="([^"]*)"', text))
+
+
+@mark.parametrize("name", ["page", "bare", "crowded"])
+def test_the_page_stays_small_and_well_formed(name, request):
+    text = request.getfixturevalue(name)
+    assert len(text.encode()) < 1_000_000
+    outline = Outline(text)
+    ids = [attributes["id"] for _, attributes in outline.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = {attributes["href"][1:] for tag, attributes in outline.tags if tag == "a"}
+    assert targets <= set(ids)
+
+
+def test_tables_can_be_read_by_a_screen_reader(outline):
+    headers = [attributes for tag, attributes in outline.tags if tag == "th"]
+    assert headers and all(attributes.get("scope") in ("row", "col") for attributes in headers)
+    assert all(attributes.get("aria-label") for tag, attributes in outline.tags if tag == "svg")
+    assert sum(tag == "caption" for tag, _ in outline.tags) == sum(tag == "table" for tag, _ in outline.tags)
+
+
+def test_the_same_results_are_the_same_page(page):
+    assert build_report(sample_results(), folder="runs/tickets") == page
+
+
+def test_a_page_takes_under_three_seconds_of_work():
+    started = time.process_time()
+    build_report(sample_results())
+    assert time.process_time() - started < 3
+
+
+def test_a_winner_without_transfer_stands_alone_and_needs_no_transformers():
+    results = sample_results()
+    tfidf = results.opponent
+    assert tfidf is not None and results.gain is not None
+    gain = dataclasses.replace(results.gain, value=-0.03, low=-0.06, high=-0.01, verdict=Verdict.HURTS)
+    page = build_report(dataclasses.replace(results, winner=tfidf, scores=results.opponent_scores, gain=gain))
+    said = words(Outline(page))
+    assert "from transformers" not in said
+    assert "Transfer hurts: tfidf reaches" in said
+    assert '<th scope="col">score</th><th scope="col" class="n">tfidf</th></tr>' in page
+
+
+def test_many_classes_show_the_weakest_first_and_fold_the_rest(crowded):
+    assert "The weakest 12 of 77 classes" in crowded
+    assert "<summary>The other 65</summary>" in crowded
+    assert crowded.count('<th scope="row" class="name">') == 77 + 40
+
+
+def test_confused_pairs_are_counted_from_the_table():
+    results = bare_results()
+    found = [(pair.true, pair.given, pair.cases, pair.share) for pair in confused_pairs(results)]
+    assert found == [("1", "0", 4, 0.4), ("0", "1", 3, 0.375)]
+        ("1", "0", 4, 0.4),
+        ("0", "1", 3, 0.375),
+    ]
+
+
+def test_the_ladder_is_ranked_by_the_metrics_direction():
+    trials = sample_results().trials
+    by_score = [trial.score.value for trial in ranked(trials, "macro_f1") if trial.score]
+    assert by_score == sorted(by_score, reverse=True)
+    assert [trial.score.value for trial in ranked(trials, "log_loss") if trial.score] == by_score[::-1]
+    assert all(trial.score is None for trial in ranked(trials, "macro_f1")[-2:])
+
+
+def test_the_report_is_written_whole_and_can_be_read_by_others(tmp_path):
+    path = tmp_path / "run" / "report.html"
+    path.parent.mkdir()
+    path.write_text("an older report")
+    write_report(bare_results(), path)
+    assert path.read_text(encoding="utf-8") == build_report(bare_results(), folder=str(path.parent))
+    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_report_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    path.write_text("an older report")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with raises(ResourceError) as error:
+        write_report(bare_results(), path)
+    assert str(error.value) == f"The report {str(path)!r} cannot be written: no space left on device. Make room or choose another folder."
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    assert path.read_text() == "an older report"
+
+
+def test_a_missing_folder_is_said_in_one_sentence(tmp_path):
+    path = tmp_path / "gone" / "report.html"
+    with raises(ResourceError) as error:
+        write_report(bare_results(), path)
+    assert str(error.value) == f"The report {str(path)!r} cannot be written: no such file or directory. Make room or choose another folder."
+
+
+def test_the_sample_does_not_contradict_itself():
+    results: Results = sample_results()
+    assert [score.rows for score in results.class_scores] == [sum(row) for row in results.confusion]
