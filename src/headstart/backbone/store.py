@@ -24,9 +24,7 @@ import contextlib
 import json
 import os
 import sqlite3
-import threading
 import time
-import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,23 +35,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.backbone.store_file import (
-    BUSY_SECONDS,
-    evict_oldest,
-    file_bytes,
-    file_number,
-    give_back_pages,
-    is_damage,
-    nth_file,
-    open_for_reading,
-    open_for_writing,
-    roll_back,
-    set_aside,
-    store_files,
-    used_bytes,
-)
+from headstart.backbone.store_file import evict_oldest, file_bytes, give_back_pages, is_damage, roll_back, used_bytes
+from headstart.backbone.store_handle import Handle
 from headstart.errors import ResourceError
-from headstart.progress import say
 
 FloatRows = NDArray[np.float32]
 
@@ -128,14 +112,7 @@ class Store:
         self._batch = min(_LARGEST_BATCH, limit_bytes // 16)
         # Besides the rows there are up to two batches in the write-ahead log, and one more where pages end unfilled; the limit covers all.
         self._room = limit_bytes - 3 * self._batch
-        self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
-        self._path: Path | None = None
-        self._spaces: dict[bytes, int] = {}
-        self._told: set[str] = set()
-        self._storing = True
-        self._given_up = False
-        self._closed = False
+        self._handle = Handle(self.folder, self._batch)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -144,9 +121,8 @@ class Store:
             ) from None
         if not os.access(self.folder, os.R_OK | os.X_OK):
             raise ResourceError(f"The store's folder {str(self.folder)!r} cannot be read: permission denied. Choose another with --store.")
-        _open_stores.add(self)
-        with self._lock:
-            self._connect()
+        with self._handle.lock:
+            self._handle.connect()
 
     def __enter__(self) -> Store:
         return self
@@ -156,9 +132,8 @@ class Store:
 
     def close(self) -> None:
         """Let go of the file. Closing twice is fine; using the store afterwards is a ValueError."""
-        with self._lock:
-            self._closed = True
-            self._disconnect()
+        with self._handle.lock:
+            self._handle.close()
 
     # --- reading ---
 
@@ -211,15 +186,15 @@ class Store:
     def contains(self, space: bytes, keys: Sequence[bytes]) -> NDArray[np.bool_]:
         """Which keys the store holds, shape (n,). Neither checks the rows nor counts as use."""
         have: set[bytes] = set()
-        with self._lock:
+        with self._handle.lock:
             try:
-                connection = self._connect()
+                connection = self._handle.connect()
                 number = None if connection is None else self._space_number(connection, space)
                 if connection is not None and number is not None:
                     for part in _padded(list(dict.fromkeys(keys))):
                         have.update(key for (key,) in connection.execute(_HAVE, (number, *part)))
             except sqlite3.Error as error:
-                self._trouble(error)
+                self._handle.trouble(error)
                 have.clear()
         return np.fromiter((key in have for key in keys), dtype=np.bool_, count=len(keys))
 
@@ -231,9 +206,9 @@ class Store:
         seed = zlib.crc32(space)
         threshold = int(self._clock()) - _STAMP_SECONDS
         hits = 0
-        with self._lock:
+        with self._handle.lock:
             try:
-                connection = self._connect()
+                connection = self._handle.connect()
                 number = None if connection is None else self._space_number(connection, space)
                 if connection is not None and number is not None:
                     for part in _padded(list(positions)):
@@ -250,14 +225,14 @@ class Store:
                         self._stamp(connection, number, stale)
                         self._forget(connection, number, damaged)
             except sqlite3.Error as error:
-                self._trouble(error)
+                self._handle.trouble(error)
             finally:
                 self.stats.hits += hits
                 self.stats.misses += len(keys) - hits
 
     def _stamp(self, connection: sqlite3.Connection, number: int, keys: list[bytes]) -> None:
         """Set the time of use of these rows to now. A stamp that cannot be written is not worth a word."""
-        if keys and self._storing:
+        if keys and self._handle.storing:
             now = int(self._clock())
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -269,9 +244,9 @@ class Store:
     def _forget(self, connection: sqlite3.Connection, number: int, damaged: list[tuple[bytes, int]]) -> None:
         """Delete damaged rows, so that they can be written anew."""
         self.stats.damaged += len(damaged)
-        if damaged and self._storing:
+        if damaged and self._handle.storing:
             what = "1 damaged row is" if len(damaged) == 1 else f"{len(damaged)} damaged rows are"
-            self._tell("rows", f"{what} computed anew; the store is {str(self._path)!r}.")
+            self._handle.tell("rows", f"{what} computed anew; the store is {str(self._handle.path)!r}.")
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.executemany("DELETE FROM entries WHERE space = ? AND key = ?", [(number, key) for key, _ in damaged])
@@ -294,8 +269,8 @@ class Store:
         """
         if len(rows) != len(keys):
             raise ValueError(f"{len(keys)} keys need as many rows, not {len(rows)}.")
-        with self._lock:
-            if not self._storing:
+        with self._handle.lock:
+            if not self._handle.storing:
                 return
             batch: dict[bytes, bytes] = {}
             held = 0
@@ -314,10 +289,10 @@ class Store:
     def register_space(self, space: bytes, description: Mapping[str, Any]) -> None:
         """Say in words what a space holds, for `listing`; `description` must fit into JSON."""
         text = json.dumps(dict(description), sort_keys=True)
-        with self._lock:
+        with self._handle.lock:
             try:
-                connection = self._connect()
-                if connection is not None and self._storing:
+                connection = self._handle.connect()
+                if connection is not None and self._handle.storing:
                     known = connection.execute("SELECT description FROM spaces WHERE space = ?", (space,)).fetchone()
                     if known is None or known[0] != text.encode():
                         connection.execute(
@@ -326,23 +301,23 @@ class Store:
                             (space, text),
                         )
             except sqlite3.Error as error:
-                self._trouble(error)
+                self._handle.trouble(error)
 
     def _write_batch(self, space: bytes, batch: dict[bytes, bytes]) -> None:
         """Commit one batch, telling of trouble instead of raising it. After damage the fresh file gets the batch."""
         for _ in range(2):
-            if not self._storing:
+            if not self._handle.storing:
                 return
             connection = None
             try:
-                connection = self._connect()
+                connection = self._handle.connect()
                 if connection is not None:
                     self._insert(connection, space, batch)
                 return
             except sqlite3.Error as error:
                 if connection is not None:
                     roll_back(connection)
-                if not self._trouble(error):
+                if not self._handle.trouble(error):
                     return
 
     def _insert(self, connection: sqlite3.Connection, space: bytes, batch: dict[bytes, bytes]) -> None:
@@ -370,19 +345,19 @@ class Store:
 
     def size_bytes(self) -> int:
         """Bytes that the rows take, their index included. The file may hold free pages besides, within the limit."""
-        with self._lock:
+        with self._handle.lock:
             try:
-                connection = self._connect()
+                connection = self._handle.connect()
                 return 0 if connection is None else used_bytes(connection)
             except sqlite3.Error as error:
-                self._trouble(error)
+                self._handle.trouble(error)
                 return 0
 
     def listing(self) -> list[SpaceInfo]:
         """Every space that holds rows, the latest used first."""
-        with self._lock:
+        with self._handle.lock:
             try:
-                connection = self._connect()
+                connection = self._handle.connect()
                 if connection is None:
                     return []
                 found = connection.execute(
@@ -390,7 +365,7 @@ class Store:
                     "GROUP BY e.space ORDER BY max(e.used) DESC, s.space"
                 ).fetchall()
             except sqlite3.Error as error:
-                self._trouble(error)
+                self._handle.trouble(error)
                 return []
         return [SpaceInfo(space, _description(text), count, size, float(used)) for space, text, count, size, used in found]
 
@@ -402,8 +377,8 @@ class Store:
         Raises:
             ResourceError: the disk or its permissions refuse the removal.
         """
-        with self._lock:
-            connection = self._connect()
+        with self._handle.lock:
+            connection = self._handle.connect()
             if connection is None:
                 return PruneResult(0, 0, 0)
             evicted = self.stats.evicted
@@ -420,10 +395,10 @@ class Store:
             except (sqlite3.Error, OSError) as error:
                 roll_back(connection)
                 if isinstance(error, sqlite3.Error) and is_damage(error):
-                    self._trouble(error)
+                    self._handle.trouble(error)
                     return PruneResult(self.stats.evicted - evicted, 0, self.size_bytes())
                 raise ResourceError(
-                    f"The store {str(self._path)!r} cannot be pruned: {error}. Free the disk or ask for the right to write."
+                    f"The store {str(self._handle.path)!r} cannot be pruned: {error}. Free the disk or ask for the right to write."
                 ) from None
             return PruneResult(self.stats.evicted - evicted, max(0, before - after), after)
 
@@ -447,93 +422,18 @@ class Store:
         if file_bytes(connection) > self._limit:
             give_back_pages(connection)
         with contextlib.suppress(FileNotFoundError):
-            if os.stat(f"{self._path}-wal").st_size > 2 * self._batch:
+            if os.stat(f"{self._handle.path}-wal").st_size > 2 * self._batch:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-    # --- the file ---
-
-    def _connect(self) -> sqlite3.Connection | None:
-        """The connection, opened when there is none; None when there is no file to read and none can be made."""
-        if self._closed:
-            raise ValueError("The store is closed.")
-        if self._connection is None and not self._given_up:
-            files = store_files(self.folder)
-            self._path = files[-1] if files else nth_file(self.folder, 1)
-            writable = os.access(self.folder, os.W_OK) and (not files or os.access(self._path, os.W_OK))
-            if not writable:
-                self._storing = False
-                self._given_up = not files
-                self._tell("read-only", f"The store {str(self.folder)!r} is read, not written: permission denied.")
-            try:
-                if writable:
-                    self._connection = open_for_writing(self._path, self._batch)
-                    for left in files[:-1]:
-                        set_aside(left)
-                elif files:
-                    self._connection = open_for_reading(self._path)
-            except sqlite3.Error as error:
-                self._trouble(error)
-        return self._connection
-
-    def _disconnect(self) -> None:
-        """Close the file; the next use opens it again."""
-        if self._connection is not None:
-            with contextlib.suppress(sqlite3.Error):  # what it had committed is in the file
-                self._connection.close()
-            self._connection = None
-        self._spaces.clear()
 
     def _space_number(self, connection: sqlite3.Connection, space: bytes) -> int | None:
         """The number of a space in this file, None when it has none yet. Numbers are never given anew, so they can be remembered."""
-        if space not in self._spaces:
+        if space not in self._handle.numbers:
             found = connection.execute("SELECT id FROM spaces WHERE space = ?", (space,)).fetchone()
             # Inside a transaction the number could still be rolled back.
             if found is None or connection.in_transaction:
                 return None if found is None else int(found[0])
-            self._spaces[space] = int(found[0])
-        return self._spaces[space]
-
-    def _trouble(self, error: sqlite3.Error) -> bool:
-        """Deal with an error of the file, telling it once. True: the file was damaged and a fresh one stands in its place."""
-        place = repr(str(self._path))
-        if is_damage(error):
-            self._disconnect()
-            if self._storing:
-                return self._begin_afresh(error)
-            self._given_up = True
-            self._tell("damage", f"The store {place} is damaged ({error}) and cannot be replaced; this run goes on without it.")
-        elif "locked" in str(error):
-            self._tell("busy", f"The store {place} was kept busy by another process for {BUSY_SECONDS:g} s; some rows are not kept.")
-        else:
-            self._given_up = self._connection is None
-            self._storing = False
-            self._tell("disk", f"The store {place} cannot be used fully ({error}); this run goes on and stores nothing more.")
-        return False
-
-    def _begin_afresh(self, error: sqlite3.Error) -> bool:
-        """Set the damaged file aside and begin the next; whether that worked. In this order, so that a kill between leaves a store."""
-        assert self._path is not None
-        damaged = self._path
-        # Another process may have begun a later file already; then that one is taken.
-        later = [path for path in store_files(self.folder) if file_number(path) > file_number(damaged)]
-        fresh = later[-1] if later else nth_file(self.folder, file_number(damaged) + 1)
-        try:
-            self._connection = open_for_writing(fresh, self._batch)
-            self._path = fresh
-            kept = set_aside(damaged)
-        except (sqlite3.Error, OSError) as second:
-            self._storing = False
-            self._given_up = self._connection is None
-            self._tell("damage", f"The store {str(damaged)!r} is damaged and cannot be replaced ({second}); this run goes on without it.")
-            return False
-        say(f"The store {str(damaged)!r} is damaged ({error}). It is now {kept.name!r}, which you may delete, and a fresh one is begun.")
-        return True
-
-    def _tell(self, kind: str, message: str) -> None:
-        """Say something once for each kind of trouble."""
-        if kind not in self._told:
-            self._told.add(kind)
-            say(message)
+            self._handle.numbers[space] = int(found[0])
+        return self._handle.numbers[space]
 
 
 def _description(text: bytes) -> dict[str, Any]:
@@ -550,32 +450,3 @@ def _padded(keys: list[bytes]) -> Iterator[list[bytes | None]]:
     for start in range(0, len(keys), _KEYS_PER_QUERY):
         part = keys[start : start + _KEYS_PER_QUERY]
         yield [*part, *[None] * (_KEYS_PER_QUERY - len(part))]
-
-
-# --- fork ---
-# SQLite connections must not cross a fork: the child would inherit a belief in locks that it does not hold. All of them are closed
-# before it and opened again at the next use, on either side.
-
-_open_stores: weakref.WeakSet[Store] = weakref.WeakSet()
-_held: list[Store] = []  # the stores whose locks the forking thread took
-
-
-def _before_fork() -> None:
-    for store in list(_open_stores):
-        store._lock.acquire()
-        store._disconnect()
-        _held.append(store)
-
-
-def _after_fork_in_parent() -> None:
-    while _held:
-        _held.pop()._lock.release()
-
-
-def _after_fork_in_child() -> None:
-    while _held:
-        _held.pop()._lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
