@@ -118,15 +118,20 @@ def softmax(logits: FloatArray) -> FloatArray:
     return result
 
 
+def row_losses(logits: FloatArray, y: IntArray) -> FloatArray:
+    """Cross-entropy of each row's label, shape (n,); NaN where the logits (n, c) are."""
+    top = logits.max(axis=1)
+    losses: FloatArray = top + np.log(np.exp(logits - top[:, None]).sum(axis=1)) - logits[np.arange(len(y)), y]
+    return losses
+
+
 def log_loss(logits: FloatArray, y: IntArray, class_weight: FloatArray | None = None) -> float:
     """Mean cross-entropy of logits (n, c), weighted by class where weights are given. Rows of NaN do not count; NaN when none is left."""
     seen = ~np.isnan(logits[:, 0])
     if not seen.any():
         return float("nan")
-    kept, labels = logits[seen], y[seen]
-    top = kept.max(axis=1)
-    each = top + np.log(np.exp(kept - top[:, None]).sum(axis=1)) - kept[np.arange(len(labels)), labels]
-    return float(np.average(each, weights=None if class_weight is None else class_weight[labels]))
+    weights = None if class_weight is None else class_weight[y[seen]]
+    return float(np.average(row_losses(logits[seen], y[seen]), weights=weights))
 
 
 def make_space(features: NDArray[np.float32]) -> Space:
@@ -326,6 +331,12 @@ def choose_solution(
     return strength, logits, solve_path(z, y, n_classes, strength, class_weight, FINAL), losses
 
 
+def choose_on_space(space: Space, y: IntArray, n_classes: int, folds: Folds, class_weight: FloatArray | None) -> HeadChoice:
+    """`choose_head` for features whose space is made already."""
+    strength, logits, solution, losses = choose_solution(space.z, y, n_classes, folds, class_weight)
+    return HeadChoice(strength, logits, space.to_head(solution), losses)
+
+
 def choose_head(features: NDArray[np.float32], y: IntArray, n_classes: int, folds: Folds, class_weight: FloatArray | None) -> HeadChoice:
     """Choose the penalty of a head for features (n, d) on folds, then fit it on all rows.
 
@@ -334,9 +345,7 @@ def choose_head(features: NDArray[np.float32], y: IntArray, n_classes: int, fold
     Raises:
         SourceError: some features are not finite numbers.
     """
-    space = make_space(features)
-    strength, logits, solution, losses = choose_solution(space.z, y, n_classes, folds, class_weight)
-    return HeadChoice(strength, logits, space.to_head(solution), losses)
+    return choose_on_space(make_space(features), y, n_classes, folds, class_weight)
 
 
 def fit_head(

@@ -1,0 +1,152 @@
+"""The frozen rung: which layers of a source to read, and a logistic head on them.
+
+Candidates are every single layer and means over the last layers. A ridge fit with exact leave-one-out residuals, closed-form on the
+principal axes that the head needs anyway, sorts them; the best few and the usual one then get the real head, and held-out log-loss decides.
+The usual one is the mean over the upper half of the blocks, which beat the last layer by about four points of accuracy on average over
+eight sets with 8 or 64 rows a class (benchmarks/results/heads.json). Few rows make noisy folds, so another candidate must beat it by more
+than the standard error of the paired difference.
+
+Letters in shapes: n rows, L blocks, d width, c classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.examples import IntArray
+from headstart.strategies.base import FloatArray, LinearHead
+from headstart.strategies.heads import Folds, HeadChoice, Space, choose_on_space, make_space, row_losses
+
+FINALISTS = 2  # candidates that get the real head, beside the usual one
+PENALTIES = (0.1, 1.0, 10.0, 100.0)  # of the ridge fit that sorts candidates
+
+
+@dataclass(frozen=True)
+class LayerFit:
+    """How a light head does on one layer: leave-one-out accuracy in [0, 1] and mean squared error against one-hot labels, over n rows."""
+
+    layer: int
+    accuracy: float
+    squared_error: float
+
+
+@dataclass(frozen=True)
+class ProbeChoice:
+    """The head and the layers that it reads: features are the mean over `layers` of pooled vectors.
+
+    Layer 0 is the embedding output, layer k the output of block k. `out_of_fold_logits` (n, c) are NaN for rows that no fold holds out.
+    """
+
+    layers: tuple[int, ...]
+    strength: float
+    head: LinearHead
+    out_of_fold_logits: FloatArray
+    layer_scores: tuple[LayerFit, ...]
+
+    def logits(self, features: NDArray[np.float32]) -> FloatArray:
+        """Logits (n, c) for pooled features of every layer (n, L+1, d)."""
+        return self.head.logits(mean_of_layers(features, self.layers))
+
+
+def mean_of_layers(features: NDArray[np.float32], layers: tuple[int, ...]) -> NDArray[np.float32]:
+    """What a head reads, (n, d), of pooled features of every layer (n, L+1, d)."""
+    if len(layers) == 1:
+        return features[:, layers[0]]
+    total = features[:, layers[0]].astype(np.float32)
+    for layer in layers[1:]:
+        total += features[:, layer]
+    return total / np.float32(len(layers))
+
+
+def usual_layers(blocks: int) -> tuple[int, ...]:
+    """The upper half of the blocks: of 6 blocks, layers 4, 5 and 6."""
+    return tuple(range(blocks + 1 - max(blocks // 2, 1), blocks + 1))
+
+
+def candidate_layers(blocks: int) -> list[tuple[int, ...]]:
+    """Every set of layers that may be read: each single one above the embeddings; means over the last 2, third, half and all blocks."""
+    singles = [(layer,) for layer in range(1, blocks + 1)]
+    means = {tuple(range(blocks + 1 - m, blocks + 1)) for m in (2, -(-blocks // 3), max(blocks // 2, 1), blocks) if 1 < m <= blocks}
+    return singles + sorted(means, key=len)
+
+
+def leave_one_out(space: Space, y: IntArray, n_classes: int) -> FloatArray:
+    """Predictions (n, c) of one-hot labels by a ridge fit with free intercept, each row predicted by the fit without it.
+
+    Exact and closed-form: the columns of `space.z` are orthogonal and have mean 0. The penalty is the one of `PENALTIES` with the
+    least squared error.
+    """
+    n = len(y)
+    targets = np.zeros((n, n_classes), dtype=np.float32)
+    targets[np.arange(n), y] = 1.0
+    squares = space.z**2
+    energy = squares.sum(axis=0, dtype=np.float64)
+    seen = space.z.T @ targets
+    best, least = targets.astype(np.float64), np.inf
+    for penalty in PENALTIES:
+        shrink = (1.0 / (energy + penalty)).astype(np.float32)
+        leverage = 1.0 / n + (squares @ shrink).astype(np.float64)
+        fitted = targets.mean(axis=0, dtype=np.float64) + space.z @ (seen * shrink[:, None])
+        residual = (targets - fitted) / np.maximum(1.0 - leverage, 1e-6)[:, None]
+        error = float((residual**2).mean())
+        if error < least:
+            best, least = targets - residual, error
+    return best
+
+
+def choose_probe(features: NDArray[np.float32], y: IntArray, n_classes: int, folds: Folds, class_weight: FloatArray | None) -> ProbeChoice:
+    """Choose the layers to read and fit the head on pooled features of every layer (n, L+1, d).
+
+    Without folds the usual layers are taken. `class_weight` (c,) weighs the rows of each class in the head (None: all 1); the sorting of
+    candidates ignores it.
+
+    Raises:
+        SourceError: some features are not finite numbers.
+    """
+    blocks = features.shape[1] - 1
+    usual = usual_layers(blocks)
+    spaces: dict[tuple[int, ...], Space] = {}
+    errors: dict[tuple[int, ...], float] = {}
+    scores = []
+    for layers in [(0,), *candidate_layers(blocks)]:
+        space = make_space(mean_of_layers(features, layers))
+        predicted = leave_one_out(space, y, n_classes)
+        error = float(((predicted - np.eye(n_classes)[y]) ** 2).sum(axis=1).mean())
+        if len(layers) == 1:
+            scores.append(LayerFit(layers[0], float((predicted.argmax(axis=1) == y).mean()), error))
+        if layers != (0,):
+            errors[layers] = error
+            ranked = sorted(errors, key=lambda each: errors[each])[:FINALISTS]
+            spaces = {kept: (space if kept == layers else spaces[kept]) for kept in errors if kept in ranked or (kept == usual)}
+    best = usual
+    choices = {usual: choose_on_space(spaces[usual], y, n_classes, folds, class_weight)}
+    if folds:
+        choices |= {each: choose_on_space(spaces[each], y, n_classes, folds, class_weight) for each in spaces if each != usual}
+        best = _better_than_usual(choices, usual, y, class_weight)
+    chosen = choices[best]
+    return ProbeChoice(best, chosen.strength, chosen.head, chosen.out_of_fold_logits, tuple(scores))
+
+
+def choose_static(features: NDArray[np.float32], y: IntArray, n_classes: int, folds: Folds, class_weight: FloatArray | None) -> ProbeChoice:
+    """The rung `static`: the same head on the token embeddings alone, from pooled features (n, L+1, d) of which only layer 0 is read."""
+    space = make_space(features[:, 0])
+    predicted = leave_one_out(space, y, n_classes)
+    error = float(((predicted - np.eye(n_classes)[y]) ** 2).sum(axis=1).mean())
+    score = LayerFit(0, float((predicted.argmax(axis=1) == y).mean()), error)
+    chosen = choose_on_space(space, y, n_classes, folds, class_weight)
+    return ProbeChoice((0,), chosen.strength, chosen.head, chosen.out_of_fold_logits, (score,))
+
+
+def _better_than_usual(
+    choices: dict[tuple[int, ...], HeadChoice], usual: tuple[int, ...], y: IntArray, class_weight: FloatArray | None
+) -> tuple[int, ...]:
+    """The layers with the least held-out log-loss if the usual ones have more by over a standard error; else the usual ones."""
+    weight = np.ones(len(y)) if class_weight is None else class_weight[y]
+    losses = {layers: weight * row_losses(choice.out_of_fold_logits, y) for layers, choice in choices.items()}
+    best = min(losses, key=lambda layers: float(np.nanmean(losses[layers])))
+    gain = losses[usual] - losses[best]
+    gain = gain[~np.isnan(gain)]
+    return best if float(gain.mean()) > float(gain.std()) / np.sqrt(len(gain)) else usual
