@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import types
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,16 @@ def told(capsys, *words):
     return status, capsys.readouterr().err
 
 
+def finished_run():
+    """What a run gives, as far as the command line looks at it."""
+    return types.SimpleNamespace(results="the results", folder=Path("runs/a b"), report=Path("runs/a b/report.html"))
+
+
+@pytest.fixture(autouse=True)
+def verdict(monkeypatch):
+    monkeypatch.setattr("headstart.judge.verdict.verdict_sentence", lambda results: f"Transfer helps, say {results}.")
+
+
 @pytest.fixture
 def pipeline(monkeypatch):
     """A stand-in for the engine; set `.error` to make `fit` raise it."""
@@ -39,7 +50,7 @@ def pipeline(monkeypatch):
         calls.append((data, settings, command))
         if made.error is not None:
             raise made.error
-        return types.SimpleNamespace(summary=lambda: "Transfer helps.")
+        return finished_run()
 
     made = types.SimpleNamespace(fit=fit, plan=lambda data, settings: f"the plan for {data}", calls=calls, error=None)
     monkeypatch.setitem(sys.modules, "headstart.pipeline", made)
@@ -154,7 +165,12 @@ def test_options_reach_the_settings_and_nothing_else_changes(pipeline, capsys):
     assert data == "a b.csv"
     assert settings == Settings(text="t", source=("one", "two"), budget=120.0, metric=Metric.ACCURACY, quiet=True, strategy=("probe",))
     assert command == ("headstart fit 'a b.csv' --text t --source one --source two --budget 2m --metric accuracy --quiet --strategy probe")
-    assert capsys.readouterr().out == "Transfer helps.\n"
+    assert capsys.readouterr().out == (
+        "Transfer helps, say the results.\n"
+        "Report: runs/a b/report.html\n"
+        "Model:  runs/a b/model\n"
+        "Label a file with it: headstart predict 'runs/a b' FILE\n"
+    )
 
 
 def test_the_command_line_wins_over_the_config_file(pipeline, tmp_path):
@@ -196,30 +212,56 @@ OUT_OF_MEMORY = (
         (
             OSError(errno.ENOSPC, "No space left on device", "runs/x/model.safetensors"),
             3,
-            "The disk that holds 'runs/x/model.safetensors' is full. Free some space, or choose another disk with --out and --store, "
+            "The disk that holds 'runs/x/model.safetensors' is full. Free some space, or choose another place with --out and --store, "
             "and run the same command again: whatever was finished is kept.",
         ),
         (
             OSError(errno.ENOSPC, "No space left on device"),
             3,
-            "The disk is full. Free some space, or choose another disk with --out and --store, "
+            "The disk is full. Free some space, or choose another place with --out and --store, "
             "and run the same command again: whatever was finished is kept.",
         ),
         (
             PermissionError(errno.EACCES, "Permission denied", "runs/x"),
             3,
-            "There is no permission to use 'runs/x'. Change its permissions, or choose another place with --out or --store.",
+            "There is no permission to use 'runs/x'. Change its permissions, or choose another place with --out and --store.",
         ),
         (
             OSError(errno.EROFS, "Read-only file system", "runs/x"),
             3,
-            "There is no permission to use 'runs/x'. Change its permissions, or choose another place with --out or --store.",
+            "There is no permission to use 'runs/x'. Change its permissions, or choose another place with --out and --store.",
+        ),
+        (
+            IsADirectoryError(errno.EISDIR, "Is a directory", "runs"),
+            3,
+            "'runs' cannot be used: is a directory. Check the path and run the same command again: whatever was finished is kept.",
         ),
     ],
 )
 def test_what_a_person_can_put_right_is_one_sentence_without_traceback(pipeline, capsys, error, status, message):
     pipeline.error = error
     assert told(capsys, "fit", "x") == (status, f"headstart: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "verb", "message"),
+    [
+        (MemoryError(), "predict", "The machine ran out of memory. Close other programs, and run the same command again."),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "predict",
+            "The disk is full. Free some space, or choose another place with --out, and run the same command again.",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), "check", "The disk is full. Free some space, and run the same command again."),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "x.csv"),
+            "check",
+            "There is no permission to use 'x.csv'. Change its permissions.",
+        ),
+    ],
+)
+def test_no_verb_is_told_to_use_options_that_it_does_not_have(error, verb, message):
+    assert str(cli.explain(error, verb)) == message
 
 
 def test_debugging_shows_the_traceback(pipeline, monkeypatch):
@@ -260,6 +302,17 @@ def test_cache_says_size_lists_and_prunes(tmp_path, capsys, monkeypatch):
     for words in (["cache"], ["cache", "list"], ["cache", "prune", "--to", "1"], ["cache", "--store", str(tmp_path / "none")]):
         assert cli.main(words) == 0
         assert capsys.readouterr().out == f"There is no store at {tmp_path / 'none'} yet; the first run makes it.\n"
+
+
+def test_report_writes_the_report_again_and_says_where(monkeypatch, capsys):
+    written = []
+    monkeypatch.setattr("headstart.report.build.write_report", lambda results, path: written.append((results, path)))
+    runs = types.SimpleNamespace(open_run=lambda folder: finished_run())
+    monkeypatch.setitem(sys.modules, "headstart.runs", runs)
+    monkeypatch.setattr("headstart.runs", runs, raising=False)
+    assert cli.main(["report", "runs/a b"]) == 0
+    assert written == [("the results", Path("runs/a b/report.html"))]
+    assert capsys.readouterr().out == "Transfer helps, say the results.\nReport: runs/a b/report.html\n"
 
 
 def test_predict_writes_to_standard_output_and_warns_on_standard_error(tmp_path, capsysbinary, monkeypatch):

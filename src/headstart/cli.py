@@ -62,34 +62,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:
-        told = explain(error)
+        told = explain(error, words[0] if words else "")
         if told is None or os.environ.get("HEADSTART_DEBUG") == "1":
             raise
         _complain(str(told))
         return told.exit_status
 
 
-def explain(error: BaseException) -> HeadstartError | None:
-    """The error as a sentence that helps, or None when it is a fault of headstart's own."""
+def explain(error: BaseException, verb: str) -> HeadstartError | None:
+    """The error as a sentence that helps with this verb, or None when it is a fault of headstart's own."""
     if isinstance(error, HeadstartError):
         return error
+    fits = verb == "fit"
+    again = "run the same command again: whatever was finished is kept." if fits else "run the same command again."
     if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
-        return ResourceError(
-            "The machine ran out of memory. Give fewer tokens a batch (--batch-tokens), shorter texts (--max-length) or a smaller source "
-            "(--source), and run the same command again: whatever was finished is kept."
-        )
-    if isinstance(error, OSError):
-        place = f" {error.filename!r}" if error.filename else ""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            where = f" that holds{place}" if place else ""
-            return ResourceError(
-                f"The disk{where} is full. Free some space, or choose another disk with --out and --store, and run the same command again: "
-                "whatever was finished is kept."
-            )
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return ResourceError(
-                f"There is no permission to use{place or ' a file'}. Change its permissions, or choose another place with --out or --store."
-            )
+        lighter = "Give fewer tokens a batch (--batch-tokens), shorter texts (--max-length) or a smaller source (--source)"
+        return ResourceError(f"The machine ran out of memory. {lighter if fits else 'Close other programs'}, and {again}")
+    if not isinstance(error, OSError):
+        return None
+    place = repr(error.filename) if error.filename else ""
+    elsewhere = {"fit": ", or choose another place with --out and --store", "predict": ", or choose another place with --out"}.get(verb, "")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceError(f"The disk{f' that holds {place}' if place else ''} is full. Free some space{elsewhere}, and {again}")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return ResourceError(f"There is no permission to use {place or 'a file'}. Change its permissions{elsewhere}.")
+    if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EIO, errno.EMFILE, errno.ENFILE):
+        return ResourceError(f"{place or 'A file'} cannot be used: {str(error.strerror).lower()}. Check the path and {again}")
     return None
 
 
@@ -159,7 +157,11 @@ def _unknown_words(words: list[str], verb: str, parser: _Parser) -> list[str]:
 
 def _make_parsers() -> tuple[_Parser, dict[str, _Parser]]:
     """The parser of the whole line, and that of each verb by its name."""
-    parser = _Parser(prog="headstart", description="Transfer learning with language models: where from, how, and whether it helps.")
+    parser = _Parser(
+        prog="headstart",
+        description="Transfer learning with language models: where from, how, and whether it helps.",
+        epilog="`headstart VERB --help` tells the options of a verb. HEADSTART_DEBUG=1 shows where in the code an error arose.",
+    )
     parser.add_argument("--version", action="version", version=f"headstart {__version__}")
     choices = parser.add_subparsers(metavar="VERB", dest="verb", parser_class=_Parser, required=True)
     described: list[tuple[str, str, Callable[[_Parser], None], Callable[[argparse.Namespace, list[str]], int]]] = [
@@ -308,7 +310,12 @@ def _fit(parsed: argparse.Namespace, words: list[str]) -> int:
         print(pipeline.plan(parsed.data, settings))
         return 0
     run = pipeline.fit(parsed.data, settings, command=_command(words))
-    print(run.summary())
+    from headstart.judge.verdict import verdict_sentence
+
+    print(verdict_sentence(run.results))
+    print(f"Report: {run.report}")
+    print(f"Model:  {run.folder / 'model'}")
+    print(f"Label a file with it: {shlex.join(['headstart', 'predict', str(run.folder), 'FILE'])}")
     return 0
 
 
@@ -345,8 +352,13 @@ def _predict(parsed: argparse.Namespace, words: list[str]) -> int:
 
 def _report(parsed: argparse.Namespace, words: list[str]) -> int:
     from headstart import runs
+    from headstart.judge.verdict import verdict_sentence
+    from headstart.report.build import write_report
 
-    print(runs.rewrite_report(parsed.folder))
+    run = runs.open_run(parsed.folder)
+    write_report(run.results, run.report)
+    print(verdict_sentence(run.results))
+    print(f"Report: {run.report}")
     return 0
 
 
