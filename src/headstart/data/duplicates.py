@@ -25,7 +25,7 @@ SHINGLE = 5
 _BANDS, _BAND_WIDTH = 10, 6
 # A sketch of 60 estimates the similarity to about 0.05; what looks farther off than twice that is not compared exactly.
 _SKETCHED_SIMILAR = 0.75
-# In a band no more pairs than this share of the texts are compared, the likeliest first: the cost stays flat where all texts are much alike.
+# In a band no more pairs than this share of the texts are compared, the likeliest first: the cost stays flat where all are much alike.
 _COMPARED_SHARE, _COMPARED_AT_LEAST = 0.5, 10_000
 _PAIR_BITS = np.uint64(20)  # pairs compared at once: 2 ** 20 at most; the other 44 bits tell their shingles apart
 _CHUNK_CHARACTERS = 1 << 16  # keeps a chunk's arrays in the processor's cache
@@ -219,7 +219,9 @@ def _tagged_sets(texts: Sequence[str]) -> UIntArray:
     """The sets of shingles of these texts, ascending, each shingle with its text's number in the high bits."""
     shingles, offsets = _shingles(texts)
     number = np.repeat(np.arange(len(texts), dtype=np.uint64), np.diff(offsets, append=len(shingles)))
-    return np.unique((number << (np.uint64(64) - _PAIR_BITS)) | (shingles >> _PAIR_BITS))
+    tagged: UIntArray = np.sort((number << (np.uint64(64) - _PAIR_BITS)) | (shingles >> _PAIR_BITS))
+    new: NDArray[np.bool_] = np.append(True, tagged[1:] != tagged[:-1])  # not np.unique, whose hash table is slow on such numbers
+    return tagged[new]
 
 
 class _Clusters:

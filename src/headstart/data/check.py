@@ -1,0 +1,376 @@
+"""What is wrong with labelled texts, before any model is loaded, and which rows a run may use."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.duplicates import near_duplicates
+from headstart.data.examples import Examples, IntArray
+from headstart.data.rows import RowList, counted, finding
+from headstart.errors import DataError
+from headstart.records import Finding, RowNote, Severity
+from headstart.settings import Settings
+
+BoolArray = NDArray[np.bool_]
+
+# From these ratios of the largest class to the smallest on, imbalance is worth a note, and a warning.
+_UNEVEN, _VERY_UNEVEN = 10, 100
+_LONG_CHARACTERS = 100_000
+_SHOWN_LABELS = 5
+CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f]")
+_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
+
+
+@dataclass(frozen=True, eq=False)
+class CheckResult:
+    """What was found, and what follows for the rows. Shapes: n training rows, p pairs; positions count from 0.
+
+    `findings` come most severe first. `usable` (n,) is False for rows without text or label, for repeats of an earlier row with the same
+    label, and for rows that also stand in the test or validation file. `groups` (n,): rows of one number are nearly the same text and must
+    stay on one side of every split. `near_duplicate_pairs` (p, 2): positions of verified near duplicates, the smaller first.
+    `conflicting` (n,): the same text stands elsewhere under another label. `repeated` and `leaked` (n,): why rows with text and label are
+    not usable, as an earlier row, and as a row of the test or validation file.
+    """
+
+    findings: tuple[Finding, ...]
+    usable: BoolArray
+    groups: IntArray
+    near_duplicate_pairs: IntArray
+    conflicting: BoolArray
+    repeated: BoolArray
+    leaked: BoolArray
+
+    def require_usable(self) -> None:
+        """Raise what stands in the way of training.
+
+        Raises:
+            DataError: the findings hold an error; the message is theirs with its remedy.
+        """
+        errors = [f"{found.message} {found.remedy}".strip() for found in self.findings if found.severity is Severity.ERROR]
+        if errors:
+            raise DataError("\n".join(errors))
+
+
+def check_examples(
+    train: Examples,
+    *,
+    test: Examples | None = None,
+    validation: Examples | None = None,
+    tokenize_lengths: Callable[[Sequence[str]], Sequence[int]] | None = None,
+    max_length: int = Settings.max_length,
+    folds: int = Settings.inner_folds,
+    read_findings: Iterable[Finding] = (),
+) -> CheckResult:
+    """Check training rows, and what they share with the test and validation rows.
+
+    Args:
+        train: the labelled rows.
+        test: rows for the judge; None: there is no such file.
+        validation: rows for choosing; None: there is no such file.
+        tokenize_lengths: the number of tokens of each text under the source's tokeniser, uncut; None: the share cut off is not found out.
+        max_length: tokens that are read, 1 or more.
+        folds: rows below which a class is too small to stand in every fold.
+        read_findings: what reading the file noticed; listed with the others.
+    """
+    texts = [text.strip() for text in train.texts]
+    labels = [label.strip() for label in train.labels]
+    n = len(train)
+    filled = np.fromiter((bool(text) and bool(label) for text, label in zip(texts, labels, strict=True)), dtype=np.bool_, count=n)
+    repeated, conflicting = _repeats(texts, labels, filled)
+    leaked = np.zeros(n, dtype=np.bool_)
+    findings = [*read_findings, *_empty(train, texts, labels), *_repeat_findings(train, repeated, conflicting)]
+    others = [(name, other) for name, other in (("test", test), ("validation", validation)) if other is not None]
+    for name, other in others:
+        shared = _standing_in(texts, other)
+        leaked |= shared
+        findings += _leaks(train, texts, name, other, shared)
+    usable = filled & ~repeated & ~leaked
+    pool = [*texts, *(text.strip() for _, other in others for text in other.texts)]
+    near = near_duplicates(pool)
+    groups = near.groups[:n]
+    pairs = near.pairs[near.pairs[:, 1] < n]
+    findings += _near_findings(train, texts, labels, pairs)
+    for place, (name, other) in enumerate(others):
+        begin = n + sum(len(earlier) for _, earlier in others[:place])
+        findings += _near_leaks(train, texts, name, other, groups, near.groups[begin : begin + len(other)])
+    findings += _classes(train, labels, usable, folds)
+    findings += _label_spelling(train)
+    findings += _texts(train)
+    if tokenize_lengths is not None:
+        findings += _cut_off(train, usable, tokenize_lengths, max_length)
+    findings.sort(key=lambda found: _ORDER[found.severity])
+    return CheckResult(tuple(findings), usable, groups, pairs, conflicting, repeated, leaked)
+
+
+def suspect_labels(probabilities: NDArray[np.float64], y: IntArray, examples: Examples, classes: Sequence[str]) -> tuple[RowNote, ...]:
+    """Rows whose label is probably wrong, most suspect first, by confident learning (cleanlab).
+
+    Args:
+        probabilities: out-of-fold, shape (n, c); each row sums to 1.
+        y: the given classes, shape (n,), values in [0, c).
+        examples: the n rows.
+        classes: names of the c classes.
+    """
+    from cleanlab.filter import find_label_issues
+
+    present = np.unique(y)
+    if len(present) < 2:
+        return ()
+    # Classes without a row would be asked for a threshold that cannot be had.
+    kept = probabilities[:, present]
+    total = kept.sum(axis=1, keepdims=True)
+    kept = np.where(total > 0, kept / np.maximum(total, 1e-300), 1.0 / len(present))
+    given = np.searchsorted(present, y)
+    suspects = find_label_issues(given, kept, return_indices_ranked_by="self_confidence", n_jobs=1)
+    return tuple(
+        RowNote(
+            kind="suspect label",
+            row=examples.rows[i],
+            text=examples.texts[i],
+            label=classes[y[i]],
+            predicted=classes[int(np.argmax(probabilities[i]))],
+            probability=float(probabilities[i].max()),
+        )
+        for i in (int(suspect) for suspect in suspects)
+    )
+
+
+def suspect_finding(notes: Sequence[RowNote]) -> tuple[Finding, ...]:
+    """Suspect labels as a finding; none where there are none."""
+    if not notes:
+        return ()
+    message = (
+        f"{counted(len(notes), 'label')} {'is' if len(notes) == 1 else 'are'} probably wrong: models that did not see the row disagree."
+    )
+    return (finding("suspect labels", Severity.WARNING, message, [note.row for note in notes], "Look at these rows, most suspect first."),)
+
+
+def _rows(examples: Examples, positions: Iterable[int] | IntArray) -> RowList:
+    return RowList(examples.rows[int(i)] for i in positions)
+
+
+def _repeats(texts: list[str], labels: list[str], filled: BoolArray) -> tuple[BoolArray, BoolArray]:
+    """Which rows repeat an earlier text and label, and which bear a text that stands under two labels."""
+    seen: dict[str, list[int]] = {}  # the first row of each label of a text
+    repeated = np.zeros(len(texts), dtype=np.bool_)
+    in_conflict: set[str] = set()
+    for i in np.flatnonzero(filled).tolist():
+        firsts = seen.setdefault(texts[i], [])
+        if any(labels[first] == labels[i] for first in firsts):
+            repeated[i] = True
+            continue
+        firsts.append(i)
+        if len(firsts) > 1:
+            in_conflict.add(texts[i])
+    conflicting = np.fromiter((text in in_conflict for text in texts), dtype=np.bool_, count=len(texts)) & filled
+    return repeated, conflicting
+
+
+def _empty(train: Examples, texts: list[str], labels: list[str]) -> list[Finding]:
+    found = []
+    for what, values in (("text", texts), ("label", labels)):
+        rows = _rows(train, (i for i, value in enumerate(values) if not value))
+        if rows.count:
+            message = f"{counted(rows.count, 'row')} {'has' if rows.count == 1 else 'have'} no {what}."
+            found.append(finding(f"empty {what}", Severity.WARNING, message, rows, "They are not used; fill them in or delete them."))
+    return found
+
+
+def _repeat_findings(train: Examples, repeated: BoolArray, conflicting: BoolArray) -> list[Finding]:
+    found = []
+    if conflicting.any():
+        rows = _rows(train, np.flatnonzero(conflicting))
+        message = f"{counted(rows.count, 'row')} share their text with a row of another label."
+        found.append(finding("conflicting labels", Severity.WARNING, message, rows, "Decide on one label for each of these texts."))
+    if repeated.any():
+        rows = _rows(train, np.flatnonzero(repeated))
+        message = f"{counted(rows.count, 'row')} {'repeats' if rows.count == 1 else 'repeat'} an earlier row, text and label."
+        found.append(finding("duplicates", Severity.WARNING, message, rows, "Only the first of each is used."))
+    return found
+
+
+def _standing_in(texts: list[str], other: Examples) -> BoolArray:
+    """Which training texts also stand in the other rows."""
+    theirs = {text.strip() for text in other.texts} - {""}
+    return np.fromiter((text in theirs for text in texts), dtype=np.bool_, count=len(texts))
+
+
+def _leaks(train: Examples, texts: list[str], name: str, other: Examples, shared: BoolArray) -> list[Finding]:
+    found = []
+    if shared.any():
+        rows = _rows(train, np.flatnonzero(shared))
+        ours = {texts[i] for i in np.flatnonzero(shared)}
+        theirs = sum(text.strip() in ours for text in other.texts)
+        stand = "stands" if theirs == 1 else "stand"
+        message = f"{counted(theirs, f'{name} row')} also {stand} among the training rows (as {counted(rows.count, 'row')})."
+        remedy = "These training rows are not used, so that the score stays honest."
+        found.append(finding(f"{name} rows in train", Severity.WARNING, message, rows, remedy))
+    known = {label.strip() for label in train.labels}
+    unseen = Counter(label.strip() for label in other.labels if label.strip() and label.strip() not in known)
+    if unseen:
+        rows = _rows(other, (i for i, label in enumerate(other.labels) if label.strip() in unseen))
+        bear = "bears a label" if rows.count == 1 else "bear labels"
+        message = f"{counted(rows.count, f'{name} row')} {bear} that no training row has: {_names(unseen)}."
+        remedy = "Add training rows of these labels, or correct them; until then every such row counts as an error."
+        found.append(finding("unseen labels", Severity.WARNING, message, rows, remedy))
+    return found
+
+
+def _near_findings(train: Examples, texts: list[str], labels: list[str], pairs: IntArray) -> list[Finding]:
+    found = []
+    pairs = np.array([(a, b) for a, b in pairs.tolist() if texts[a] != texts[b]], dtype=np.int64).reshape(-1, 2)
+    if len(pairs):
+        rows = _rows(train, np.unique(pairs[:, 1]))
+        message = f"{counted(rows.count, 'row')} {'is' if rows.count == 1 else 'are'} nearly the same as an earlier row."
+        found.append(finding("near duplicates", Severity.NOTE, message, rows, "They are kept on one side of every split."))
+        differing = [(a, b) for a, b in pairs.tolist() if labels[a] and labels[b] and labels[a] != labels[b]]
+        if differing:
+            rows = _rows(train, sorted({i for pair in differing for i in pair}))
+            message = f"{counted(rows.count, 'row')} {'is' if rows.count == 1 else 'are'} nearly the same as a row of another label."
+            found.append(finding("near conflicts", Severity.WARNING, message, rows, "Look whether one of the labels is wrong."))
+    return found
+
+
+def _near_leaks(train: Examples, texts: list[str], name: str, other: Examples, groups: IntArray, theirs: IntArray) -> list[Finding]:
+    """Rows of the other file that are nearly, but not exactly, training rows."""
+    exact = set(texts)
+    near = np.isin(theirs, groups)
+    rows = _rows(other, (i for i in np.flatnonzero(near).tolist() if other.texts[i].strip() and other.texts[i].strip() not in exact))
+    if not rows.count:
+        return []
+    message = f"{counted(rows.count, f'{name} row')} {'is' if rows.count == 1 else 'are'} nearly the same as a training row."
+    return [
+        finding(f"near {name} rows", Severity.NOTE, message, rows, "The score may be a little too good; judge on rows of another origin.")
+    ]
+
+
+def _classes(train: Examples, labels: list[str], usable: BoolArray, folds: int) -> list[Finding]:
+    counts = Counter(labels[i] for i in np.flatnonzero(usable))
+    n = int(usable.sum())
+    where = repr(train.origin) if train.origin != "-" else "standard input"
+    column = _shorten(train.label_column)
+    if n == 0:
+        remedy = "Give rows that have a text and a label and do not stand in the test file."
+        return [finding("no rows", Severity.ERROR, f"No row of {where} can be used for training.", (), remedy)]
+    if len(counts) == 1:
+        message = f"All {n:,} usable rows of {where} bear the same label, {next(iter(map(_shorten, counts)))!r}."
+        return [finding("one class", Severity.ERROR, message, (), "Give rows of at least two labels, or name another column with --label.")]
+    if len(counts) == n:
+        kind = "numbers to be predicted (regression)" if all(map(_is_number, counts)) else "an id or free text"
+        message = f"All {n:,} labels of the column {column!r} of {where} are distinct, so it looks like {kind}, not classes."
+        return [finding("distinct labels", Severity.ERROR, message, (), "Name the column of the classes with --label.")]
+    found = []
+    small = {label: count for label, count in counts.items() if count < folds}
+    single = [label for label, count in small.items() if count == 1]
+    if single:
+        rows = _rows(train, (i for i in np.flatnonzero(usable).tolist() if counts[labels[i]] == 1))
+        are, them = ("class has", "It is") if len(single) == 1 else ("classes have", "They are")
+        message = f"{len(single):,} {are} only one row: {_names(single)}."
+        remedy = f"{them} trained on but never tested; add rows, or merge {'it' if len(single) == 1 else 'them'} with another class."
+        found.append(finding("single rows", Severity.WARNING, message, rows, remedy))
+    few = [label for label, count in small.items() if count > 1]
+    if few:
+        few_set = set(few)
+        rows = _rows(train, (i for i in np.flatnonzero(usable).tolist() if labels[i] in few_set))
+        are = "class has" if len(few) == 1 else "classes have"
+        message = f"{len(few):,} {are} fewer than {folds} rows, too few to stand in every fold: {_names(few)}."
+        found.append(finding("small classes", Severity.WARNING, message, rows, "Add rows, or merge them with another class."))
+    if 2 * len(counts) > n:
+        message = (
+            f"{len(counts):,} classes for {n:,} rows are more than one class for two rows; the column {column!r} may not hold classes."
+        )
+        found.append(finding("many classes", Severity.WARNING, message, (), "Name the column of the classes with --label."))
+    ranked = counts.most_common()
+    (largest, most), (smallest, fewest) = ranked[0], ranked[-1]
+    if most / fewest >= _UNEVEN:
+        severity = Severity.WARNING if most / fewest >= _VERY_UNEVEN else Severity.NOTE
+        message = f"The largest class, {_shorten(largest)!r}, has {most:,} rows and the smallest, {_shorten(smallest)!r}, {fewest:,}."
+        found.append(
+            finding("imbalance", severity, message, (), "Classes are weighted in training; judge by macro-F1 rather than accuracy.")
+        )
+    return found
+
+
+def _label_spelling(train: Examples) -> list[Finding]:
+    """Labels that differ only in case or white space."""
+    spellings: dict[str, Counter[str]] = {}
+    for label, count in Counter(train.labels).items():
+        if label.strip():
+            spellings.setdefault(level_label(label), Counter())[label] = count
+    found = []
+    several = [spelled for spelled in spellings.values() if len(spelled) > 1]
+    if several:
+        rarer = {label for spelled in several for label, _ in spelled.most_common()[1:]}
+        rows = _rows(train, (i for i, label in enumerate(train.labels) if label in rarer))
+        pairs = [f"{_shorten(a)!r} and {_shorten(b)!r}" for (a, _), (b, _), *_ in (spelled.most_common() for spelled in several)]
+        message = f"{counted(len(several), 'label')} {'is' if len(several) == 1 else 'are'} spelled in more than one way: {_joined(pairs)}."
+        found.append(
+            finding("label spelling", Severity.WARNING, message, rows, "Spell each label in one way, or let `headstart check --fix` do it.")
+        )
+    return found
+
+
+def level_label(label: str) -> str:
+    """The label without differences of case and white space."""
+    return " ".join(label.casefold().split())
+
+
+def _texts(train: Examples) -> list[Finding]:
+    found = []
+    rows = _rows(train, (i for i, text in enumerate(train.texts) if not text.isprintable() and CONTROL_CHARACTERS.search(text)))
+    if rows.count:
+        message = f"{counted(rows.count, 'text')} {'holds' if rows.count == 1 else 'hold'} control characters."
+        found.append(finding("control characters", Severity.WARNING, message, rows, "Strip them, or let `headstart check --fix` do it."))
+    rows = _rows(train, (i for i, text in enumerate(train.texts) if len(text) > _LONG_CHARACTERS))
+    if rows.count:
+        longest = max(map(len, train.texts))
+        are = "is" if rows.count == 1 else "are"
+        message = f"{counted(rows.count, 'text')} {are} longer than {_LONG_CHARACTERS:,} characters; the longest has {longest:,}."
+        found.append(
+            finding("long texts", Severity.WARNING, message, rows, "Look whether rows have run together; only the beginning is read.")
+        )
+    return found
+
+
+def _cut_off(
+    train: Examples, usable: BoolArray, tokenize_lengths: Callable[[Sequence[str]], Sequence[int]], max_length: int
+) -> list[Finding]:
+    positions = np.flatnonzero(usable)
+    lengths = np.asarray(tokenize_lengths([train.texts[i] for i in positions]))
+    rows = _rows(train, positions[lengths > max_length]) if len(positions) else RowList()
+    if not rows.count:
+        return []
+    share = rows.count / len(positions)
+    are = "is" if rows.count == 1 else "are"
+    message = f"{counted(rows.count, 'text')} ({share:.1%}) {are} longer than {max_length:,} tokens and will be cut off."
+    severity = Severity.WARNING if share >= 0.05 else Severity.NOTE
+    return [finding("cut off", severity, message, rows, f"Raise --max-length; the longest text has {int(lengths.max()):,} tokens.")]
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
+
+
+def _shorten(label: str) -> str:
+    """A label short enough for a sentence."""
+    return label if len(label) <= 40 else label[:40] + "…"
+
+
+def _names(labels: Iterable[str]) -> str:
+    return _joined([repr(_shorten(label)) for label in labels])
+
+
+def _joined(parts: list[str]) -> str:
+    """`a, b and 3 more`."""
+    more = len(parts) - _SHOWN_LABELS
+    return ", ".join(parts[:_SHOWN_LABELS]) + (f" and {more:,} more" if more > 0 else "")
