@@ -216,9 +216,6 @@ def test_confused_pairs_are_counted_from_the_table():
     results = bare_results()
     found = [(pair.true, pair.given, pair.cases, pair.share) for pair in confused_pairs(results)]
     assert found == [("1", "0", 4, 0.4), ("0", "1", 3, 0.375)]
-        ("1", "0", 4, 0.4),
-        ("0", "1", 3, 0.375),
-    ]
 
 
 def test_the_ladder_is_ranked_by_the_metrics_direction():

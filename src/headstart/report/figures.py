@@ -30,7 +30,7 @@ from headstart.report.axes import (
 )
 from headstart.report.labels import Box, place_labels
 from headstart.report.svg import ACCENT, FONT, HALO, HEAT, INK, LINE, ON_HEAT, PAPER, SOFT, Sheet, picture
-from headstart.report.wording import count, fit, interval, number, percent, seconds, text_width
+from headstart.report.wording import count, fit, interval, number, percent, seconds, shorten, text_width
 
 MAX_HEATMAP_CLASSES = 20
 MAX_PANELS = 12
@@ -231,6 +231,7 @@ def _rung_mark(ax: Any, sheet: Sheet, at: tuple[float, float], trial: TrialRecor
     tip = sheet.tip(f"{trial.name}: {interval(trial.score)}, {seconds(trial.seconds)}, {trial.status.value}")
     ax.plot(
         *at,
+        linestyle="none",
         marker="D" if at[1] != trial.score.value else "o" if trial.transfers else "s",
         markersize=11 if chosen else 8,
         markerfacecolor=colour if trial.transfers else PAPER,
@@ -319,7 +320,7 @@ def _empty_cells(ax: Any, confusion: Sequence[Sequence[int]]) -> None:
 def _cell(ax: Any, sheet: Sheet, at: tuple[int, int], cases: int, total: int, labels: Sequence[str], show_number: bool) -> None:
     i, j = at
     share = cases / total
-    true, given = fit(labels[i], 300, FONT), fit(labels[j], 300, FONT)
+    true, given = shorten(labels[i], 60), shorten(labels[j], 60)
     tip = sheet.tip(f"{count(cases)} of {count(total)} rows of {true} ({percent(share)}) were given {given}")
     ax.add_artist(Rectangle((j + 0.04, i + 0.04), 0.92, 0.92, color=HEAT, alpha=0.12 + 0.88 * share, linewidth=0, gid=tip))
     if show_number:

@@ -15,6 +15,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
+from cycler import cycler
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -39,6 +40,7 @@ _RC = {
     "font.family": "DejaVu Sans",  # comes with matplotlib and is wider than most fonts, so what fits here fits in the browser
     "font.size": FONT,
     "text.color": INK,
+    "axes.prop_cycle": cycler(color=[INK]),  # no colour that the page does not know
     "axes.edgecolor": LINE,
     "axes.labelcolor": SOFT,
     "axes.linewidth": 1.0,
