@@ -7,6 +7,7 @@ Measured, each in a fresh folder, engines alternating, medians of the rounds:
 - `small`: 20,000 rows of 384 float32 in 7 spaces (a text's pooled features at every layer), written in batches of 64, all read back in
   random order;
 - `large`: 2,000 rows of 15,000 float32 (60 kB: a text's activations), written in batches of 64, read back in random order;
+  (both: microseconds a row by the wall clock and by the processor; the processor's hold up where other work shares the cores)
 - `damage`: the file of a small store, cut short or overwritten at random places, opened and read in a process of its own. What matters:
   whether that process lives, and whether it ever gives a wrong row.
 
@@ -165,7 +166,11 @@ def damage(engine: str, trials: int) -> dict[str, int]:
 
 def machine() -> dict[str, object]:
     """The circumstances of the figures."""
-    facts: dict[str, object] = {"date": datetime.date.today().isoformat(), "system": platform.platform(), "cores": os.cpu_count()}
+    facts: dict[str, object] = {
+        "date": datetime.date.today().isoformat(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+    }
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines())
         described = {key.strip(): value.strip() for key, value in lines.items()}
