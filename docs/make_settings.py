@@ -1,0 +1,61 @@
+"""Write docs/settings.md from the fields of `Settings`: python docs/make_settings.py."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from headstart.cli import GROUP_TITLES
+from headstart.settings import Settings, flag, setting_types
+
+PAGE = Path(__file__).resolve().parent / "settings.md"
+HEAD = """# Settings
+
+Every setting of `headstart fit`: as an option, as a line of the `--config` file (by its name without dashes, with underscores), and as an argument of
+`headstart.fit`. Made from `src/headstart/settings.py` by `python docs/make_settings.py`; change it there.
+"""
+
+
+def plain(value: Any) -> str:
+    """A default or a bound as a person writes it."""
+    if value is None or value == ():
+        return ""
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def values(item: dataclasses.Field[Any]) -> str:
+    """What the setting can be: its choices, its range, or nothing where anything goes."""
+    kind = setting_types()[item.name]
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return ", ".join(str(member.value) for member in kind)
+    low, high = plain(item.metadata["low"]), plain(item.metadata["high"])
+    if low and high:
+        return f"{low} to {high}"
+    if low:
+        return f"at least {low}"
+    return "repeatable" if typing.get_origin(kind) is tuple else ""
+
+
+def page() -> str:
+    """The whole page."""
+    lines = [HEAD]
+    group = ""
+    for item in dataclasses.fields(Settings):
+        meta = item.metadata
+        if meta["group"] != group:
+            group = meta["group"]
+            title = GROUP_TITLES[group]
+            lines += [f"\n## {title[:1].upper()}{title[1:]}\n", "| option | default | values | unit | meaning |", "|---|---|---|---|---|"]
+        lines.append(f"| `{flag(item.name)}` | {plain(item.default)} | {values(item)} | {meta['unit']} | {meta['help']} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
