@@ -4,7 +4,9 @@ import types
 
 import pytest
 
-from headstart.checking import Checked, findings_text, needs_a_hand, token_counter
+import headstart
+from headstart import cli
+from headstart.checking import Checked, check_data, findings_text, needs_a_hand, token_counter
 from headstart.data.examples import Examples
 from headstart.errors import SourceError
 from headstart.records import Finding, Severity
@@ -83,3 +85,80 @@ def test_no_findings_are_told_too():
 )
 def test_notes_alone_need_no_hand(severities, needed):
     assert needs_a_hand([Finding("k", severity, "m") for severity in severities]) is needed
+
+
+TOPICS = [(n, word, topic) for n in range(6) for word in ("first", "second") for topic in ("cards", "loans")]
+GOOD = "text,label\n" + "".join(f"the {word} message number {n * 7919} about {topic},{topic}\n" for n, word, topic in TOPICS)
+
+
+def test_files_by_name_give_findings_of_reading_and_of_checking(tmp_path):
+    (tmp_path / "train.csv").write_text(GOOD + "one,two,three\n,cards\n")
+    (tmp_path / "test.csv").write_text("text,label\nthe first message number 0 about cards,cards\n")
+    options = {"text": None, "label": None, "validation": None, "source": None, "max_length": 256}
+    found = check_data(str(tmp_path / "train.csv"), test=str(tmp_path / "test.csv"), **options)
+    kinds = [finding.kind for finding in found.result.findings]
+    assert len(found.train) == 25
+    assert "bad rows" in kinds  # of reading
+    assert any("test" in finding.message for finding in found.result.findings)  # of checking
+    assert not found.result.usable[0]  # it stands in the test file
+    order = [list(Severity).index(finding.severity) for finding in found.result.findings]
+    assert order == sorted(order)
+
+
+def test_texts_that_the_source_cuts_off_are_found(tmp_path):
+    (tmp_path / "train.csv").write_text(GOOD + f"{'word ' * 300},cards\n")
+    options = {"text": None, "label": None, "validation": None, "test": None, "max_length": 256}
+    messages = [finding.message for finding in check_data(str(tmp_path / "train.csv"), source=None, **options).result.findings]
+    [message] = [message for message in messages if "tokens" in message]
+    assert message.startswith("1 text (4.0")
+
+
+def test_without_the_embedded_source_check_still_checks_and_a_named_one_is_refused(tmp_path, monkeypatch):
+    def absent(name):
+        raise SourceError("There is none.")
+
+    monkeypatch.setattr("headstart.sources.resolve.resolve_source", absent)
+    (tmp_path / "train.csv").write_text(GOOD)
+    options = {"text": None, "label": None, "validation": None, "test": None, "max_length": 256}
+    assert check_data(str(tmp_path / "train.csv"), source=None, **options).train.text_column == "text"
+    with pytest.raises(SourceError):
+        check_data(str(tmp_path / "train.csv"), source="named", **options)
+
+
+def test_headstart_check_takes_texts_and_labels():
+    result = headstart.check((["a text", "", "another text", "a text"], ["x", "y", "y", "x"]))
+    assert result.usable.tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (GOOD, 0),
+        (GOOD + ",cards\n", 1),  # an empty text
+        ("text,label\na,x\nb,x\n", 1),  # an error is a finding too: the data could be checked
+    ],
+)
+def test_the_exit_status_tells_findings_from_none(tmp_path, capsys, content, status):
+    (tmp_path / "train.csv").write_text(content)
+    assert cli.main(["check", str(tmp_path / "train.csv")]) == status
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'train.csv'}: ")
+
+
+def test_data_that_cannot_be_checked_is_status_2(capsys):
+    assert cli.main(["check", "none.csv"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("headstart: There is no file 'none.csv'.")
+    assert error.count("\n") == 1
+
+
+def test_fix_writes_a_cleaned_copy_and_says_what_changed(tmp_path, capsys):
+    (tmp_path / "train.csv").write_text(GOOD + ",cards\n" + GOOD.splitlines()[1] + "\n")
+    assert cli.main(["check", str(tmp_path / "train.csv"), "--fix"]) == 1
+    assert (tmp_path / "train.cleaned.csv").read_text() == GOOD
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3:] == [
+        "Left out 1 row without text or label: 25.",
+        "Left out 1 row that repeat an earlier row: 26.",
+        f"Wrote 24 rows of 26 to {str(tmp_path / 'train.cleaned.csv')!r}.",
+    ]
+    assert cli.main(["check", str(tmp_path / "train.cleaned.csv")]) == 0

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import types
-from pathlib import Path
 
 import pytest
 
@@ -31,16 +30,6 @@ def told(capsys, *words):
     return status, capsys.readouterr().err
 
 
-def finished_run():
-    """What a run gives, as far as the command line looks at it."""
-    return types.SimpleNamespace(results="the results", folder=Path("runs/a b"), report=Path("runs/a b/report.html"))
-
-
-@pytest.fixture(autouse=True)
-def verdict(monkeypatch):
-    monkeypatch.setattr("headstart.judge.verdict.verdict_sentence", lambda results: f"Transfer helps, say {results}.")
-
-
 @pytest.fixture
 def pipeline(monkeypatch):
     """A stand-in for the engine; set `.error` to make `fit` raise it."""
@@ -50,7 +39,7 @@ def pipeline(monkeypatch):
         calls.append((data, settings, command))
         if made.error is not None:
             raise made.error
-        return finished_run()
+        return types.SimpleNamespace(summary=lambda: "Transfer helps.")
 
     made = types.SimpleNamespace(fit=fit, plan=lambda data, settings: f"the plan for {data}", calls=calls, error=None)
     monkeypatch.setitem(sys.modules, "headstart.pipeline", made)
@@ -165,12 +154,7 @@ def test_options_reach_the_settings_and_nothing_else_changes(pipeline, capsys):
     assert data == "a b.csv"
     assert settings == Settings(text="t", source=("one", "two"), budget=120.0, metric=Metric.ACCURACY, quiet=True, strategy=("probe",))
     assert command == ("headstart fit 'a b.csv' --text t --source one --source two --budget 2m --metric accuracy --quiet --strategy probe")
-    assert capsys.readouterr().out == (
-        "Transfer helps, say the results.\n"
-        "Report: runs/a b/report.html\n"
-        "Model:  runs/a b/model\n"
-        "Label a file with it: headstart predict 'runs/a b' FILE\n"
-    )
+    assert capsys.readouterr().out == "Transfer helps.\n"
 
 
 def test_the_command_line_wins_over_the_config_file(pipeline, tmp_path):
@@ -304,15 +288,12 @@ def test_cache_says_size_lists_and_prunes(tmp_path, capsys, monkeypatch):
         assert capsys.readouterr().out == f"There is no store at {tmp_path / 'none'} yet; the first run makes it.\n"
 
 
-def test_report_writes_the_report_again_and_says_where(monkeypatch, capsys):
-    written = []
-    monkeypatch.setattr("headstart.report.build.write_report", lambda results, path: written.append((results, path)))
-    runs = types.SimpleNamespace(open_run=lambda folder: finished_run())
-    monkeypatch.setitem(sys.modules, "headstart.runs", runs)
-    monkeypatch.setattr("headstart.runs", runs, raising=False)
-    assert cli.main(["report", "runs/a b"]) == 0
-    assert written == [("the results", Path("runs/a b/report.html"))]
-    assert capsys.readouterr().out == "Transfer helps, say the results.\nReport: runs/a b/report.html\n"
+def test_report_of_a_folder_without_a_finished_run_says_so(tmp_path, capsys):
+    status, error = told(capsys, "report", str(tmp_path))
+    assert (status, error) == (
+        2,
+        f"headstart: The folder {str(tmp_path)!r} holds no finished run; run the same `headstart fit` again to finish it.\n",
+    )
 
 
 def test_predict_writes_to_standard_output_and_warns_on_standard_error(tmp_path, capsysbinary, monkeypatch):

@@ -197,8 +197,9 @@ def test_a_link_keeps_pointing_where_it_points(tmp_path, model):
     assert (tmp_path / "real.csv").read_text() == "text,prediction,probability\nhi,short,0.7\n"
 
 
-def test_the_column_is_the_one_that_the_run_was_trained_on(tmp_path, model):
-    (tmp_path / "run.yaml").write_text("columns: {text: message, label: intent}\n")
+@pytest.mark.parametrize("told", ["columns: {text: message, label: intent}\n", "settings: {text: message}\n"])
+def test_the_column_is_the_one_that_the_run_was_trained_on(tmp_path, model, told):
+    (tmp_path / "run.yaml").write_text(told)
     (tmp_path / "in.csv").write_text("text,message\nhello there,hi\n")
     predict_file(str(tmp_path), str(tmp_path / "in.csv"), out=str(tmp_path / "out.csv"), format=None, top=1, text=None)
     assert (tmp_path / "out.csv").read_text() == "text,message,prediction,probability\nhello there,hi,short,0.7\n"

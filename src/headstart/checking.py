@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,16 +73,17 @@ def check_data(
         if source is not None:
             raise
         counter = None  # nobody asked for it
+    test_rows = None if test is None else read(test, *columns)
+    validation_rows = None if validation is None else read(validation, *columns)
     result = check_examples(
         train,
-        test=None if test is None else read(test, *columns),
-        validation=None if validation is None else read(validation, *columns),
+        test=test_rows,
+        validation=validation_rows,
         tokenize_lengths=None if counter is None else counter.lengths,
         max_length=max_length if counter is None else counter.limit,
+        read_findings=noticed,
     )
-    order = list(Severity)
-    findings = sorted((*noticed, *result.findings), key=lambda finding: order.index(finding.severity))
-    return Checked(train, replace(result, findings=tuple(findings)))
+    return Checked(train, result)
 
 
 @dataclass(frozen=True)

@@ -309,13 +309,7 @@ def _fit(parsed: argparse.Namespace, words: list[str]) -> int:
     if settings.dry_run:
         print(pipeline.plan(parsed.data, settings))
         return 0
-    run = pipeline.fit(parsed.data, settings, command=_command(words))
-    from headstart.judge.verdict import verdict_sentence
-
-    print(verdict_sentence(run.results))
-    print(f"Report: {run.report}")
-    print(f"Model:  {run.folder / 'model'}")
-    print(f"Label a file with it: {shlex.join(['headstart', 'predict', str(run.folder), 'FILE'])}")
+    print(pipeline.fit(parsed.data, settings, command=_command(words)).summary())
     return 0
 
 
@@ -334,7 +328,9 @@ def _check(parsed: argparse.Namespace, words: list[str]) -> int:
     )
     print(checking.findings_text(checked))
     if parsed.fix:
-        print("\n".join(checking.write_fixed(parsed.data, checked)))
+        from headstart.data.clean import write_cleaned
+
+        print("", *write_cleaned(checked.train, checked.result), sep="\n")
     return FOUND if checking.needs_a_hand(checked.result.findings) else 0
 
 
@@ -352,13 +348,8 @@ def _predict(parsed: argparse.Namespace, words: list[str]) -> int:
 
 def _report(parsed: argparse.Namespace, words: list[str]) -> int:
     from headstart import runs
-    from headstart.judge.verdict import verdict_sentence
-    from headstart.report.build import write_report
 
-    run = runs.open_run(parsed.folder)
-    write_report(run.results, run.report)
-    print(verdict_sentence(run.results))
-    print(f"Report: {run.report}")
+    print(runs.rewrite_report(parsed.folder))
     return 0
 
 

@@ -243,16 +243,18 @@ def parse_top(word: str) -> int:
 
 
 def _trained_column(folder: Path) -> str | None:
-    """The text column that a run was trained on; None where the folder does not say (a model folder without its run)."""
+    """The text column that a run was trained on, as its run.yaml says; None where it does not, or where there is a model without a run."""
     import yaml
 
     try:
         told = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
         return None
-    columns = told.get("columns") if isinstance(told, dict) else None
-    name = columns.get("text") if isinstance(columns, dict) else None
-    return name if isinstance(name, str) else None
+    for part in ("columns", "settings"):
+        named = told.get(part) if isinstance(told, dict) else None
+        if isinstance(named, dict) and isinstance(named.get("text"), str):
+            return str(named["text"])
+    return None
 
 
 # --- writing ---
