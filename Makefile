@@ -40,11 +40,10 @@ clean:
 	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A virtual environment with pip in it; one that was left half made is made again.
+# A virtual environment with pip in it; one that was left half made is completed.
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "headstart needs Python 3.10 or newer and found none; install one, or say make PYTHON=/path/to/python." >&2; exit 1; }
-	@rm -rf $(VENV)
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo >&2; \
+	@$(PYTHON) -m venv $(VENV) || { echo >&2; \
 		echo "$(PYTHON) could not make a virtual environment, most likely because it lacks ensurepip; on Debian and Ubuntu" >&2; \
 		echo "'apt install python3-venv' adds it. Then run the same command again." >&2; exit 1; }
 	@touch $@

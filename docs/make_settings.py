@@ -14,8 +14,8 @@ from headstart.settings import Settings, flag, setting_types
 PAGE = Path(__file__).resolve().parent / "settings.md"
 HEAD = """# Settings
 
-Every setting of `headstart fit`: as an option, as a line of the `--config` file (by its name without dashes, with underscores), and as an argument of
-`headstart.fit`. Made from `src/headstart/settings.py` by `python docs/make_settings.py`; change it there.
+Every setting of `headstart fit`: as an option, as a line of the `--config` file (its name without the leading dashes, underscores
+between words), and as an argument of `headstart.fit`. Made from `src/headstart/settings.py` by `python docs/make_settings.py`; change it there.
 """
 
 
