@@ -69,7 +69,7 @@ def make_config(architecture: str, vocabulary: int, pad: int | None, blocks: int
     """The configuration of a tiny model: width 32, two heads, `blocks` blocks, 64 positions."""
     from transformers import AutoConfig
 
-    common = {"vocab_size": vocabulary, "pad_token_id": pad, "num_hidden_layers": blocks, "initializer_range": 0.3}
+    common = {"vocab_size": vocabulary, "pad_token_id": pad, "num_hidden_layers": blocks, "initializer_range": 0.1}
     sizes = {"hidden_size": HIDDEN, "num_attention_heads": 2, "intermediate_size": 64}
     ends = {"bos_token_id": 0, "eos_token_id": 1}
     match architecture:

@@ -1,0 +1,181 @@
+"""The model card: what the saved model is, how it was made and measured, and what it is not for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from headstart.judge.verdict import verdict_sentence
+from headstart.records import Estimate, Results, TrialStatus
+from headstart.sources.embedded import MODEL_ID, NAME
+from headstart.sources.resolve import HUB
+from headstart.sources.source import Source
+
+_MOST_LABELS = 200  # named in the card; config.json names all
+_LONGEST_LABEL = 60
+
+
+def model_card(results: Results, source: Source | None, *, max_length: int | None = None, language: str | None = None) -> str:
+    """The text of the saved model's README.md.
+
+    Args:
+        results: the finished run.
+        source: what the winner started from; None for a model without transfer.
+        max_length: tokens that are read of a text; None where no such limit applies.
+        language: the code of the texts' language (`en`); None: not known, and left out.
+    """
+    front = yaml.safe_dump(_metadata(results, source, language), sort_keys=False, allow_unicode=True, width=1000)
+    sections = [
+        f"# {results.title}",
+        f"{_kind(results, source)}\n\n{verdict_sentence(results)}",
+        f"## How to use it\n\n{_usage(source)}",
+        f"## Labels\n\n{_labels(results)}",
+        f"## How it was made\n\n{_making(results, source, max_length)}",
+        f"## How it was measured\n\n{_measured(results)}",
+        f"## Intended use and limits\n\n{_limits(results, max_length)}",
+    ]
+    return f"---\n{front}---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def base_model(source: Source) -> str | None:
+    """The source's name on the hub; None when it is only a folder or a package."""
+    if source.name == NAME:
+        return MODEL_ID
+    return source.name.removeprefix(HUB).partition("@")[0] if source.name.startswith(HUB) else None
+
+
+def _metadata(results: Results, source: Source | None, language: str | None) -> dict[str, Any]:
+    """The front matter that the hub and its tools read; a key that is not known is left out."""
+    scores = results.scores
+    measured = [
+        ("accuracy", "Accuracy", scores.accuracy, {}),
+        ("f1", "Macro F1", scores.macro_f1, {"args": {"average": "macro"}}),
+        ("log_loss", "Log-loss", scores.log_loss, {}),
+        ("expected_calibration_error", "Calibration error", scores.calibration_error, {}),
+    ]
+    on_hub = results.data.name.startswith(HUB)
+    data = results.data.name.removeprefix(HUB)
+    entry = {
+        "task": {"type": "text-classification", "name": "Text classification"},
+        "dataset": {"type": data if on_hub else "custom", "name": data, "split": results.judged_on},
+        "metrics": [{"type": kind, "name": name, "value": round(e.value, 4), **extra} for kind, name, e, extra in measured],
+    }
+    wanted = {
+        "language": language,
+        "license": source.licence if source else None,
+        "library_name": "transformers" if source else "headstart",
+        "pipeline_tag": "text-classification",
+        "tags": ["text-classification", "headstart", *(["transfer-learning"] if source else [])],
+        "base_model": base_model(source) if source else None,
+        "datasets": [data.partition("@")[0]] if on_hub else None,
+        "metrics": ["accuracy", "f1"],
+        "model-index": [{"name": results.title, "results": [entry]}],
+    }
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _kind(results: Results, source: Source | None) -> str:
+    labels = f"{len(results.data.labels):,} labels"
+    if source is None:
+        return f"A text classifier with {labels}, without transfer: words and characters weighed by a linear model."
+    return f"A text classifier with {labels}, transferred from {base_model(source) or source.name}."
+
+
+def _usage(source: Source | None) -> str:
+    own = '```python\nimport headstart\n\nheadstart.load("DIR").predict(["a text"])\n```'
+    if source is None:
+        return f"DIR is this folder.\n\n{own}"
+    return f"""DIR is this folder.
+
+```python
+from transformers import pipeline
+
+classify = pipeline("text-classification", "DIR", trust_remote_code=True)
+classify("a text", truncation=True)
+```
+
+`trust_remote_code=True` is asked for because no class of transformers puts a linear layer on pooled token vectors of this kind: it runs
+`modeling_headstart.py` of this folder, about a hundred lines that you can read first. Without it:
+
+{own}"""
+
+
+def _labels(results: Results) -> str:
+    rows = [f"| {_cell(label)} | {count:,} |" for label, count in results.data.labels[:_MOST_LABELS]]
+    more = len(results.data.labels) - _MOST_LABELS
+    tail = f"\n\nand {more:,} more; `config.json` names all." if more > 0 else ""
+    return "| label | rows |\n|---|---:|\n" + "\n".join(rows) + tail
+
+
+def _making(results: Results, source: Source | None, max_length: int | None) -> str:
+    winner = results.winner
+    lines = [f"- strategy: {winner.strategy}"]
+    if source is not None:
+        lines.append(
+            f"- source: {source.name} ({source.model_type}, {source.pooling.value} pooling, licence {source.licence or 'not stated'})"
+        )
+        lines += [f"- of the source: {note}" for note in source.notes]
+    if winner.cut is not None:
+        lines.append(f"- cut: the lowest {winner.cut} blocks stayed frozen")
+    if max_length is not None:
+        lines.append(f"- length: {max_length:,} tokens of a text are read")
+    lines.append(f"- data: {results.data.name}, {results.data.used:,} of {results.data.rows:,} rows used")
+    lines.append(f"- seeds: {', '.join(str(seed) for seed in results.seeds)}")
+    lines.append(f"- made {results.created} by `{results.command}`")
+    tried = [trial for trial in results.trials if trial.status is TrialStatus.DONE and trial.score is not None]
+    if len(tried) > 1:
+        rows = [f"| {_cell(t.name)} | {_number(t.score)} | {t.seconds:,.0f} |" for t in tried if t.score is not None]
+        lines.append(
+            f"\nWhat was tried, by {_words(results.metric)} on training rows:\n\n| rung | score | seconds |\n|---|---|---:|\n"
+            + "\n".join(rows)
+        )
+    return "\n".join(lines)
+
+
+def _measured(results: Results) -> str:
+    scores = results.scores
+    rows = [
+        ("accuracy", scores.accuracy),
+        ("macro-F1", scores.macro_f1),
+        ("log-loss", scores.log_loss),
+        ("calibration error", scores.calibration_error),
+    ]
+    table = "\n".join(f"| {name} | {_number(estimate)} |" for name, estimate in rows)
+    share = scores.accuracy.confidence
+    opening = f"Judged on {results.judged_on} ({scores.accuracy.n:,} rows); the brackets are {100 * share:g} % intervals."
+    return f"{opening}\n\n| | |\n|---|---|\n{table}"
+
+
+def _limits(results: Results, max_length: int | None) -> str:
+    lines = [
+        "- It is made for texts like those of its training data; on other texts the figures above say nothing.",
+        "- It always answers with one of its labels, also when none fits; a low probability is the only sign.",
+    ]
+    if max_length is not None:
+        lines.append(f"- What stands after the first {max_length:,} tokens of a text is not read.")
+    small = [score.label for score in results.class_scores if score.rows < 10]
+    if small:
+        named = ", ".join(_cell(label) for label in small[:10]) + (" and others" if len(small) > 10 else "")
+        lines.append(f"- Judged on fewer than ten rows each, so hardly measured: {named}.")
+    lines.append(
+        "- What is skewed in its training data or its source is skewed in it. Check it on your own texts before it decides about people."
+    )
+    return "\n".join(lines)
+
+
+def _number(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def _words(metric: str) -> str:
+    return {"macro_f1": "macro-F1", "log_loss": "log-loss"}.get(metric, metric)
+
+
+def _cell(text: str) -> str:
+    """A label that cannot break out of its table cell or be read as markup."""
+    flat = " ".join(text.split())
+    short = flat if len(flat) <= _LONGEST_LABEL else flat[: _LONGEST_LABEL - 1] + "…"
+    for sign in "\\|`*_[]<>":
+        short = short.replace(sign, "\\" + sign)
+    return short

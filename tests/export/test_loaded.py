@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart import loaded
+from headstart.errors import RunError
+from headstart.loaded import load
+
+TEXTS = ["why is my card lost", "a", "I love this film so much", "money", "a"]
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(RunError) as caught:
+        load(folder)
+    return str(caught.value)
+
+
+def test_a_run_folder_and_its_model_folder_open_alike_in_the_order_of_the_texts(save: Callable[..., Path]) -> None:
+    folder = save("bert")
+    run, model = load(folder.parent), load(str(folder))
+    probabilities = model.predict_proba(TEXTS)
+    assert run.labels == model.labels == ("refund", "späte Lieferung 🚚", 'a "quoted" | label')
+    assert np.array_equal(run.predict_proba(TEXTS), probabilities)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-12)
+    np.testing.assert_allclose(model.predict_proba(TEXTS[::-1])[::-1], probabilities, atol=1e-6)
+
+
+def test_many_texts_are_read_piece_by_piece(save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load(save("bert"))
+    whole = model.predict_proba(TEXTS * 3)
+    monkeypatch.setattr(loaded, "_CHUNK", 2)
+    np.testing.assert_allclose(model.predict_proba(TEXTS * 3), whole, atol=1e-6)
+
+
+def test_no_texts_empty_texts_and_very_long_ones_are_answered(save: Callable[..., Path]) -> None:
+    for architecture in ("bert", "gpt2"):
+        model = load(save(architecture))
+        assert model.predict_proba([]).shape == (0, 3) and model.predict([]) == []
+        assert np.isfinite(model.predict_proba(["", "money " * 100_000])).all()
+
+
+def test_a_single_text_is_refused_rather_than_read_letter_by_letter(save: Callable[..., Path]) -> None:
+    with pytest.raises(TypeError) as caught:
+        load(save("bert")).predict("money")
+    assert str(caught.value) == "predict_proba takes a list of texts; put the single text into a list."
+
+
+def test_the_code_in_the_folder_is_never_run(save: Callable[..., Path]) -> None:
+    folder = save("bert")
+    before = load(folder).predict_proba(TEXTS)
+    (folder / "modeling_headstart.py").write_text("raise RuntimeError('it was run')")
+    assert np.array_equal(load(folder).predict_proba(TEXTS), before)
+
+
+def test_folders_without_a_model_of_headstart_are_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "x") == f"There is no folder {str(tmp_path / 'x')!r}; give the folder of a run, or its model folder."
+    assert refusal(tmp_path) == f"{str(tmp_path)!r} holds no model (no config.json); give the folder of a run, or its model folder."
+    (tmp_path / "run.yaml").write_text("")
+    assert refusal(tmp_path) == f"The run {str(tmp_path)!r} has no model yet; give its command again to finish it."
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    assert refusal(tmp_path) == f"{str(tmp_path)!r} holds a model of type 'bert' that headstart did not save; transformers opens it."
+    (tmp_path / "config.json").write_text("{")
+    assert refusal(tmp_path) == (
+        f"{str(tmp_path / 'config.json')!r} is damaged; run the command of its run.yaml again, or copy the model again."
+    )
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_damaged_files_are_refused_with_the_folder_and_the_remedy(save: Callable[..., Path], name: str) -> None:
+    folder = save("bert")
+    (folder / name).write_bytes((folder / name).read_bytes()[:50])
+    message = refusal(folder)
+    assert message.startswith(f"The model in {str(folder)!r} cannot be opened (") and message.endswith("); copy or train it again.")
+
+
+def test_importing_the_door_imports_no_torch() -> None:
+    program = "import sys; import headstart.loaded; print({'torch', 'transformers', 'sklearn'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "set()\n"
