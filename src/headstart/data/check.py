@@ -82,7 +82,9 @@ def check_examples(
     labels = [label.strip() for label in train.labels]
     n = len(train)
     filled = np.fromiter((bool(text) and bool(label) for text, label in zip(texts, labels, strict=True)), dtype=np.bool_, count=n)
-    repeated, conflicting = _repeats(texts, labels, filled)
+    levelled = {label: level_label(label) for label in set(labels)}  # spellings of one label do not conflict
+    same_labels = [levelled[label] for label in labels]
+    repeated, conflicting = _repeats(texts, same_labels, filled)
     leaked = np.zeros(n, dtype=np.bool_)
     findings = [*read_findings, *_empty(train, texts, labels), *_repeat_findings(train, repeated, conflicting)]
     others = [(name, other) for name, other in (("test", test), ("validation", validation)) if other is not None]
@@ -95,7 +97,7 @@ def check_examples(
     near = near_duplicates(pool)
     groups = near.groups[:n]
     pairs = near.pairs[near.pairs[:, 1] < n]
-    findings += _near_findings(train, texts, labels, pairs)
+    findings += _near_findings(train, texts, same_labels, pairs)
     for place, (name, other) in enumerate(others):
         begin = n + sum(len(earlier) for _, earlier in others[:place])
         findings += _near_leaks(train, texts, name, other, groups, near.groups[begin : begin + len(other)])

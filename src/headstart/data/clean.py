@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO, cast
 
 import numpy as np
 
@@ -129,13 +129,17 @@ def _numbers(rows: tuple[int, ...] | list[int], count: int) -> str:
 
 
 @contextmanager
-def _whole_file(target: Path, zipped: bool) -> Iterator[TextIO]:
+def _whole_file(source: Path, target: Path) -> Iterator[TextIO]:
     """A file that appears under its name whole or not at all."""
+    zipped = source.suffix.lower() == ".gz"
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as raw:
-            with io.TextIOWrapper(gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) if zipped else raw, encoding="utf-8", newline="") as text:
-                yield text
+            packed = cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0)) if zipped else raw
+            text = io.TextIOWrapper(packed, encoding="utf-8", newline="")
+            yield text
+            text.close()
+        shutil.copymode(source, name)
         os.replace(name, target)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -143,22 +147,21 @@ def _whole_file(target: Path, zipped: bool) -> Iterator[TextIO]:
 
 
 def _write(table: Table, source: Path, target: Path, changes: Changes, examples: Examples) -> None:
-    zipped = source.suffix.lower() == ".gz"
     if table.format is Format.FOLDER:
         _write_folder(table, target, changes)
     elif table.format is Format.PARQUET:
         _write_parquet(source, target, changes, examples)
     elif table.format in (Format.CSV, Format.TSV):
-        with _whole_file(target, zipped) as file:
+        with _whole_file(source, target) as file:
             writer = csv.writer(file, delimiter=table.delimiter, lineterminator="\n")
             writer.writerow(table.columns)
             writer.writerows(record.values() for record in _kept(table, changes, examples))
     elif table.format is Format.JSONL:
-        with _whole_file(target, zipped) as file:
+        with _whole_file(source, target) as file:
             for record in _kept(table, changes, examples):
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
     else:
-        with _whole_file(target, zipped) as file:
+        with _whole_file(source, target) as file:
             json.dump(list(_kept(table, changes, examples)), file, ensure_ascii=False, indent=1)
 
 
@@ -188,6 +191,7 @@ def _write_parquet(source: Path, target: Path, changes: Changes, examples: Examp
     os.close(handle)
     try:
         pq.write_table(table, name)
+        shutil.copymode(source, name)
         os.replace(name, target)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -129,14 +129,13 @@ def open_bytes(path: Path, origin: str) -> IO[bytes]:
         ResourceError: it may not be read.
     """
     try:
-        stream: IO[bytes] = path.open("rb")
+        return cast(IO[bytes], gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
     except FileNotFoundError:
         names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = did_you_mean(path.name, names) or " Check the path."
         raise DataError(f"There is no file {origin}.{hint}") from None
     except OSError as error:
         raise read_error(origin, error) from error
-    return _unpacked(stream) if path.suffix.lower() == ".gz" else stream
 
 
 def take_sample(stream: IO[bytes], origin: str) -> tuple[bytes, IO[bytes]]:

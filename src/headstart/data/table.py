@@ -174,9 +174,13 @@ def open_table(path: str | Path) -> Table:
         return Table(origin, Format.FOLDER, ("text", "label", "file"), _folder_records(file, notes), notes)
     format = format_of(file)
     stream = open_bytes(file, notes.origin)
-    if format is Format.PARQUET:
-        return _parquet_table(origin, stream, notes)
-    return _stream_table(origin, format, stream, notes)
+    try:
+        if format is Format.PARQUET:
+            return _parquet_table(origin, stream, notes)
+        return _stream_table(origin, format, stream, notes)
+    except BaseException:
+        stream.close()
+        raise
 
 
 def format_of(path: Path) -> Format | None:
@@ -255,7 +259,6 @@ def _parquet_table(origin: str, stream: IO[bytes], notes: Notes) -> Table:
     try:
         file = pq.ParquetFile(stream)
     except (pa.ArrowException, OSError) as error:
-        stream.close()
         if not error.args or "arquet" in str(error) or isinstance(error, pa.ArrowInvalid):
             raise DataError(f"{notes.origin} is not a Parquet file; name it by the format it is in.") from None
         raise read_error(notes.origin, error) from error

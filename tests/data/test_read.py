@@ -1,0 +1,375 @@
+import gzip
+import io
+import json
+import sys
+import types
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from headstart.data.read import read_examples
+from headstart.data.table import as_text, open_table
+from headstart.errors import DataError, ResourceError
+
+ROWS = [("where is my card", "card"), ("it has, not come", "card"), ('he said "hi"', "talk"), ("two\nlines", "talk"), ("où est-il", "card")]
+
+
+def put(folder: Path, name: str, content: str | bytes) -> str:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(path)
+
+
+def message(call, *arguments, **named) -> str:
+    with pytest.raises(DataError) as error:
+        call(*arguments, **named)
+    return str(error.value)
+
+
+def quoted(rows, delimiter=",") -> str:
+    def field(value):
+        return '"' + value.replace('"', '""') + '"'
+
+    return "text" + delimiter + "label\n" + "".join(f"{field(text)}{delimiter}{label}\n" for text, label in rows)
+
+
+WRITERS = {
+    "a.csv": lambda: quoted(ROWS).encode(),
+    "semicolon.csv": lambda: quoted(ROWS, ";").encode(),
+    "windows.csv": lambda: quoted([(t.replace("\n", " "), label) for t, label in ROWS]).replace("\n", "\r\n").encode(),
+    "tab.csv": lambda: quoted(ROWS, "\t").encode(),
+    "a.tsv": lambda: quoted(ROWS, "\t").encode(),
+    "bom.csv": lambda: quoted(ROWS).encode("utf-8-sig"),
+    "wide.csv": lambda: quoted(ROWS).encode("utf-16"),
+    "wide_no_mark.csv": lambda: quoted(ROWS).encode("utf-16-le"),
+    "a.csv.gz": lambda: gzip.compress(quoted(ROWS).encode()),
+    "a.json": lambda: json.dumps([{"text": t, "label": label} for t, label in ROWS]).encode(),
+    "data.json": lambda: json.dumps({"data": [{"text": t, "label": label} for t, label in ROWS]}).encode(),
+    "lines.json": lambda: "\n".join(json.dumps({"text": t, "label": label}) for t, label in ROWS).encode(),
+    "a.jsonl": lambda: "\n".join(json.dumps({"text": t, "label": label}) for t, label in ROWS).encode(),
+    "a.jsonl.gz": lambda: gzip.compress("\n".join(json.dumps({"text": t, "label": label}) for t, label in ROWS).encode()),
+    "unknown.ending": lambda: quoted(ROWS).encode(),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_written_form_gives_the_same_rows(tmp_path, name):
+    read = read_examples(put(tmp_path, name, WRITERS[name]()))
+    flat = [(t.replace("\n", " "), label) for t, label in ROWS] if name == "windows.csv" else ROWS
+    assert list(zip(read.examples.texts, read.examples.labels, strict=True)) == flat
+    assert read.examples.rows == (1, 2, 3, 4, 5)
+    assert [found.kind for found in read.findings] == (["encoding"] if name.startswith("wide") else [])
+
+
+def test_parquet_is_read_and_its_numbers_become_text(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["a b", "c", None], "label": [3, 4, None]}), path)
+    examples = read_examples(path).examples
+    assert examples.texts == ("a b", "c", "")
+    assert examples.labels == ("3", "4", "")
+
+
+def test_a_folder_holds_one_class_per_sub_folder(tmp_path):
+    for label, name, text in (("spam", "2.txt", "buy"), ("spam", "1.txt", "now"), ("ham", "x.txt", "hello")):
+        (tmp_path / label).mkdir(exist_ok=True)
+        put(tmp_path / label, name, text)
+    examples = read_examples(tmp_path).examples
+    assert list(zip(examples.texts, examples.labels, examples.rows, strict=True)) == [
+        ("hello", "ham", 1),
+        ("now", "spam", 2),
+        ("buy", "spam", 3),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "tab.csv", "a.jsonl", "a.json", "a.csv.gz"])
+def test_standard_input_is_recognised_by_its_beginning(monkeypatch, name):
+    class Pipe(io.BytesIO):
+        def seekable(self):
+            return False
+
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=Pipe(WRITERS[name]())))
+    assert list(zip(*(lambda e: (e.texts, e.labels))(read_examples("-").examples), strict=True)) == ROWS
+
+
+def test_a_table_streams_in_batches_with_every_column(tmp_path):
+    path = put(tmp_path, "a.csv", "id,text\n" + "".join(f"{i},t{i}\n" for i in range(25)))
+    with open_table(path) as table:
+        assert table.columns == ("id", "text")
+        batches = list(table.batches(10))
+    assert [len(batch) for batch in batches] == [10, 10, 5]
+    assert batches[2].rows == (21, 22, 23, 24, 25)
+    assert batches[2].texts("text") == ["t20", "t21", "t22", "t23", "t24"]
+
+
+def test_the_iterator_of_a_table_reads_no_more_than_it_needs(tmp_path):
+    class Endless(io.RawIOBase):
+        def read(self, size=-1):
+            return b"text,label\n" + b"hello,a\n" * (size // 8 - 2)
+
+    class Stdin:
+        buffer = Endless()
+
+    old, sys.stdin = sys.stdin, Stdin()
+    try:
+        assert len(next(open_table("-").batches(7))) == 7
+    finally:
+        sys.stdin = old
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, ""), (3, "3"), (2.5, "2.5"), (True, "true"), (["é"], '["é"]'), (float("nan"), "")])
+def test_cells_become_text(value, text):
+    assert as_text(value) == text
+
+
+# --- columns ---
+
+
+def test_named_columns_are_taken_in_a_file_of_many(tmp_path):
+    path = put(tmp_path, "a.csv", "id,message,intent,text\n1,hello,greet,x\n")
+    examples = read_examples(path, text="message", label="intent").examples
+    assert (examples.texts, examples.labels, examples.text_column, examples.label_column) == (("hello",), ("greet",), "message", "intent")
+
+
+def test_of_two_columns_the_varied_and_longer_one_is_the_text(tmp_path):
+    path = put(tmp_path, "a.csv", "kind,message\ngreet,hello there\ngreet,good morning\nask,where is it\nask,what is it\n")
+    assert read_examples(path).examples.text_column == "message"
+
+
+def test_two_columns_that_could_both_be_the_text_are_not_guessed(tmp_path):
+    path = put(tmp_path, "a.csv", "a,b\nx,hello\ny,hallo\n")
+    assert message(read_examples, path) == (
+        f"'{path}' has no column that is plainly the text or label; name it with --text and --label. Its columns: 'a', 'b'."
+    )
+
+
+def test_a_column_whose_name_only_contains_text_is_not_taken_for_it(tmp_path):
+    path = put(tmp_path, "a.csv", "context,label,id\nx,y,1\n")
+    assert message(read_examples, path) == (
+        f"'{path}' has no column that is plainly the text; name it with --text. Its columns: 'context', 'label', 'id'."
+    )
+
+
+def test_a_column_that_does_not_exist_is_refused_with_the_nearest(tmp_path):
+    path = put(tmp_path, "a.csv", "message,intent\nhello,greet\n")
+    assert message(read_examples, path, text="mesage") == (
+        f"'{path}' has no column 'mesage' (--text). Did you mean 'message'? Its columns: 'message', 'intent'."
+    )
+
+
+def test_a_file_with_one_column_is_refused(tmp_path):
+    path = put(tmp_path, "a.csv", "message\nhello\n")
+    assert message(read_examples, path) == f"'{path}' has only the column 'message'; it must hold a text and a label."
+
+
+def test_one_column_for_both_is_refused(tmp_path):
+    path = put(tmp_path, "a.csv", "a,b\nx,y\n")
+    assert message(read_examples, path, text="a", label="a") == (
+        f"--text and --label both name the column 'a' of '{path}'; the label must stand in another one."
+    )
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    path = put(tmp_path, "a.csv", "text,label,text\nx,y,z\n")
+    assert message(read_examples, path) == f"'{path}' has two columns named 'text'; rename one of them in the header."
+
+
+# --- files that cannot be read ---
+
+
+def test_a_file_that_does_not_exist_is_refused_with_the_nearest(tmp_path):
+    put(tmp_path, "tickets.csv", "text,label\n")
+    path = str(tmp_path / "tickts.csv")
+    assert message(read_examples, path) == f"There is no file '{path}'. Did you mean 'tickets.csv'?"
+
+
+def test_a_file_that_does_not_exist_and_resembles_none_is_refused(tmp_path):
+    path = str(tmp_path / "tickets.csv")
+    assert message(read_examples, path) == f"There is no file '{path}'. Check the path."
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.json", "a.jsonl"])
+def test_an_empty_file_is_refused(tmp_path, name):
+    path = put(tmp_path, name, " \n")
+    assert message(read_examples, path) == f"'{path}' is empty; it must hold a header and rows."
+
+
+def test_a_header_without_rows_is_refused(tmp_path):
+    path = put(tmp_path, "a.csv", "text,label\n")
+    assert message(read_examples, path) == f"'{path}' has a header and no rows; add labelled texts."
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.parquet", b"text,label\nx,y\n", "'{}' is not a Parquet file; name it by the format it is in."),
+        ("a.csv", b"PAR1\0\0\0", "'{}' is a Parquet file; rename it to end in .parquet."),
+        ("a.csv", b"PK\x03\x04rest", "'{}' is a zip archive or an Excel workbook; save the sheet as CSV."),
+        ("a.csv", b'{"text": "x", "label": "y"}\n', "'{}' holds JSON lines; rename it to end in .jsonl."),
+        ("a.jsonl", b"text,label\nx,y\n", "'{}' is not JSON lines: no line holds a JSON object; name it by the format it is in."),
+        (
+            "a.json",
+            b"text,label\n",
+            "'{}' is not JSON (Expecting value: line 1 column 1 (char 0)); repair it, or name it by the format it is in.",
+        ),
+        ("a.json", b'"hello"', '\'{}\' holds no list of objects; it must look like [{{"text": ..., "label": ...}}, ...].'),
+        ("a.csv.gz", b"text,label\n", "'{}' is named .gz but is not a gzip file; rename it, or compress it again."),
+        ("a.csv.gz", gzip.compress(b"text,label\n" * 99)[:-12], "'{}' is a damaged or half-copied gzip file; copy or compress it again."),
+    ],
+)
+def test_a_file_in_another_format_than_its_name_says_is_refused(tmp_path, name, content, expected):
+    path = put(tmp_path, name, content)
+    assert message(read_examples, path) == expected.format(path)
+
+
+def test_a_folder_without_classes_is_refused(tmp_path):
+    assert message(read_examples, tmp_path) == (
+        f"The folder '{tmp_path}' holds no class; it must hold one sub-folder of .txt files per class."
+    )
+
+
+def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    path = put(tmp_path, "a.csv", "text,label\nx,y\n")
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ResourceError) as error:
+        read_examples(path)
+    assert str(error.value) == f"No permission to read '{path}'; give yourself the right to read it, or copy it to where you have it."
+
+
+def test_a_hub_data_set_without_the_package_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    assert message(read_examples, "hub:someone/something") == (
+        "Reading 'hub:someone/something' needs the package datasets; install it with `pip install headstart[hub]`."
+    )
+
+
+def fake_datasets(monkeypatch, load):
+    class ClassLabel:
+        names = ("neg", "pos")
+
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load, ClassLabel=ClassLabel))
+    return ClassLabel
+
+
+def test_a_hub_data_set_gives_class_names(monkeypatch):
+    class Data(list):
+        features: dict
+
+    data = Data([{"text": "good", "label": 1}, {"text": "bad", "label": 0}, {"text": "what", "label": -1}])
+    asked = []
+    label = fake_datasets(monkeypatch, lambda name, split: asked.append((name, split)) or data)
+    data.features = {"text": object(), "label": label()}
+    assert read_examples("hub:someone/something:test").examples.labels == ("pos", "neg", "")
+    assert asked == [("someone/something", "test")]
+
+
+def test_a_hub_data_set_that_cannot_be_had_offline_says_so(monkeypatch):
+    def refuse(name, split):
+        raise ConnectionError("no route.\nmore")
+
+    fake_datasets(monkeypatch, refuse)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert message(read_examples, "hub:x") == (
+        "The split 'train' of the hub data set 'x' cannot be had (no route); "
+        "HF_HUB_OFFLINE is set, so only what was fetched before can be read."
+    )
+
+
+# --- faults inside files ---
+
+
+def test_bad_rows_of_a_large_file_are_left_out_and_numbered(tmp_path):
+    lines = [f"message {i},l{i % 3}\n" for i in range(1, 10_001)]
+    lines[4999] = "too,many,fields\n"
+    lines[5999] = "too few\n"
+    read = read_examples(put(tmp_path, "a.csv", "text,label\n" + "".join(lines)))
+    assert len(read.examples) == 9_998
+    assert read.examples.rows[4998:5000] == (4999, 5001)
+    (found,) = read.findings
+    assert (found.message, found.rows, found.count, found.remedy) == (
+        f"2 rows of '{tmp_path}/a.csv' did not have the 2 fields of the header and were left out.",
+        (5000, 6000),
+        2,
+        "Repair or delete them in the file.",
+    )
+
+
+def test_a_quote_that_is_never_closed_costs_one_row_at_most(tmp_path):
+    lines = [f'"message, {i}",l{i % 3}\n' for i in range(1, 1001)]
+    lines[499] = '"never closed, and, more,l1\n'
+    read = read_examples(put(tmp_path, "a.csv", "text,label\n" + "".join(lines)))
+    assert len(read.examples) == 999
+    assert read.findings[0].rows == (500,)
+    assert read.examples.texts[-1] == "message, 1000"
+
+
+def test_a_quote_that_is_never_closed_before_unquoted_rows_does_not_swallow_them(tmp_path):
+    lines = [f"message {i},l{i % 3}\n" for i in range(1, 30_001)]
+    lines[499] = '"never closed,l1\n'
+    read = read_examples(put(tmp_path, "a.csv", "text,label\n" + "".join(lines)))
+    assert len(read.examples) == 30_000
+    assert read.examples.texts[499] == '"never closed'
+
+
+def test_bad_json_lines_are_left_out_and_numbered(tmp_path):
+    content = '{"text": "a", "label": 1}\n{"text": "b", \n\n[1]\n{"text": "c", "label": 2.5}\n'
+    read = read_examples(put(tmp_path, "a.jsonl", content))
+    assert (read.examples.labels, read.examples.rows) == (("1", "2.5"), (1, 5))
+    assert read.findings[0].message == f"2 rows of '{tmp_path}/a.jsonl' did not hold a JSON object and were left out."
+    assert read.findings[0].rows == (2, 4)
+
+
+def test_a_file_of_which_no_row_can_be_used_is_refused(tmp_path):
+    path = put(tmp_path, "a.csv", "text,label\nx\ny\n")
+    assert message(read_examples, path) == (
+        f"No row of '{path}' can be used: 2 rows of '{path}' did not have the 2 fields of the header and were left out."
+    )
+
+
+def test_mixed_encodings_are_read_and_reported(tmp_path):
+    content = b"text,label\n" + "où,a\n".encode() * 5 + "où“,a\n".encode("cp1252") + "où,a\n".encode()
+    read = read_examples(put(tmp_path, "a.csv", content))
+    assert read.examples.texts == ("où",) * 5 + ("où“", "où")
+    assert read.findings[0].message == f"1 row of '{tmp_path}/a.csv' holds bytes that are not UTF-8; they were read as Windows-1252."
+    assert read.findings[0].rows == (6,)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1252", "Où est ma carte bancaire? Elle a été avalée hier à midi"),
+        ("cp1251", "Где моя карта? Я не могу её найти уже два дня"),
+        ("gb18030", "我的银行卡在哪里？昨天丢了"),
+        ("cp932", "カードはどこですか。昨日なくしました"),
+    ],
+)
+def test_other_encodings_are_recognised_and_reported(tmp_path, encoding, text):
+    read = read_examples(put(tmp_path, "a.csv", ("text,label\n" + f"{text},a\n" * 3).encode(encoding)))
+    assert read.examples.texts == (text,) * 3
+    assert read.findings[0].message == f"'{tmp_path}/a.csv' is not UTF-8; it was read as {encoding}."
+
+
+def test_nul_bytes_are_left_out_and_reported(tmp_path):
+    read = read_examples(put(tmp_path, "a.csv", b"text,label\nhel\0lo,a\nx,b\n"))
+    assert read.examples.texts == ("hello", "x")
+    assert read.findings[0].message == f"1 row of '{tmp_path}/a.csv' held NUL bytes, which were left out."
+    assert read.findings[0].rows == (1,)
+
+
+def test_half_characters_in_json_are_replaced_so_that_they_can_be_written(tmp_path):
+    read = read_examples(put(tmp_path, "a.jsonl", '{"text": "x\\ud83d", "label": "\\ud83d\\ude00"}\n'))
+    assert (read.examples.texts, read.examples.labels) == (("x\ufffd",), ("😀",))
+    assert read.findings[0].count == 1
+
+
+def test_unusual_labels_and_a_text_of_five_million_characters_are_read_as_they_are(tmp_path):
+    long_text, long_label = "word " * 1_000_000, "l" * 10_000
+    read = read_examples(put(tmp_path, "a.csv", f"text,label\n{long_text},{long_label}\nx,🎉 with space\ny,7\n"))
+    assert read.examples.texts[0] == long_text
+    assert read.examples.labels == (long_label, "🎉 with space", "7")
+    assert read.findings == ()
