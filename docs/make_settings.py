@@ -15,7 +15,8 @@ PAGE = Path(__file__).resolve().parent / "settings.md"
 HEAD = """# Settings
 
 Every setting of `headstart fit`: as an option, as a line of the `--config` file (its name without the leading dashes, underscores
-between words), and as an argument of `headstart.fit`. Made from `src/headstart/settings.py` by `python docs/make_settings.py`; change it there.
+between words), and as an argument of `headstart.fit`. Made from `src/headstart/settings.py` by `python docs/make_settings.py`;
+change it there.
 """
 
 
