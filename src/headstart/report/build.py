@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -17,6 +15,7 @@ from headstart.errors import ResourceError
 from headstart.judge.verdict import verdict_sentence
 from headstart.records import Results, RowNote, TrialRecord, TrialStatus
 from headstart.report import figures, wording
+from headstart.runs import whole_file
 
 MAX_PAIRS = 12
 MAX_CLASSES = 300
@@ -97,19 +96,10 @@ def write_report(results: Results, path: str | Path) -> None:
     """
     path = Path(path)
     page = build_report(results, folder=str(path.parent)).encode("utf-8", errors="replace")
-    temporary: str | None = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".report-", suffix=".html", delete=False) as file:
-            temporary = file.name
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        # A temporary file is readable by its owner alone; a report is to be shown to others.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        with whole_file(path) as temporary:
+            temporary.write_bytes(page)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         reason = (error.strerror or str(error)).lower()
         raise ResourceError(f"The report {str(path)!r} cannot be written: {reason}. Make room or choose another folder.") from None
 

@@ -172,7 +172,7 @@ def training_curves(trials: Sequence[TrialRecord]) -> Markup | None:
         return None
 
     def plot(sheet: Sheet) -> None:
-        columns = min(len(with_curve), 2 if sheet.narrow else 3)
+        columns = min(len(with_curve), 2 if sheet.narrow or len(with_curve) == 4 else 3)
         for ax, trial in zip(panels(sheet, len(with_curve), columns, 150), with_curve, strict=True):
             drawn = 0
             for key, colour, style in (("train_loss", SOFT, ":"), ("validation_loss", ACCENT, "-")):

@@ -173,7 +173,7 @@ def _rename(element: ElementTree.Element, prefix: str, targets: set[str]) -> Non
 
 def _page_style(style: str) -> str:
     style = re.sub(r"#00000[1-7]", lambda found: _VARIABLES[found.group()], style)
-    # Weight and size stay; the family is the page's. Some versions of matplotlib write the short form: `font: 700 12.5px "DejaVu Sans", ...`.
+    # Weight and size stay; the family is the page's. Some versions of matplotlib write the short form: `font: 700 12.5px "DejaVu Sans"`.
     style = re.sub(r"font-family: [^;]*;? ?", "", style)
     style = re.sub(r"font: (\w+) ([\d.]+px) [^;]*", r"font-weight: \1; font-size: \2", style)
     return re.sub(r"font: ([\d.]+px) [^;]*", r"font-size: \1", style)
