@@ -138,3 +138,13 @@ def test_the_makefile_says_what_is_wrong_when_python_cannot_make_an_environment(
         "'apt install python3-venv' adds it. Then run the same command again.",
     ]
     assert not (tmp_path / ".venv" / ".made").exists()
+
+
+def test_the_findings_shown_in_the_readme_are_what_check_prints(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    command = next(line for line in COMMANDS if line.startswith("headstart check examples/"))
+    assert cli.main(shlex.split(command)[1:]) == cli.FOUND
+    printed = capsys.readouterr().out.splitlines()
+    shown = re.search(r"^```text\n(examples/.*?)^```", README, flags=re.M | re.S)[1].splitlines()
+    assert len(shown) > 10
+    assert [line for line in shown if line not in printed] == []
