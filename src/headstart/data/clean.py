@@ -100,9 +100,9 @@ def _changes(examples: Examples, check: CheckResult) -> tuple[Changes, list[str]
             changes[row] = (text, new_label)
     said = (
         (empty, "Left out {} without text or label: {}."),
-        (leaked, "Left out {} that stand in the test or validation file: {}."),
+        (leaked, "Left out {} that the test or validation file holds too: {}."),
         (conflicting, "Left out {} whose text stands under several labels: {}."),
-        (repeated, "Left out {} that repeat an earlier row: {}."),
+        (repeated, "Left out {} as repeats of an earlier row: {}."),
         (stripped, "Stripped control characters or outer white space from the text of {}: {}."),
         (respelled, "Gave {} the commonest spelling of its label: {}."),
     )

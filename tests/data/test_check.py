@@ -1,0 +1,210 @@
+import numpy as np
+import pytest
+
+from headstart.data.check import check_examples, suspect_finding, suspect_labels
+from headstart.data.examples import Examples
+from headstart.errors import DataError
+from headstart.records import Severity
+
+
+def examples(pairs, origin="tickets.csv"):
+    texts, labels = zip(*pairs, strict=True)
+    return Examples(tuple(texts), tuple(labels), tuple(range(1, len(pairs) + 1)), origin, "text", "label")
+
+
+def plain(n=40, labels=("a", "b")):
+    """n rows without any fault: texts that share no run of five characters worth the name."""
+    rng = np.random.default_rng(0)
+    words = ["".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), 8)) for _ in range(4 * n)]
+    return [(" ".join(words[4 * i : 4 * i + 4]), labels[i % len(labels)]) for i in range(n)]
+
+
+def found(result, kind):
+    """What the only finding of a kind says."""
+    (one,) = [finding for finding in result.findings if finding.kind == kind]
+    return one.severity.value, one.message, one.rows, one.count, one.remedy
+
+
+def test_rows_without_fault_give_no_findings_and_are_all_used():
+    result = check_examples(examples(plain()))
+    assert result.findings == ()
+    assert result.usable.all()
+    assert list(result.groups) == list(range(40))
+    assert result.near_duplicate_pairs.shape == (0, 2)
+    result.require_usable()
+
+
+def test_empty_texts_and_labels_are_found_and_not_used():
+    result = check_examples(examples([*plain(), ("  ", "a"), ("some text", ""), ("", "")]))
+    assert found(result, "empty text") == (
+        "warning",
+        "2 rows have no text.",
+        (41, 43),
+        2,
+        "They are not used; fill them in or delete them.",
+    )
+    assert found(result, "empty label")[1:3] == ("2 rows have no label.", (42, 43))
+    assert list(np.flatnonzero(~result.usable)) == [40, 41, 42]
+
+
+def test_of_equal_rows_only_the_first_is_used():
+    rows = plain()
+    result = check_examples(examples([*rows, rows[3], rows[3]]))
+    assert found(result, "duplicates")[1:3] == ("2 rows repeat an earlier row, text and label.", (41, 42))
+    assert list(np.flatnonzero(~result.usable)) == [40, 41]
+
+
+def test_the_same_text_under_two_labels_is_found_used_and_kept_together():
+    rows = plain()
+    result = check_examples(examples([*rows, (rows[0][0], "b")]))
+    assert found(result, "conflicting labels")[1:3] == ("2 rows share their text with a row of another label.", (1, 41))
+    assert result.usable.all()
+    assert result.groups[0] == result.groups[40]
+    assert list(np.flatnonzero(result.conflicting)) == [0, 40]
+
+
+def test_near_duplicates_are_kept_together_and_those_of_another_label_are_told_apart():
+    rows = plain()
+    result = check_examples(examples([*rows, (rows[0][0].upper() + "!", "a"), (rows[2][0] + " !", "b")]))
+    assert found(result, "near duplicates")[1:3] == ("2 rows are nearly the same as an earlier row.", (41, 42))
+    assert found(result, "near conflicts")[1:3] == ("2 rows are nearly the same as a row of another label.", (3, 42))
+    assert result.groups[40] == 0
+    assert result.groups[41] == 2
+
+
+def test_rows_of_the_test_file_are_not_trained_on():
+    rows = plain()
+    test = examples([(rows[5][0], "b"), (rows[5][0], "b"), ("something else altogether", "a"), (rows[7][0] + " ?", "b")], "test.csv")
+    result = check_examples(examples(rows), test=test)
+    assert found(result, "test rows in train") == (
+        "warning",
+        "2 test rows also stand among the training rows (as 1 row).",
+        (6,),
+        1,
+        "These training rows are not used, so that the score stays honest.",
+    )
+    assert list(np.flatnonzero(~result.usable)) == [5]
+    assert found(result, "near test rows")[1:3] == ("1 test row is nearly the same as a training row.", (4,))
+
+
+def test_labels_that_only_the_test_file_has_are_found():
+    test = examples([("something else altogether", "c"), ("nothing at all of the kind", "a"), ("x y z", "d")], "test.csv")
+    assert found(check_examples(examples(plain()), test=test), "unseen labels") == (
+        "warning",
+        "2 test rows bear labels that no training row has: 'c', 'd'.",
+        (1, 3),
+        2,
+        "Add training rows of these labels, or correct them; until then every such row counts as an error.",
+    )
+
+
+def test_one_class_only_is_an_error():
+    result = check_examples(examples(plain(labels=("greeting",))))
+    assert result.findings[0].severity is Severity.ERROR
+    with pytest.raises(DataError) as error:
+        result.require_usable()
+    assert str(error.value) == (
+        "All 40 usable rows of 'tickets.csv' bear the same label, 'greeting'. "
+        "Give rows of at least two labels, or name another column with --label."
+    )
+
+
+@pytest.mark.parametrize(("label", "kind"), [("{}.5", "numbers to be predicted (regression)"), ("id-{}", "an id or free text")])
+def test_all_labels_distinct_is_an_error(label, kind):
+    with pytest.raises(DataError) as error:
+        check_examples(examples([(text, label.format(i)) for i, (text, _) in enumerate(plain())])).require_usable()
+    assert str(error.value) == (
+        f"All 40 labels of the column 'label' of 'tickets.csv' are distinct, so it looks like {kind}, not classes. "
+        "Name the column of the classes with --label."
+    )
+
+
+def test_no_usable_row_is_an_error():
+    with pytest.raises(DataError) as error:
+        check_examples(examples([("", "a"), ("x", "")])).require_usable()
+    assert str(error.value) == (
+        "No row of 'tickets.csv' can be used for training. Give rows that have a text and a label and do not stand in the test file."
+    )
+
+
+def test_classes_of_one_row_and_of_too_few_are_found():
+    result = check_examples(examples([*plain(), *[(t + "q", "rare") for t, _ in plain(80)[60:62]], (plain(90)[80][0], "single")]), folds=5)
+    assert found(result, "single rows") == (
+        "warning",
+        "1 class has only one row: 'single'.",
+        (43,),
+        1,
+        "It is trained on but never tested; add rows, or merge it with another class.",
+    )
+    assert found(result, "small classes")[1:3] == ("1 class has fewer than 5 rows, too few to stand in every fold: 'rare'.", (41, 42))
+
+
+def test_imbalance_is_a_note_from_ten_to_one_on():
+    rows = plain(121, labels=("big",))
+    result = check_examples(examples([(text, "small" if i < 11 else "big") for i, (text, _) in enumerate(rows)]))
+    assert found(result, "imbalance")[:2] == ("note", "The largest class, 'big', has 110 rows and the smallest, 'small', 11.")
+
+
+def test_numbers_spaces_emoji_and_long_labels_are_classes_like_any_other():
+    labels = ("3", "two words", "🎉", "l" * 10_000)
+    result = check_examples(examples(plain(labels=labels)))
+    assert result.findings == ()
+
+
+def test_a_long_label_is_shortened_in_messages():
+    result = check_examples(examples([*plain(), (plain(60)[50][0], "l" * 10_000)]))
+    assert found(result, "single rows")[1] == f"1 class has only one row: '{'l' * 40}…'."
+
+
+def test_labels_spelled_in_two_ways_are_found_and_do_not_count_as_a_conflict():
+    rows = plain()
+    result = check_examples(examples([*rows, (rows[0][0], "A "), (plain(60)[50][0], "A ")]))
+    assert found(result, "label spelling")[1:3] == ("1 label is spelled in more than one way: 'a' and 'A '.", (41, 42))
+    assert not result.conflicting.any()
+
+
+def test_control_characters_and_very_long_texts_are_found():
+    result = check_examples(examples([*plain(), ("bell\x07 rings", "a"), ("tab\tand\nline are fine", "a"), ("word " * 1_000_000, "b")]))
+    assert found(result, "control characters")[1:3] == ("1 text holds control characters.", (41,))
+    assert found(result, "long texts")[1:3] == ("1 text is longer than 100,000 characters; the longest has 5,000,000.", (43,))
+
+
+def test_the_share_of_texts_that_would_be_cut_off_is_told():
+    result = check_examples(examples(plain()), tokenize_lengths=lambda texts: [10 * (i + 1) for i in range(len(texts))], max_length=380)
+    assert found(result, "cut off") == (
+        "warning",
+        "2 texts (5.0%) are longer than 380 tokens and will be cut off.",
+        (39, 40),
+        2,
+        "Raise --max-length; the longest text has 400 tokens.",
+    )
+
+
+def test_findings_come_most_severe_first():
+    rows = [(text, "one") for text, _ in plain()]
+    result = check_examples(examples([*rows, ("", "one"), (rows[1][0] + "!", "one")]))
+    assert [finding.severity.value for finding in result.findings] == ["error", "warning", "note"]
+
+
+def test_a_row_number_is_that_of_the_file_not_the_position():
+    rows = plain()
+    texts, labels = zip(*rows, ("", "a"), strict=True)
+    result = check_examples(Examples(texts, labels, tuple(range(100, 141)), "x.csv", "text", "label"))
+    assert found(result, "empty text")[2] == (140,)
+
+
+def test_planted_wrong_labels_are_suspected():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 150)
+    probabilities = np.full((150, 4), 0.01)  # the fourth class has no row
+    probabilities[np.arange(150), y] = 0.97
+    given = y.copy()
+    wrong = [4, 60, 100]
+    given[wrong] = (given[wrong] + 1) % 3
+    notes = suspect_labels(probabilities, given, examples(plain(150)), ["p", "q", "r", "s"])
+    assert sorted(note.row for note in notes) == [5, 61, 101]
+    assert {note.label for note in notes} <= {"p", "q", "r"}
+    assert notes[0].probability == pytest.approx(0.97)
+    (finding,) = suspect_finding(notes)
+    assert finding.message == "3 labels are probably wrong: models that did not see the row disagree."
+    assert suspect_finding(()) == ()
