@@ -40,6 +40,10 @@ class Fitted(Protocol):
         """Unnormalised log-probabilities, shape (n, c); softmax of a row gives its probabilities."""
         ...
 
+    def scaled(self, factor: float) -> Fitted:
+        """The same model with all logits multiplied by `factor` (how a calibration temperature is folded in)."""
+        ...
+
 
 @dataclass(frozen=True)
 class LinearHead:

@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.examples import IntArray
-from headstart.strategies.base import FloatArray, LinearHead
-from headstart.strategies.heads import Folds, HeadChoice, Space, choose_on_space, make_space, row_losses
+from headstart.strategies.base import Fitted, FloatArray, LinearHead
+from headstart.strategies.heads import FINAL, Folds, Space, choose_strength, make_space, row_losses, solve_path
+from headstart.strategies.ladder import Job, Strategy
+from headstart.strategies.model import TransferModel
 
 FINALISTS = 2  # candidates that get the real head, beside the usual one
 PENALTIES = (0.1, 1.0, 10.0, 100.0)  # of the ridge fit that sorts candidates
@@ -121,13 +123,12 @@ def choose_probe(features: NDArray[np.float32], y: IntArray, n_classes: int, fol
             errors[layers] = error
             ranked = sorted(errors, key=lambda each: errors[each])[:FINALISTS]
             spaces = {kept: (space if kept == layers else spaces[kept]) for kept in errors if kept in ranked or (kept == usual)}
-    best = usual
-    choices = {usual: choose_on_space(spaces[usual], y, n_classes, folds, class_weight)}
-    if folds:
-        choices |= {each: choose_on_space(spaces[each], y, n_classes, folds, class_weight) for each in spaces if each != usual}
-        best = _better_than_usual(choices, usual, y, class_weight)
-    chosen = choices[best]
-    return ProbeChoice(best, chosen.strength, chosen.head, chosen.out_of_fold_logits, tuple(scores))
+    tried = [usual, *(each for each in spaces if each != usual)] if folds else [usual]
+    choices = {each: choose_strength(spaces[each].z, y, n_classes, folds, class_weight)[:2] for each in tried}
+    best = _better_than_usual({each: logits for each, (_, logits) in choices.items()}, usual, y, class_weight) if folds else usual
+    strength, logits = choices[best]
+    solution = solve_path(spaces[best].z, y, n_classes, strength, class_weight, FINAL)
+    return ProbeChoice(best, strength, spaces[best].to_head(solution), logits, tuple(scores))
 
 
 def choose_static(features: NDArray[np.float32], y: IntArray, n_classes: int, folds: Folds, class_weight: FloatArray | None) -> ProbeChoice:
@@ -136,17 +137,35 @@ def choose_static(features: NDArray[np.float32], y: IntArray, n_classes: int, fo
     predicted = leave_one_out(space, y, n_classes)
     error = float(((predicted - np.eye(n_classes)[y]) ** 2).sum(axis=1).mean())
     score = LayerFit(0, float((predicted.argmax(axis=1) == y).mean()), error)
-    chosen = choose_on_space(space, y, n_classes, folds, class_weight)
-    return ProbeChoice((0,), chosen.strength, chosen.head, chosen.out_of_fold_logits, (score,))
+    strength, logits, _ = choose_strength(space.z, y, n_classes, folds, class_weight)
+    solution = solve_path(space.z, y, n_classes, strength, class_weight, FINAL)
+    return ProbeChoice((0,), strength, space.to_head(solution), logits, (score,))
 
 
 def _better_than_usual(
-    choices: dict[tuple[int, ...], HeadChoice], usual: tuple[int, ...], y: IntArray, class_weight: FloatArray | None
+    out_of_fold: dict[tuple[int, ...], FloatArray], usual: tuple[int, ...], y: IntArray, class_weight: FloatArray | None
 ) -> tuple[int, ...]:
     """The layers with the least held-out log-loss if the usual ones have more by over a standard error; else the usual ones."""
     weight = np.ones(len(y)) if class_weight is None else class_weight[y]
-    losses = {layers: weight * row_losses(choice.out_of_fold_logits, y) for layers, choice in choices.items()}
+    losses = {layers: weight * row_losses(logits, y) for layers, logits in out_of_fold.items()}
     best = min(losses, key=lambda layers: float(np.nanmean(losses[layers])))
     gain = losses[usual] - losses[best]
     gain = gain[~np.isnan(gain)]
     return best if float(gain.mean()) > float(gain.std()) / np.sqrt(len(gain)) else usual
+
+
+def _job_out_of_fold(job: Job) -> tuple[Fitted, FloatArray]:
+    reader = job.source
+    choice = choose_probe(reader.pooled(job.rows.texts), job.rows.y, job.rows.n_classes, job.folds, job.class_weight)
+    model = TransferModel(reader, None, reader.backbone.n_blocks, choice.layers, choice.head)
+    return model, choice.out_of_fold_logits
+
+
+STRATEGY = Strategy(
+    name="probe",
+    transfers=True,
+    needs_source=True,
+    summary="a linear head on the frozen features of the best layers",
+    fit=lambda job: _job_out_of_fold(job)[0],
+    out_of_fold=_job_out_of_fold,
+)

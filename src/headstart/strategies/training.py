@@ -6,9 +6,10 @@ Letters in shapes: b rows, t tokens, d width, c classes.
 from __future__ import annotations
 
 import copy
+import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,22 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from headstart.backbone.cut import Trunk
-from headstart.backbone.kernels import fast_linears
 from headstart.backbone.pooling import pool
-from headstart.backbone.reading import Float32, Reader, tokenize
+from headstart.backbone.reading import Reader
+from headstart.data.split import test_split
+from headstart.environment import fast_precision
 from headstart.records import CurvePoint
-from headstart.settings import Precision
+from headstart.settings import Precision, Settings
 from headstart.strategies.base import FloatArray, LinearHead, Rows
+from headstart.strategies.heads import choose_head
+from headstart.strategies.ladder import Job
+from headstart.strategies.model import TransferModel, collate, entering_rows, pooled_through
 
-BATCH_TOKENS = 4096
+HEAD_RATE = 5.0  # the head's learning rate as a multiple of the top block's
+STOPPING_FROM = 200  # rows from which some are set aside to stop training early
+STOPPING_SHARE = 0.1
+# Few rows make few batches a pass; below this many steps a contrastive loss has hardly moved the blocks.
+FEWEST_CONTRASTIVE_STEPS = 60
 
 
 @dataclass(frozen=True)
@@ -60,15 +69,20 @@ class TunedModel(nn.Module):
             self.head.weight.copy_(torch.from_numpy(head.weight))
             self.head.bias.copy_(torch.from_numpy(head.bias))
         self.contrast = contrast
-        self.register_buffer("class_weight", None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32))
+        self.class_weight = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
 
     def forward(self, entering: torch.Tensor, mask: torch.Tensor | None, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """The loss of a batch; see `Trunk.forward` for `entering` and `mask`. `labels` is (b,)."""
         pooled = pool(self.trunk(entering, mask), mask, self.pooling).float()
         if self.contrast:
             return {"loss": contrastive_loss(pooled, labels, self.contrast)}
+        weight = None if self.class_weight is None else self.class_weight.to(pooled.device)
         with torch.autocast(pooled.device.type, enabled=False):
-            return {"loss": functional.cross_entropy(self.head(pooled), labels, self.class_weight)}
+            return {"loss": functional.cross_entropy(self.head(pooled), labels, weight)}
+
+
+Validate = Callable[[TunedModel], tuple[float, float]]
+"""The loss and the score of a model in training on rows that it does not train on."""
 
 
 def contrastive_loss(pooled: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -99,17 +113,6 @@ class _Entering(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {"row": self.rows[index], "label": int(self.y[index])}
-
-
-def collate(items: list[dict[str, Any]]) -> dict[str, torch.Tensor | None]:
-    """A padded batch: `entering` (b, t, d) or (b, t), `mask` (b, t) or None where all rows are of one length, `labels` (b,)."""
-    rows = [torch.as_tensor(item["row"]) for item in items]
-    lengths = torch.tensor([len(row) for row in rows])
-    entering = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    mask = None
-    if int(lengths.min()) < entering.shape[1]:
-        mask = (torch.arange(entering.shape[1])[None, :] < lengths[:, None]).long()
-    return {"entering": entering, "mask": mask, "labels": torch.tensor([item["label"] for item in items])}
 
 
 class GroupedBatches(Sampler[list[int]]):
@@ -198,7 +201,7 @@ class _Trainer(Trainer):  # type: ignore[misc]
 class _Watch(TrainerCallback):  # type: ignore[misc]
     """Notes the losses, judges the validation rows after every pass, keeps the best weights, stops when they stop getting better."""
 
-    def __init__(self, model: TunedModel, validate: Any, patience: int | None) -> None:
+    def __init__(self, model: TunedModel, validate: Validate | None, patience: int | None) -> None:
         self.model, self.validate, self.patience = model, validate, patience
         self.begin = time.perf_counter()
         self.points: list[CurvePoint] = []
@@ -225,61 +228,6 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
             control.should_training_stop = self.patience is not None and self.worse >= self.patience
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """A trained trunk and head; it reads texts through the store below the cut.
-
-    `module` is the whole backbone with its new upper blocks. `head` acts on the pooled last layer.
-    """
-
-    reader: Reader
-    module: nn.Module
-    cut: int
-    head: LinearHead
-    curve: tuple[CurvePoint, ...] = ()
-
-    def features(self, texts: Sequence[str]) -> Float32:
-        """Pooled last-layer features of the tuned backbone, (n, d)."""
-        trunk = Trunk(self.module, self.cut, self.reader.backbone.above, stored=True)
-        try:
-            return pooled_through(trunk, self.reader, texts)
-        finally:
-            trunk.restore()
-
-    def predict_logits(self, texts: Sequence[str]) -> FloatArray:
-        """Unnormalised log-probabilities, (n, c)."""
-        return self.head.logits(self.features(texts))
-
-
-def entering_rows(reader: Reader, texts: Sequence[str], cut: int) -> list[Any]:
-    """What enters the trunk for each text: stored activations (t, d), or token ids at cut 0."""
-    if cut == 0:
-        return [np.asarray(row, dtype=np.int64) for row in tokenize(reader.backbone, texts)]
-    activations = reader.read_texts(texts, cut).activations
-    assert activations is not None  # a cut was asked for
-    return activations
-
-
-@torch.inference_mode()
-def pooled_through(trunk: Trunk, reader: Reader, texts: Sequence[str], rows: list[Any] | None = None) -> Float32:
-    """Pooled last-layer features (n, d) of texts through a trunk. `rows` spares looking up what enters it."""
-    from headstart.backbone.batching import plan_batches
-
-    rows = entering_rows(reader, texts, trunk.cut) if rows is None else rows
-    out = np.empty((len(rows), reader.backbone.width), dtype=np.float32)
-    was_training = trunk.training
-    trunk.eval()
-    with fast_linears(trunk):
-        for batch in plan_batches([len(row) for row in rows], BATCH_TOKENS):
-            items = collate([{"row": rows[i], "label": 0} for i in batch])
-            assert items["entering"] is not None
-            device = next(trunk.module.parameters()).device
-            mask = None if items["mask"] is None else items["mask"].to(device)
-            out[batch] = pool(trunk(items["entering"].to(device), mask), mask, reader.backbone.pooling).float().cpu().numpy()
-    trunk.train(was_training)
-    return out
-
-
 def tune(
     reader: Reader,
     rows: Rows,
@@ -291,8 +239,8 @@ def tune(
     contrast: float = 0.0,
     module: nn.Module | None = None,
     stored: bool = True,
-    validate: Any = None,
-) -> Tuned:
+    validate: Validate | None = None,
+) -> TransferModel:
     """Train the blocks from `cut` on, and the head, on these rows.
 
     Args:
@@ -334,12 +282,54 @@ def tune(
     for parameter in whole.parameters():
         parameter.requires_grad_(False)
         parameter.grad = None
-    return Tuned(reader, whole, cut, learned, tuple(watch.points))
+    return TransferModel(reader, whole, cut, (backbone.n_blocks,), learned, tuple(watch.points))
 
 
-def with_head(tuned: Tuned, head: LinearHead) -> Tuned:
-    """The same backbone under another head."""
-    return replace(tuned, head=head)
+def last_layer_head(job: Job) -> LinearHead:
+    """A head on the frozen features of the last layer: where tuning begins."""
+    features = job.source.pooled(job.rows.texts)[:, -1]
+    return choose_head(features, job.rows.y, job.rows.n_classes, job.folds, job.class_weight).head
+
+
+def planned_steps(strategy: str, rows: int, settings: Settings) -> int:
+    """Optimiser steps of a strategy on so many rows."""
+    steps = math.ceil(rows / settings.batch_size) * settings.epochs
+    return max(FEWEST_CONTRASTIVE_STEPS, steps) if strategy == "contrastive" else steps
+
+
+def schedule_of(job: Job, steps: int) -> Schedule:
+    """The schedule that the settings ask for."""
+    s = job.settings
+    return Schedule(
+        steps=steps,
+        batch_size=s.batch_size,
+        learning_rate=s.learning_rate,
+        head_rate=s.learning_rate * HEAD_RATE,
+        layer_decay=s.layer_decay,
+        warmup=s.warmup,
+        weight_decay=s.weight_decay,
+        precision=fast_precision() if s.precision is Precision.AUTO else s.precision,
+        seed=job.seed,
+        patience=s.patience,
+        logs=job.logs,
+    )
+
+
+def stopping_rows(job: Job) -> tuple[Rows, Validate | None]:
+    """The rows to train on, and how to judge a model on the others; with few rows all train and nothing stops early."""
+    if len(job.rows) < STOPPING_FROM:
+        return job.rows, None
+    train, held = test_split(job.rows.y, job.groups, STOPPING_SHARE, job.seed)
+    watched = job.rows.take(held)
+
+    def validate(model: TunedModel) -> tuple[float, float]:
+        pooled = pooled_through(model.trunk, job.source, watched.texts)
+        logits = torch.from_numpy(pooled) @ model.head.weight.detach().cpu().T + model.head.bias.detach().cpu()
+        y = torch.from_numpy(watched.y)
+        weight = None if job.class_weight is None else torch.tensor(job.class_weight, dtype=logits.dtype)
+        return float(functional.cross_entropy(logits, y, weight)), float((logits.argmax(dim=1) == y).double().mean())
+
+    return job.rows.take(train), validate
 
 
 def _seed(seed: int) -> None:

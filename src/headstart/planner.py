@@ -1,0 +1,283 @@
+"""Which rungs to try on which source, in which order, within the time; and which one wins.
+
+The planner holds a belief about every rung's score minus the probe's. It begins with the prior, is moved by every fold that is measured,
+and the next trial is always the one from which the choice is expected to gain most for its seconds. It stops when nothing is worth its
+time. With few rows a fold says little, so the prior decides; with many the folds do. All rows that it sees are training rows.
+
+Letters in shapes: n rows, c classes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.cost import CostModel
+from headstart.data.examples import IntArray
+from headstart.judge.calibration import fit_temperature, softmax
+from headstart.judge.intervals import estimate
+from headstart.judge.metrics import predicted, row_losses, score
+from headstart.prior import Belief, expect, read_cases, update, worth_measuring
+from headstart.progress import say
+from headstart.records import TrialRecord, TrialStatus
+from headstart.runs import RunFolder
+from headstart.settings import Metric
+from headstart.strategies.base import FloatArray
+from headstart.strategies.ladder import Job, Strategy
+
+# An expected gain below this is not worth a trial: in points of the metric.
+_WORTH = {Metric.ACCURACY: 0.0005, Metric.MACRO_F1: 0.0005, Metric.LOG_LOSS: 0.002}
+# A second seed of the same rung differs by about this much: no fold is trusted beyond it.
+_SEED_NOISE = {Metric.ACCURACY: 0.006, Metric.MACRO_F1: 0.006, Metric.LOG_LOSS: 0.02}
+# Share of rows on which two rungs are expected to differ in being right, before any fold says.
+_DISAGREEMENT = 0.15
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A strategy on a source: what is tried. `source` None: there is one source or none is needed. `tokens` a text on average."""
+
+    strategy: Strategy
+    source: str | None
+    job: Job
+    tokens: float
+
+    @property
+    def name(self) -> str:
+        """`partial` or, where there are several sources, `partial from all-mpnet`."""
+        return self.strategy.name if self.source is None or not self.strategy.needs_source else f"{self.strategy.name} from {self.source}"
+
+
+@dataclass
+class _State:
+    """What is known of one rung so far."""
+
+    rung: Rung
+    belief: Belief
+    logits: FloatArray | None = None
+    folds: int = 0
+    seconds: float = 0.0
+    failed: str = ""
+    stopped: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the planner chose on some rows.
+
+    `transfer` and `plain` are the best rungs with and without transfer (None: none was on the list, or none could be tried); the winner is
+    one of the two. `out_of_fold` holds logits (n, c) by the rung's name, NaN for rows that were not measured.
+    """
+
+    winner: Rung
+    transfer: Rung | None
+    plain: Rung | None
+    out_of_fold: dict[str, FloatArray]
+    trials: tuple[TrialRecord, ...]
+
+
+def decide(rungs: list[Rung], *, run: RunFolder, label: str, seconds: float, cost: CostModel) -> Decision:
+    """Choose among rungs with the rows and folds of their jobs.
+
+    Args:
+        rungs: the candidates; light ones (with `out_of_fold`) are always run.
+        run: remembers every trial.
+        label: names the rows, for the journal.
+        seconds: time for the trials and the training of the winner.
+        cost: predicts seconds; corrected on the way.
+    """
+    first = rungs[0].job
+    metric = first.settings.metric
+    begin = run.clock
+    states = [_State(rung, _prior(rung, metric)) for rung in rungs]
+    anchor: FloatArray | None = None
+    for state in states:
+        if state.rung.strategy.out_of_fold is not None:
+            _run_light(state, run, label, cost)
+            if anchor is None and state.rung.strategy.name == "probe" and state.logits is not None:
+                anchor = state.logits
+    lights = [state for state in states if state.logits is not None]
+    if anchor is None and lights:
+        anchor = lights[-1].logits
+    for state in lights:
+        _learn(state, anchor, first, metric)
+    while True:
+        left = seconds - (run.clock - begin)
+        chosen = _next(states, left, cost, first, metric)
+        if chosen is None:
+            break
+        _run_fold(chosen, run, label, cost)
+        _learn(chosen, anchor, first, metric)
+    left = seconds - (run.clock - begin)
+    sound = [state for state in states if not state.failed]
+    # A rung that was never tried may win on what is known of it, if there is time to train it.
+    ready = [state for state in sound if state.logits is not None or trial_seconds(state.rung, cost) <= left] or sound
+    winner = max(ready, key=lambda state: state.belief.mean)
+
+    def best(transfers: bool) -> Rung | None:
+        kind = [state for state in ready if state.rung.strategy.transfers is transfers]
+        return max(kind, key=lambda state: state.belief.mean).rung if kind else None
+
+    logits = {state.rung.name: state.logits for state in states if state.logits is not None}
+    records = tuple(_record(state, winner, metric, cost) for state in states)
+    return Decision(winner.rung, best(True), best(False), logits, records)
+
+
+def _prior(rung: Rung, metric: Metric) -> Belief:
+    rows = rung.job.rows
+    if rung.strategy.name == "probe":
+        return Belief(0.0, 1e-6)
+    return expect(
+        rung.strategy.name, metric, per_class=len(rows) / rows.n_classes, classes=rows.n_classes, tokens=rung.tokens, cases=read_cases()
+    )
+
+
+def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
+    """Predicted seconds to train a rung on this share of its rows."""
+    rows = max(2, round(len(rung.job.rows) * share))
+    if rung.strategy.tunes_from is None or rung.job.reader is None:
+        return cost.light(rung.strategy.name, rows, rung.job.rows.n_classes)
+    from headstart.strategies.training import planned_steps
+
+    backbone = rung.job.reader.backbone
+    lowest = rung.strategy.tunes_from(rung.job)
+    per_block = sum(p.numel() for p in backbone.blocks[-1].parameters())
+    steps = planned_steps(rung.strategy.name, rows, rung.job.settings)
+    tokens = steps * min(rung.job.settings.batch_size, rows) * rung.tokens
+    learning = (backbone.n_blocks - lowest) * per_block
+    once = cost.reading(rows * rung.tokens, learning)
+    return once + cost.training(rung.strategy.name, tokens=tokens, learning=learning, frozen=0.0, steps=steps)
+
+
+def _run_light(state: _State, run: RunFolder, label: str, cost: CostModel) -> None:
+    """All folds at once, from features that are computed anyway."""
+    rung = state.rung
+    out_of_fold = rung.strategy.out_of_fold
+    assert out_of_fold is not None
+
+    def work() -> dict[str, FloatArray]:
+        return {"logits": out_of_fold(rung.job)[1]}
+
+    expected = trial_seconds(rung, cost)
+    result = run.remember(f"{label}/{rung.name}/folds", work)
+    cost.learn(rung.strategy.name, expected, result["seconds"])
+    state.logits, state.folds, state.seconds = result["logits"], len(rung.job.folds), result["seconds"]
+
+
+def _run_fold(state: _State, run: RunFolder, label: str, cost: CostModel) -> None:
+    """Train on all folds but one and predict that one."""
+    rung = state.rung
+    train, held = rung.job.folds[state.folds]
+
+    def work() -> dict[str, FloatArray]:
+        part = rung.job.take(train, inner_folds(rung.job, train))
+        return {"logits": rung.strategy.fit(part).predict_logits([rung.job.rows.texts[i] for i in held])}
+
+    expected = trial_seconds(rung, cost, len(train) / len(rung.job.rows))
+    say(f"  trying {rung.name}, fold {state.folds + 1} of {len(rung.job.folds)} (about {expected:.0f} s)")
+    try:
+        result = run.remember(f"{label}/{rung.name}/fold {state.folds}", work)
+    except (RuntimeError, ValueError, FloatingPointError) as error:
+        if "memory" in str(error):
+            raise
+        state.failed = str(error).splitlines()[0]
+        return
+    cost.learn(rung.strategy.name, expected, result["seconds"])
+    if state.logits is None:
+        state.logits = np.full((len(rung.job.rows), rung.job.rows.n_classes), np.nan)
+    state.logits[held] = result["logits"]
+    state.folds += 1
+    state.seconds += result["seconds"]
+
+
+def inner_folds(job: Job, train: IntArray) -> list[tuple[IntArray, IntArray]]:
+    """Folds within some of a job's rows, for what a strategy chooses by itself."""
+    from headstart.data.split import folds
+
+    return folds(job.rows.y[train], job.groups[train], job.settings.inner_folds, job.seed)
+
+
+def _learn(state: _State, anchor: FloatArray | None, job: Job, metric: Metric) -> None:
+    """Move the belief by the paired difference to the anchor on the rows measured so far (from the prior each time: folds add up)."""
+    if state.logits is None or anchor is None or state.logits is anchor:
+        return
+    seen = np.flatnonzero(~np.isnan(state.logits[:, 0]) & ~np.isnan(anchor[:, 0]))
+    if not len(seen):
+        return
+    y = job.rows.y[seen]
+    ours, theirs = softmax(state.logits[seen]), softmax(anchor[seen])
+    difference = score(metric, ours, y) - score(metric, theirs, y)
+    if metric is Metric.LOG_LOSS:
+        difference = -difference
+        rows = row_losses(theirs, y) - row_losses(ours, y)
+    else:
+        rows = (predicted(ours) == y).astype(np.float64) - (predicted(theirs) == y)
+    spread = max(float(rows.var()), 0.5 / len(seen))
+    error = math.sqrt(spread / len(seen) + _SEED_NOISE[metric] ** 2 / max(state.folds, 1))
+    state.belief = update(_prior(state.rung, metric), difference, error)
+
+
+def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: Metric) -> _State | None:
+    """The trial that is worth most for its seconds, or None when none is worth its time."""
+    best: tuple[float, _State] | None = None
+    for state in states:
+        rung = state.rung
+        if rung.strategy.out_of_fold is not None or state.failed or state.folds >= len(rung.job.folds):
+            continue
+        train, held = rung.job.folds[state.folds]
+        needed = trial_seconds(rung, cost, len(train) / len(job.rows))
+        if needed + trial_seconds(rung, cost) > left:  # its training on all rows must fit in too
+            state.stopped = "no time left"
+            continue
+        rival = max(other.belief.mean for other in states if other is not state and not other.failed)
+        error = math.sqrt((_DISAGREEMENT if metric is not Metric.LOG_LOSS else 0.5) / max(len(held), 1) + _SEED_NOISE[metric] ** 2)
+        value = worth_measuring(state.belief, rival, error)
+        if value < _WORTH[metric]:
+            state.stopped = "could hardly win any more" if state.belief.mean < rival else "leads clearly"
+            continue
+        if best is None or value / max(needed, 0.1) > best[0]:
+            best = value / max(needed, 0.1), state
+    return None if best is None else best[1]
+
+
+def _record(state: _State, winner: _State, metric: Metric, cost: CostModel) -> TrialRecord:
+    """What became of a rung, for the journal and the report."""
+    rung = state.rung
+    settings = rung.job.settings
+    measured = None
+    if state.logits is not None:
+        seen = np.flatnonzero(~np.isnan(state.logits[:, 0]))
+        y = rung.job.rows.y[seen]
+        temperature = fit_temperature(state.logits[seen], y)
+        measured = estimate(
+            metric,
+            softmax(state.logits[seen] / temperature),
+            y,
+            groups=rung.job.groups[seen],
+            confidence=settings.confidence,
+            resamples=settings.resamples,
+            seed=settings.seed,
+        )
+    if state.failed:
+        status = TrialStatus.FAILED
+    elif state.logits is None:
+        status = TrialStatus.SKIPPED
+    else:
+        status = TrialStatus.DONE if state.folds == len(rung.job.folds) or state is winner else TrialStatus.STOPPED
+    cut = rung.strategy.tunes_from(rung.job) if rung.strategy.tunes_from is not None else None
+    return TrialRecord(
+        name=rung.name,
+        strategy=rung.strategy.name,
+        source=rung.source if rung.strategy.needs_source else None,
+        cut=cut,
+        transfers=rung.strategy.transfers,
+        status=status,
+        split=f"{state.folds} of {len(rung.job.folds)} folds of the training rows" if state.folds else "not run",
+        score=measured,
+        expected=state.belief.mean,
+        seconds=state.seconds,
+        predicted_seconds=trial_seconds(rung, cost),
+        reason=state.failed or ("chosen" if state is winner else state.stopped),
+    )

@@ -1,0 +1,53 @@
+"""The winner saved, opened again in a fresh process, and compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from headstart.export.card import model_card
+from headstart.export.model_folder import save_model, save_text_model
+from headstart.export.verify import verify
+from headstart.judge.calibration import softmax
+from headstart.progress import say
+from headstart.records import Results
+from headstart.settings import Export, Settings
+from headstart.strategies.base import Fitted
+from headstart.strategies.model import TransferModel
+from headstart.target import Target
+
+# Texts on which the saved model is compared with the trained one.
+COMPARED = 32
+
+
+def save_winner(folder: Path, model: Fitted, target: Target, settings: Settings, results: Results) -> None:
+    """Save the model in the Hugging Face layout, with its card, and prove that what was saved is what was trained.
+
+    Raises:
+        RunError: the saved model answers otherwise.
+        ResourceError: no room or no permission.
+    """
+    if isinstance(model, TransferModel):
+        backbone = model.reader.backbone
+        save_model(
+            folder,
+            backbone_module=model.module if model.module is not None else backbone.module,
+            tokenizer=backbone.tokenizer,
+            pooling=backbone.pooling,
+            layers=model.layers,
+            head=model.head,
+            labels=target.labels,
+            max_length=backbone.max_length,
+            card=model_card(results, backbone.source, max_length=backbone.max_length),
+        )
+    else:
+        save_text_model(folder, model, target.labels, model_card(results, None))  # type: ignore[arg-type]
+    step = max(1, len(target.rows) // COMPARED)
+    texts = list(target.rows.texts[::step][:COMPARED])
+    difference = verify(folder, texts, np.asarray(softmax(model.predict_logits(texts))))
+    say(f"opened the saved model in a fresh process: greatest difference {difference:.1g}")
+    if settings.export is Export.ONNX:
+        from headstart.export.onnx import export_onnx
+
+        export_onnx(folder, folder / "model.onnx")

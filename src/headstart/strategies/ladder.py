@@ -1,0 +1,107 @@
+"""The ladder: every way of transferring, and of not transferring, by its name.
+
+A strategy is one file with a `STRATEGY`, and one line in `_MODULES`; other packages add theirs as an entry point in the group
+`headstart.strategies` that names a `Strategy`.
+
+Letters in shapes: n rows, c classes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.data.examples import IntArray
+from headstart.errors import SettingsError
+from headstart.settings import Settings, did_you_mean
+from headstart.strategies.base import Fitted, FloatArray, Rows
+
+if TYPE_CHECKING:
+    from headstart.backbone.reading import Reader
+
+_MODULES = {
+    "tfidf": "headstart.strategies.tfidf",
+    "static": "headstart.strategies.static",
+    "probe": "headstart.strategies.probe",
+    "contrastive": "headstart.strategies.contrastive",
+    "partial": "headstart.strategies.partial",
+    "full": "headstart.strategies.full",
+    "scratch": "headstart.strategies.scratch",
+}
+
+Folds = list[tuple[IntArray, IntArray]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Rows to learn from and what to learn with.
+
+    `groups` (n,) bears one number for rows that must not be parted. `reader` None: only for strategies without a source. `class_weight`
+    (c,) None: all rows count alike. `cut`: blocks kept frozen, for strategies that tune. `logs` None: no
+    TensorBoard events.
+    """
+
+    rows: Rows
+    groups: IntArray
+    folds: Folds
+    settings: Settings
+    seed: int
+    reader: Reader | None = None
+    class_weight: FloatArray | None = None
+    cut: int = 0
+    logs: Path | None = None
+
+    @property
+    def source(self) -> Reader:
+        """The reader, where the strategy cannot do without one."""
+        if self.reader is None:
+            raise ValueError("this strategy needs a source")
+        return self.reader
+
+    def take(self, indices: IntArray, folds: Folds) -> Job:
+        """The same job on some of the rows; `folds` are of those rows."""
+        return replace(self, rows=self.rows.take(indices), groups=self.groups[indices], folds=folds)
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One way of transferring, or of not transferring.
+
+    `fit` trains on all rows of a job. `out_of_fold` gives logits (n, c) for rows that the job's folds hold out (others NaN) together with
+    the model of all rows, where that is cheap; None: the planner trains fold by fold. `tunes_from` gives the lowest block that learns, for
+    the cost model; None: no block learns.
+    """
+
+    name: str
+    transfers: bool
+    needs_source: bool
+    summary: str
+    fit: Callable[[Job], Fitted]
+    out_of_fold: Callable[[Job], tuple[Fitted, FloatArray]] | None = None
+    tunes_from: Callable[[Job], int] | None = None
+
+
+def known_strategies() -> list[str]:
+    """The names on the ladder, from cheap to dear, and those that other packages add."""
+    return [*_MODULES, *sorted(entry.name for entry in entry_points(group="headstart.strategies") if entry.name not in _MODULES)]
+
+
+def get_strategy(name: str) -> Strategy:
+    """The strategy of this name.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    if name in _MODULES:
+        found: Strategy = importlib.import_module(_MODULES[name]).STRATEGY
+        return found
+    for entry in entry_points(group="headstart.strategies"):
+        if entry.name == name:
+            added: Strategy = entry.load()
+            return added
+    known = known_strategies()
+    raise SettingsError(f"--strategy is {name!r}; it must be one of {', '.join(known)}.{did_you_mean(name, known)}")

@@ -1,0 +1,29 @@
+"""A probe first, then the blocks above the cut go on learning from the probe's head (LP-FT, Kumar et al. 2022, arXiv 2202.10054)."""
+
+from __future__ import annotations
+
+from headstart.strategies.ladder import Job, Strategy
+from headstart.strategies.model import TransferModel
+from headstart.strategies.training import last_layer_head, planned_steps, schedule_of, stopping_rows, tune
+
+
+def fit_from(job: Job, cut: int) -> TransferModel:
+    """Tune the blocks from `cut` on with cross-entropy, from the head of the last layer's frozen features."""
+    rows, validate = stopping_rows(job)
+    plan = schedule_of(job, planned_steps("partial", len(rows), job.settings))
+    return tune(job.source, rows, cut=cut, head=last_layer_head(job), schedule=plan, class_weight=job.class_weight, validate=validate)
+
+
+def fit(job: Job) -> TransferModel:
+    """Tune the blocks above the job's cut."""
+    return fit_from(job, job.cut)
+
+
+STRATEGY = Strategy(
+    name="partial",
+    transfers=True,
+    needs_source=True,
+    summary="a probe, then the blocks above the cut tuned from its head",
+    fit=fit,
+    tunes_from=lambda job: job.cut,
+)

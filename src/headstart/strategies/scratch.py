@@ -1,0 +1,40 @@
+"""The source's architecture with random weights, trained on the target alone: what the architecture is worth without what it learned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from headstart.strategies.base import LinearHead
+from headstart.strategies.ladder import Job, Strategy
+from headstart.strategies.model import TransferModel
+from headstart.strategies.training import planned_steps, schedule_of, stopping_rows, tune
+
+# Nothing has been learned that too long steps could spoil, and much is still to learn.
+RATE = 3e-4
+
+
+def fit(job: Job) -> TransferModel:
+    """Train everything from random weights."""
+    backbone = job.source.backbone
+    with torch.random.fork_rng():
+        torch.manual_seed(job.seed)
+        module = type(backbone.module)(backbone.module.config)
+    module.eval()
+    head = LinearHead(np.zeros((job.rows.n_classes, backbone.width)), np.zeros(job.rows.n_classes))
+    rows, validate = stopping_rows(job)
+    plan = schedule_of(job, planned_steps("scratch", len(rows), job.settings))
+    plan = replace(plan, learning_rate=RATE, head_rate=RATE, layer_decay=1.0)
+    return tune(job.source, rows, cut=0, head=head, schedule=plan, class_weight=job.class_weight, module=module, validate=validate)
+
+
+STRATEGY = Strategy(
+    name="scratch",
+    transfers=False,
+    needs_source=True,
+    summary="the same architecture from random weights",
+    fit=fit,
+    tunes_from=lambda _job: 0,
+)

@@ -1,0 +1,167 @@
+"""The target task: usable rows with their labels as class numbers, and the rows of the judge.
+
+Letters in shapes: n training rows, m test rows, c classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headstart.checking import Checked, check_data
+from headstart.data.examples import Examples, IntArray
+from headstart.data.read import read_examples
+from headstart.data.split import test_split
+from headstart.records import Finding, Severity
+from headstart.settings import Settings
+from headstart.strategies.base import Rows
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a run learns and is judged on.
+
+    `rows` are the usable training rows, a validation file's among them (`validation` holds their positions; None: no such file). `groups`
+    (n,) bears one number for near duplicates. `origin` (n,) is each row's position in `examples`, -1 for rows of the validation file.
+    `test` None: no test file. `labels` are the class names in sorted order.
+    """
+
+    name: str
+    examples: Examples
+    findings: tuple[Finding, ...]
+    rows: Rows
+    groups: IntArray
+    origin: IntArray
+    labels: tuple[str, ...]
+    validation: IntArray | None
+    test: Rows | None
+    test_numbers: tuple[int, ...]
+    near_duplicates: IntArray
+
+    def content(self) -> str:
+        """A digest of every text and label that the run may see."""
+        hasher = hashlib.blake2b(digest_size=16)
+        for rows in (self.rows, self.test):
+            if rows is not None:
+                for text, k in zip(rows.texts, rows.y, strict=True):
+                    hasher.update(f"{len(text)} {self.labels[k] if k >= 0 else ''}\0{text}".encode("utf-8", "surrogatepass"))
+        return hasher.hexdigest()
+
+
+def read_target(data: str | Path | Examples, settings: Settings) -> Target:
+    """Read and check the data, and keep what can be used.
+
+    Raises:
+        DataError: the data cannot be read, or cannot be learned from.
+    """
+    checked = check_data(
+        data,
+        text=settings.text,
+        label=settings.label,
+        test=settings.test,
+        validation=settings.validation,
+        source=settings.source[0] if settings.source else None,
+        max_length=settings.max_length,
+    )
+    checked.result.require_usable()
+    return make_target(
+        checked,
+        name=Path(str(data)).name.split(".")[0] if isinstance(data, str | Path) and str(data) != "-" else "texts",
+        test=_also(settings.test, checked),
+        validation=_also(settings.validation, checked),
+    )
+
+
+def _also(path: str | None, checked: Checked) -> Examples | None:
+    if path is None:
+        return None
+    return read_examples(path, text=checked.train.text_column, label=checked.train.label_column).examples
+
+
+def make_target(checked: Checked, *, name: str, test: Examples | None, validation: Examples | None) -> Target:
+    """A target from checked rows. Test rows without text or label are left out; test labels that training lacks count as wrong (y = -1 is
+    never used: such rows get class numbers beyond the known ones)."""
+    train, result = checked.train, checked.result
+    usable = np.flatnonzero(result.usable)
+    texts = [train.texts[i] for i in usable]
+    names = [_clean(train.labels[i]) for i in usable]
+    groups = result.groups[usable].astype(np.int64)
+    origin = usable.astype(np.int64)
+    validation_rows = None
+    if validation is not None:
+        extra = [i for i in range(len(validation)) if validation.texts[i].strip() and _clean(validation.labels[i])]
+        start = len(texts)
+        texts += [validation.texts[i] for i in extra]
+        names += [_clean(validation.labels[i]) for i in extra]
+        groups = np.concatenate([groups, groups.max(initial=0) + 1 + np.arange(len(extra))])
+        origin = np.concatenate([origin, np.full(len(extra), -1)])
+        validation_rows = np.arange(start, len(texts))
+    labels = tuple(sorted(set(names)))
+    number = {label: k for k, label in enumerate(labels)}
+    rows = Rows(tuple(texts), np.array([number[label] for label in names], dtype=np.int64), len(labels))
+    test_rows, test_numbers, findings = None, (), list(result.findings)
+    if test is not None:
+        kept = [i for i in range(len(test)) if test.texts[i].strip() and _clean(test.labels[i]) in number]
+        y = np.array([number[_clean(test.labels[i])] for i in kept], dtype=np.int64)
+        test_rows = Rows(tuple(test.texts[i] for i in kept), y, len(labels))
+        test_numbers = tuple(test.rows[i] for i in kept)
+        if not kept:
+            from headstart.errors import DataError
+
+            raise DataError(
+                f"No row of the test file {test.origin!r} has a text and a label that the training rows have; check its columns."
+            )
+        if len(kept) < len(test):
+            left = len(test) - len(kept)
+            findings.append(
+                Finding(
+                    "test rows left out",
+                    Severity.NOTE,
+                    f"{left} rows of the test file have no text, no label or a label that the training rows lack; they are not judged.",
+                    count=left,
+                )
+            )
+    return Target(
+        name=name,
+        examples=train,
+        findings=tuple(findings),
+        rows=rows,
+        groups=groups,
+        origin=origin,
+        labels=labels,
+        validation=validation_rows,
+        test=test_rows,
+        test_numbers=test_numbers,
+        near_duplicates=result.near_duplicate_pairs,
+    )
+
+
+def _clean(label: str) -> str:
+    """A label as it is counted: without white space around it."""
+    return label.strip()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that a decision is made on and rows that judge it, as positions among the target's rows. `judge` None: the test file's rows."""
+
+    name: str
+    learn: IntArray
+    judge: IntArray | None
+
+
+def parts_of(target: Target, settings: Settings) -> list[Part]:
+    """How the run is judged: on the test file; else, with few rows, on outer folds; with many on one stratified test split."""
+    from headstart.data.split import folds
+
+    every = np.arange(len(target.rows))
+    if target.test is not None:
+        return [Part("test file", every, None)]
+    if len(target.rows) < settings.few_rows:
+        pairs = folds(target.rows.y, target.groups, settings.outer_folds, settings.seed)
+        return [Part(f"outer fold {k + 1}", learn, judge) for k, (learn, judge) in enumerate(pairs)]
+    learn, judge = test_split(target.rows.y, target.groups, settings.test_share, settings.seed)
+    return [Part("test split", learn, judge)]
