@@ -260,3 +260,36 @@ def test_a_missing_folder_is_said_in_one_sentence(tmp_path):
 def test_the_sample_does_not_contradict_itself():
     results: Results = sample_results()
     assert [score.rows for score in results.class_scores] == [sum(row) for row in results.confusion]
+
+
+def test_a_run_with_holes_still_has_a_page():
+    """Every part that may be missing or unmeasured is."""
+    nan = float("nan")
+    results = sample_results()
+    hole = dataclasses.replace(results.scores.macro_f1, value=nan, low=nan, high=nan)
+    trials = tuple(dataclasses.replace(trial, score=hole, expected=nan, seconds=nan) for trial in results.trials)
+    page = build_report(
+        dataclasses.replace(
+            results,
+            trials=trials,
+            winner=trials[5],
+            opponent=trials[0],
+            opponent_scores=None,
+            class_scores=(),
+            confusion=(),
+            seeds=(),
+            command="",
+            label_curve=dataclasses.replace(results.label_curve, needed=100),
+            spent=dataclasses.replace(results.spent, seconds={"read": nan}, texts_read=0, texts_from_store=0),
+        )
+    )
+    Outline(page)
+    assert not re.search(r"\b(nan|None)\b", page)
+
+
+def test_a_run_of_no_trials_and_one_class_has_a_page():
+    results = bare_results()
+    page = build_report(
+        dataclasses.replace(results, trials=(), class_scores=results.class_scores[:1], confusion=((8,),), metric="accuracy")
+    )
+    assert "No judged row was given a wrong class." in words(Outline(page))

@@ -325,7 +325,7 @@ def _cell(ax: Any, sheet: Sheet, at: tuple[int, int], cases: int, total: int, la
     ax.add_artist(Rectangle((j + 0.04, i + 0.04), 0.92, 0.92, color=HEAT, alpha=0.12 + 0.88 * share, linewidth=0, gid=tip))
     if show_number:
         colour = ON_HEAT if share > 0.8 else INK
-        ax.text(j + 0.5, i + 0.5, str(cases), ha="center", va="center_baseline", color=colour, size=11.5)
+        ax.text(j + 0.5, i + 0.5, str(cases), ha="center", va="center_baseline", color=colour)
 
 
 def _lowest(curve: Sequence[CurvePoint]) -> str:
