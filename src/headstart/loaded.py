@@ -26,17 +26,21 @@ _CHUNK = 4096
 _CHARACTERS_PER_TOKEN = 100
 
 
-class _Reads(Protocol):
-    def predict_logits(self, texts: Sequence[str]) -> FloatArray: ...
+class Reads(Protocol):
+    """What says how likely the labels are: a `Classifier`, or a model without transfer."""
+
+    def predict_logits(self, texts: Sequence[str]) -> FloatArray:
+        """Logits of shape (n, c)."""
+        ...
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A trained classifier. `labels` are the c label names in the order of the columns of `predict_proba`."""
+    """A trained classifier, opened from `folder`. `labels` are the c label names in the order of the columns of `predict_proba`."""
 
     labels: tuple[str, ...]
     folder: Path
-    _reader: _Reads
+    reader: Reads
 
     def predict_proba(self, texts: Sequence[str]) -> FloatArray:
         """How likely each label is for each text: shape (n, c), rows sum to 1."""
@@ -44,7 +48,7 @@ class LoadedModel:
             raise TypeError("predict_proba takes a list of texts; put the single text into a list.")
         if not len(texts):
             return np.zeros((0, len(self.labels)))
-        logits = np.asarray(self._reader.predict_logits(texts), dtype=np.float64)
+        logits = np.asarray(self.reader.predict_logits(texts), dtype=np.float64)
         logits = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(logits / logits.sum(axis=1, keepdims=True))
 
@@ -69,7 +73,7 @@ def load(folder: str | Path) -> LoadedModel:
         from headstart.strategies.tfidf import TfidfModel
 
         return LoadedModel(labels, place, TfidfModel.load(place))
-    return LoadedModel(labels, place, _Classifier(place))
+    return LoadedModel(labels, place, Classifier(place))
 
 
 def _model_folder(folder: Path) -> Path:
@@ -96,7 +100,7 @@ def _read_config(place: Path) -> dict[str, Any]:
     return config
 
 
-class _Classifier:
+class Classifier:
     """The saved classifier and its tokenizer, on the GPU where there is one."""
 
     def __init__(self, place: Path) -> None:
