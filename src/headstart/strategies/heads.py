@@ -30,10 +30,9 @@ from headstart.strategies.base import FloatArray, LinearHead
 Folds = Sequence[tuple[IntArray, IntArray]]
 """Pairs of row numbers: those that train and those that are held out."""
 
-STRENGTHS = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-MIDDLE = 3  # where the search in STRENGTHS begins
+STRENGTHS = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+MANY_CLASSES = 20  # from here on weak penalties are usual
 ENOUGH = 600  # held-out rows that tell strengths apart; further folds are fitted at the chosen strength only
-DEFAULT_STRENGTH = 0.03
 UNEVEN_FROM = 1.5
 BLOCK = 4096
 RANK = 1e-6  # axes with less than this share of the widest one's variance are rounding errors
@@ -90,6 +89,11 @@ class Space:
         """A head on raw features as these axes see it; what lies outside of them is lost."""
         unscaled = np.divide(head.weight, self.scale, out=np.zeros_like(head.weight), where=self.scale > 0)
         return Solution(weight=unscaled @ self.turn, bias=head.bias + head.weight @ self.mean)
+
+
+def usual_strength(n_classes: int) -> float:
+    """A penalty that suits most data: where the search begins, and what is taken without folds. More classes want less of it."""
+    return 0.1 if n_classes < MANY_CLASSES else 0.01
 
 
 def class_counts(y: IntArray, n_classes: int) -> IntArray:
@@ -277,9 +281,9 @@ def _minimise(
 def solve_path(z: Any, y: IntArray, n_classes: int, strength: float, class_weight: FloatArray | None, tolerance: float) -> Solution:
     """`solve` without a start: weak penalties are reached over stronger ones, which takes fewer steps in all."""
     start = None
-    for stronger in STRENGTHS[MIDDLE::2]:
+    for stronger in STRENGTHS[STRENGTHS.index(usual_strength(n_classes)) :: 2]:
         if stronger > strength * 1.5:
-            start = solve(z, y, n_classes, stronger, class_weight, start, TRYING)
+            start = solve(z, y, n_classes, stronger, class_weight, start, TRYING * 3)
     return solve(z, y, n_classes, strength, class_weight, start, tolerance)
 
 
@@ -288,7 +292,7 @@ def choose_strength(
 ) -> tuple[float, FloatArray, tuple[tuple[float, float], ...]]:
     """The strength with the least held-out log-loss, pooled over folds, for rows z (n, r) on principal axes.
 
-    The search begins in the middle of the grid and goes towards weaker penalties, or else stronger ones, until the loss rises.
+    The search begins at the usual strength and goes towards weaker penalties, or else stronger ones, until the loss rises.
     Returns what `HeadChoice` holds beside the head.
     """
     used = 0
@@ -314,13 +318,13 @@ def choose_strength(
             tried[place] = log_loss(logits, y, class_weight), logits
         return tried[place][0]
 
-    best = MIDDLE
+    usual = best = STRENGTHS.index(usual_strength(n_classes))
     for step in (1, -1):
         while folds and 0 <= best + step < len(STRENGTHS) and loss_at(best + step) < loss_at(best):
             best += step
-        if best != MIDDLE:
+        if best != usual:
             break
-    strength = STRENGTHS[best] if folds else DEFAULT_STRENGTH
+    strength = STRENGTHS[best]
     logits = tried[best][1] if folds else np.full((len(y), n_classes), np.nan)
     for at in range(used, len(folds)):
         fit_fold(at, strength, logits)
@@ -360,7 +364,7 @@ def fit_head(
         SourceError: some features are not finite numbers.
     """
     space = make_space(features)
-    chosen = DEFAULT_STRENGTH if strength is None else strength
+    chosen = usual_strength(n_classes) if strength is None else strength
     if start is None:
         solution = solve_path(space.z, y, n_classes, chosen, class_weight, FINAL)
     else:

@@ -131,17 +131,6 @@ def choose_probe(features: NDArray[np.float32], y: IntArray, n_classes: int, fol
     return ProbeChoice(best, strength, spaces[best].to_head(solution), logits, tuple(scores))
 
 
-def choose_static(features: NDArray[np.float32], y: IntArray, n_classes: int, folds: Folds, class_weight: FloatArray | None) -> ProbeChoice:
-    """The rung `static`: the same head on the token embeddings alone, from pooled features (n, L+1, d) of which only layer 0 is read."""
-    space = make_space(features[:, 0])
-    predicted = leave_one_out(space, y, n_classes)
-    error = float(((predicted - np.eye(n_classes)[y]) ** 2).sum(axis=1).mean())
-    score = LayerFit(0, float((predicted.argmax(axis=1) == y).mean()), error)
-    strength, logits, _ = choose_strength(space.z, y, n_classes, folds, class_weight)
-    solution = solve_path(space.z, y, n_classes, strength, class_weight, FINAL)
-    return ProbeChoice((0,), strength, space.to_head(solution), logits, (score,))
-
-
 def _better_than_usual(
     out_of_fold: dict[tuple[int, ...], FloatArray], usual: tuple[int, ...], y: IntArray, class_weight: FloatArray | None
 ) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from headstart.data.examples import IntArray
 from headstart.errors import RunError
 from headstart.strategies.base import Fitted, FloatArray, Rows
-from headstart.strategies.heads import FINAL, TRYING, Folds, choose_strength, solve_path
+from headstart.strategies.heads import TRYING, Folds, choose_strength, solve_path
 from headstart.strategies.ladder import Job, Strategy
 
 RUNS = {"word": (1, 2), "char_wb": (2, 5)}
@@ -141,7 +141,7 @@ def _reader(kind: str, least: int) -> Any:
     return TfidfVectorizer(
         analyzer=kind,
         ngram_range=RUNS[kind],
-        token_pattern=r"(?u)\b\w+\b",
+        token_pattern=r"(?u)\b\w+\b" if kind == "word" else None,
         sublinear_tf=True,
         min_df=least,
         max_features=MOST_TERMS,
@@ -188,7 +188,7 @@ def _fit_dense(counts: Any, y: IntArray, n_classes: int, folds: Folds, class_wei
     z = cholesky(inner, lower=True)
     z = z.astype(np.float32)
     strength, logits, _ = choose_strength(z, y, n_classes, folds, class_weight)
-    solution = solve_path(z, y, n_classes, strength, class_weight, FINAL)
+    solution = solve_path(z, y, n_classes, strength, class_weight, TRYING / 3)
     shares = solve_triangular(z, solution.weight.T, lower=True, trans="T").T / size
     # logits = z @ W.T = (x - mean) @ (shares @ (rows - mean)).T
     weight = shares @ counts - shares.sum(axis=1)[:, None] * mean
