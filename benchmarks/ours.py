@@ -1,0 +1,77 @@
+"""headstart's side of the benchmarks that train: its public API, from labelled files to a saved model."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from common import Clock
+from data import Labelled, Task, scores
+
+# The judge's share of a run is evaluation, which no side's clock counts: the run gets this many test rows, and all of them are predicted
+# with the saved model after the clock has stopped. The test rows decide nothing in a run, so it learns the same.
+JUDGED_ROWS = 50
+
+
+def write_rows(rows: Labelled, path: Path) -> str:
+    """The rows as a file that headstart reads; returns its path."""
+    lines = (json.dumps({"text": text, "label": label}, ensure_ascii=False) for text, label in zip(rows.texts, rows.labels, strict=True))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def judged(test: Labelled) -> Labelled:
+    """A few test rows for the run's own judge: rows of every label in turn, as many labels as there is room for."""
+    places: dict[str, list[int]] = {}
+    for position, label in enumerate(test.labels):
+        places.setdefault(label, []).append(position)
+    turns = [position for turn in range(JUDGED_ROWS) for own in places.values() for position in own[turn : turn + 1]]
+    return test.take(sorted(turns[:JUDGED_ROWS]))
+
+
+def fit_and_score(task: Task, clock: Clock, *, seed: int, **settings: Any) -> Mapping[str, Any]:
+    """`headstart.fit` on the training rows with its defaults and these settings; scores of the saved model on all test rows.
+
+    `trained_seconds` is when the winner was trained on all rows, which is where the peers' clocks stop; the whole run goes on to judge,
+    save, verify and report.
+    """
+    import headstart
+    import headstart.outcome
+    import headstart.pipeline  # the package imports lazily; here all of it is import time
+
+    marks: dict[str, float] = {}
+    assemble = headstart.outcome.assemble
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        marks["trained_seconds"] = round(clock.elapsed(), 3)
+        return assemble(*args, **kwargs)
+
+    headstart.outcome.assemble = noted
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data, test = write_rows(task.train, folder / "train.jsonl"), write_rows(judged(task.test), folder / "test.jsonl")
+        clock.start()
+        run = headstart.fit(data, text="text", label="label", test=test, seed=seed, out=str(folder / "run"), quiet=True, **settings)
+        clock.stop()
+        predicted = headstart.load(str(folder / "run")).predict(list(task.test.texts))
+        results = run.results
+    return {
+        **scores(task.test.labels, [str(label) for label in predicted]),
+        **marks,
+        "train_rows": len(task.train),
+        "winner": results.winner.name,
+        "spent": results.spent.seconds,
+        "trials": [
+            {
+                "name": trial.name,
+                "status": trial.status.value,
+                "score": None if trial.score is None else round(trial.score.value, 4),
+                "seconds": round(trial.seconds, 2),
+                "predicted_seconds": round(trial.predicted_seconds, 2),
+            }
+            for trial in results.trials
+        ],
+    }
