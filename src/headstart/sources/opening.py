@@ -41,8 +41,10 @@ def open_source(source: Source) -> tuple[Any, Any]:
         try:
             module, info = _open_model(source, torch.float32)
             tokenizer = open_tokenizer(source)
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-            raise SourceError(f"The source {source.name!r} cannot be opened: {str(error).splitlines()[0]}") from error
+        except Exception as error:  # safetensors, tokenizers and transformers each have errors of their own for damaged files
+            raise SourceError(
+                f"The source {source.name!r} cannot be opened: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
+            ) from error
     # Poolers are left out of many checkpoints and never used here.
     missing = sorted(name for name in info["missing_keys"] if "pooler" not in name)
     if missing:
