@@ -55,17 +55,26 @@ def write_made(path: Path, count: int, seed: int) -> str:
 
 
 def command(words: list[str], statuses: tuple[int, ...]) -> dict[str, Any]:
-    """Run a headstart command in its own process: seconds, processor seconds, and the kernel's account of its greatest memory."""
-    begin = time.monotonic()
-    child = subprocess.Popen([sys.executable, "-m", "headstart.cli", *words], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode not in statuses:
-        raise SystemExit(f"`headstart {' '.join(words)}` ended with status {child.returncode}.")
+    """Run a headstart command in its own process: seconds, processor seconds, and the kernel's account of its greatest memory.
+
+    Raises:
+        SystemExit: it ended with another status than these, or with a traceback (whose status is 1, as is that of findings).
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as complaints:
+        begin = time.monotonic()
+        child = subprocess.Popen([sys.executable, "-m", "headstart.cli", *words], stdout=subprocess.DEVNULL, stderr=complaints)
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.monotonic() - begin
+        child.returncode = os.waitstatus_to_exitcode(status)
+        complaints.seek(0)
+        told = complaints.read()
+    if child.returncode not in statuses or "Traceback" in told:
+        raise SystemExit(f"`headstart {' '.join(words)}` ended with status {child.returncode}: {told[-1000:]}")
     return {
-        "command_seconds": round(time.monotonic() - begin, 3),
+        "command_seconds": round(seconds, 3),
         "command_cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
         "command_peak_mb": round(usage.ru_maxrss / 1024),
+        "command_status": child.returncode,
     }
 
 
