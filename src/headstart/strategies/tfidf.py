@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from headstart.data.examples import IntArray
 from headstart.errors import RunError
 from headstart.strategies.base import Fitted, FloatArray, Rows
-from headstart.strategies.heads import TRYING, Folds, choose_strength, solve_path
+from headstart.strategies.heads import FINAL, Folds, choose_strength, solve_path, trying
 from headstart.strategies.ladder import Job, Strategy
 
 RUNS = {"word": (1, 2), "char_wb": (2, 5)}
@@ -70,6 +70,8 @@ class TfidfModel:
         """Logits (n, c). A text without a known term gets the bias alone."""
         logits = np.tile(self.bias, (len(texts), 1))
         at = 0
+        if not texts:
+            return logits
         for reader, vocabulary in zip(self._readers, self.vocabularies, strict=True):
             part = self.weight[:, at : at + len(vocabulary.terms)]
             logits += reader.transform([text[:MOST_CHARACTERS] for text in texts]) @ part.T
@@ -178,17 +180,19 @@ def _fit_dense(counts: Any, y: IntArray, n_classes: int, folds: Folds, class_wei
     from scipy.linalg import cholesky, solve_triangular
 
     n = counts.shape[0]
-    mean = np.asarray(counts.mean(axis=0), dtype=np.float64).ravel()
-    inner = np.asarray((counts @ counts.T).todense(), dtype=np.float64)
-    towards = np.asarray(counts @ mean).ravel()
+    mean = np.asarray(counts.mean(axis=0, dtype=np.float64)).ravel()
+    wide = counts.astype(np.float64)
+    inner = (wide @ wide.T).toarray()
+    towards = np.asarray(wide @ mean).ravel()
     inner += float(mean @ mean) - towards[:, None] - towards[None, :]
     size = max(float(np.trace(inner)) / n, 1e-12)
-    # Equal rows make the matrix singular. The tilt gives each row a column of its own that no new text has.
-    inner = inner / size + 1e-4 * np.eye(n)
+    # Equal rows make the matrix singular. The tilt gives each row a column of its own that no new text has; it must stay far below the
+    # weakest penalty, or rows learn their labels by heart there.
+    inner = inner / size + 1e-7 * np.eye(n)
     z = cholesky(inner, lower=True)
     z = z.astype(np.float32)
     strength, logits, _ = choose_strength(z, y, n_classes, folds, class_weight)
-    solution = solve_path(z, y, n_classes, strength, class_weight, TRYING / 3)
+    solution = solve_path(z, y, n_classes, strength, class_weight, FINAL)
     shares = solve_triangular(z, solution.weight.T, lower=True, trans="T").T / size
     # logits = z @ W.T = (x - mean) @ (shares @ (rows - mean)).T
     weight = shares @ counts - shares.sum(axis=1)[:, None] * mean
@@ -205,8 +209,8 @@ def _fit_sparse(counts: Any, y: IntArray, n_classes: int, folds: Folds, class_we
     strength = _fit_dense(counts[some], y[some], n_classes, few, class_weight).strength
     logits = np.full((n, n_classes), np.nan)
     for train, held in folds:
-        logits[held] = solve_path(counts[train], y[train], n_classes, strength, class_weight, TRYING).logits(counts[held])
-    solution = solve_path(counts, y, n_classes, strength, class_weight, TRYING)
+        logits[held] = solve_path(counts[train], y[train], n_classes, strength, class_weight, trying(n)).logits(counts[held])
+    solution = solve_path(counts, y, n_classes, strength, class_weight, trying(n))
     return Fit(solution.weight, solution.bias, logits, strength)
 
 
