@@ -31,7 +31,8 @@ RUNS = {"word": (1, 2), "char_wb": (2, 5)}
 PRUNE_FROM = 1000  # rows from which a term must occur in two of them
 MOST_TERMS = 40_000  # of each kind; the most frequent stay
 MOST_CHARACTERS = 20_000  # of a text; the rest of a longer one is not read
-DENSE_UP_TO = 4000  # rows up to which the fit happens on inner products
+DENSE_UP_TO = 3000  # rows up to which the fit happens on inner products
+SAMPLE = 2000  # rows that choose the penalty where there are more
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ def _fit_dense(counts: Any, y: IntArray, n_classes: int, folds: Folds, class_wei
 def _fit_sparse(counts: Any, y: IntArray, n_classes: int, folds: Folds, class_weight: FloatArray | None, seed: int) -> Fit:
     """What `_fit_dense` gives, for many rows: some rows choose the penalty, and every fit runs on the sparse counts."""
     n = counts.shape[0]
-    some = np.sort(np.random.default_rng(seed).choice(n, size=DENSE_UP_TO, replace=False))
+    some = np.sort(np.random.default_rng(seed).choice(n, size=min(SAMPLE, DENSE_UP_TO), replace=False))
     place = np.full(n, -1)
     place[some] = np.arange(len(some))
     few = [(place[train][place[train] >= 0], place[held][place[held] >= 0]) for train, held in folds]
