@@ -107,7 +107,7 @@ class Classifier:
         import torch
         from transformers import AutoTokenizer
 
-        from headstart.export.modeling_headstart import HeadstartConfig, HeadstartForSequenceClassification
+        from headstart.sources.modeling_headstart import HeadstartConfig, HeadstartForSequenceClassification
         from headstart.sources.opening import quiet_transformers
 
         try:

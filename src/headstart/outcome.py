@@ -18,6 +18,7 @@ import numpy as np
 from headstart.data.check import suspect_finding, suspect_labels
 from headstart.data.examples import IntArray
 from headstart.data.split import folds
+from headstart.errors import DataError
 from headstart.judge.calibration import softmax
 from headstart.judge.gains import paired_gain
 from headstart.judge.intervals import scores, wilson
@@ -32,13 +33,13 @@ from headstart.records import (
     LayerScore,
     Results,
     RowNote,
+    Scores,
     Spent,
-    TrialRecord,
 )
 from headstart.runs import RunFolder
 from headstart.settings import Settings
 from headstart.strategies.base import Fitted, FloatArray
-from headstart.strategies.heads import class_weights, uneven
+from headstart.strategies.heads import choose_head
 from headstart.strategies.probe import choose_probe, mean_of_layers
 from headstart.strategies.tfidf import fit_tfidf
 from headstart.target import Part, Target
@@ -82,7 +83,12 @@ def assemble(
     winner = softmax(np.concatenate([part.winner for part in judged]))
     judge_groups = None if target.test is not None else np.concatenate([target.groups[p.judge] for p in parts if p.judge is not None])
     fold_of = np.repeat(np.arange(len(judged)), [len(part.y) for part in judged]) if len(judged) > 1 else None
-    circumstances = {"groups": judge_groups, "confidence": settings.confidence, "resamples": settings.resamples, "seed": settings.seed}
+
+    def score(probabilities: FloatArray) -> Scores:
+        return scores(
+            probabilities, y, groups=judge_groups, confidence=settings.confidence, resamples=settings.resamples, seed=settings.seed
+        )
+
     gain = _gain(judged, final, y, judge_groups, fold_of, settings)
     plain = _joined([part.plain for part in judged])
     source = readers[final.winner.source] if final.winner.source else next(iter(readers.values()))
@@ -100,8 +106,8 @@ def assemble(
         trials=final.trials,
         winner=trials[final.winner.name],
         opponent=trials[final.plain.name] if final.plain is not None else None,
-        scores=scores(winner, y, **circumstances),
-        opponent_scores=None if plain is None or final.plain is None else scores(plain, y, **circumstances),
+        scores=score(winner),
+        opponent_scores=None if plain is None or final.plain is None else score(plain),
         gain=gain,
         class_scores=class_scores(matrix, target.labels),
         confusion=tuple(tuple(int(v) for v in row) for row in matrix),
@@ -164,10 +170,6 @@ def _summary(target: Target, reader: Reader, judged_rows: int) -> DataSummary:
     )
 
 
-def _weights(y: IntArray, n_classes: int) -> FloatArray | None:
-    return class_weights(y, n_classes) if uneven(y) else None
-
-
 def _layers(target: Target, readers: Mapping[str, Reader], settings: Settings) -> tuple[LayerScore, ...]:
     """Leave-one-out accuracy of a light head on each layer of each source."""
     found = []
@@ -192,10 +194,7 @@ def _curve(target: Target, reader: Reader, final: Decision, settings: Settings) 
         if rung == "tfidf":
             model, _ = fit_tfidf(part, [], None, settings.seed)
             return softmax(model.predict_logits([rows.texts[i] for i in held]))
-        pairs = folds(part.y, target.groups[train], 3, settings.seed)
-        from headstart.strategies.heads import choose_head
-
-        head = choose_head(features[train], part.y, part.n_classes, pairs, None).head
+        head = choose_head(features[train], part.y, part.n_classes, _few_folds(part.y, target.groups[train], settings.seed), None).head
         return softmax(head.logits(features[held]))
 
     return label_curve(
@@ -211,6 +210,14 @@ def _curve(target: Target, reader: Reader, final: Decision, settings: Settings) 
         resamples=settings.resamples,
         seed=settings.seed,
     )
+
+
+def _few_folds(y: IntArray, groups: IntArray, seed: int) -> list[tuple[IntArray, IntArray]]:
+    """Three folds; none where no class has two separate rows."""
+    try:
+        return folds(y, groups, 3, seed)
+    except DataError:
+        return []
 
 
 def _worth_a_look(target: Target, final: Decision, reader: Reader, settings: Settings) -> tuple[tuple[RowNote, ...], tuple[RowNote, ...]]:
@@ -272,7 +279,7 @@ def _environment() -> dict[str, str]:
     return {
         "headstart": __version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "transformers": transformers.__version__,
         "processor": f"{processor()}, {cores()} cores",
     }
@@ -280,6 +287,3 @@ def _environment() -> dict[str, str]:
 
 def _in_python(target: Target) -> str:
     return f"headstart.fit({target.examples.origin!r})"
-
-
-Trial = TrialRecord

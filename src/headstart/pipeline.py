@@ -184,7 +184,7 @@ def asked(target: Target, settings: Settings) -> dict[str, object]:
     from headstart import __version__
 
     plain = {name: value for name, value in as_plain(settings).items() if name not in _NOT_ASKED}
-    versions = {"headstart": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
+    versions = {"headstart": __version__, "torch": str(torch.__version__), "transformers": str(transformers.__version__)}
     columns = {"text": target.examples.text_column, "label": target.examples.label_column}
     return {"data": target.examples.origin, "columns": columns, "content": target.content(), "settings": plain, "versions": versions}
 

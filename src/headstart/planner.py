@@ -91,7 +91,7 @@ def decide(rungs: list[Rung], *, run: RunFolder, label: str, seconds: float, cos
     first = rungs[0].job
     metric = first.settings.metric
     begin = run.clock
-    states = [_State(rung, _prior(rung, metric)) for rung in rungs]
+    states = [_State(rung, expectation(rung, metric)) for rung in rungs]
     anchor: FloatArray | None = None
     for state in states:
         if state.rung.strategy.out_of_fold is not None:
@@ -118,6 +118,9 @@ def decide(rungs: list[Rung], *, run: RunFolder, label: str, seconds: float, cos
 
     def best(transfers: bool) -> Rung | None:
         kind = [state for state in ready if state.rung.strategy.transfers is transfers]
+        if transfers is not winner.rung.strategy.transfers:
+            # The other side is only ever compared with: what was measured goes before what is merely expected.
+            kind = [state for state in kind if state.logits is not None] or kind
         return max(kind, key=lambda state: state.belief.mean).rung if kind else None
 
     logits = {state.rung.name: state.logits for state in states if state.logits is not None}
@@ -125,7 +128,8 @@ def decide(rungs: list[Rung], *, run: RunFolder, label: str, seconds: float, cos
     return Decision(winner.rung, best(True), best(False), logits, records)
 
 
-def _prior(rung: Rung, metric: Metric) -> Belief:
+def expectation(rung: Rung, metric: Metric) -> Belief:
+    """What is believed of a rung before it ran."""
     rows = rung.job.rows
     if rung.strategy.name == "probe":
         return Belief(0.0, 1e-6)
@@ -143,10 +147,9 @@ def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
 
     backbone = rung.job.reader.backbone
     lowest = rung.strategy.tunes_from(rung.job)
-    per_block = sum(p.numel() for p in backbone.blocks[-1].parameters())
     steps = planned_steps(rung.strategy.name, rows, rung.job.settings)
     tokens = steps * min(rung.job.settings.batch_size, rows) * rung.tokens
-    learning = (backbone.n_blocks - lowest) * per_block
+    learning = backbone.block_parameters * (1 - lowest / backbone.n_blocks)
     once = cost.reading(rows * rung.tokens, learning)
     return once + cost.training(rung.strategy.name, tokens=tokens, learning=learning, frozen=0.0, steps=steps)
 
@@ -216,7 +219,7 @@ def _learn(state: _State, anchor: FloatArray | None, job: Job, metric: Metric) -
         rows = (predicted(ours) == y).astype(np.float64) - (predicted(theirs) == y)
     spread = max(float(rows.var()), 0.5 / len(seen))
     error = math.sqrt(spread / len(seen) + _SEED_NOISE[metric] ** 2 / max(state.folds, 1))
-    state.belief = update(_prior(state.rung, metric), difference, error)
+    state.belief = update(expectation(state.rung, metric), difference, error)
 
 
 def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: Metric) -> _State | None:

@@ -6,15 +6,19 @@ Letters in shapes: n training rows, m test rows, c classes.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from headstart.checking import Checked, check_data
+from headstart.data.check import level_label
 from headstart.data.examples import Examples, IntArray
 from headstart.data.read import read_examples
 from headstart.data.split import test_split
+from headstart.errors import DataError
 from headstart.records import Finding, Severity
 from headstart.settings import Settings
 from headstart.strategies.base import Rows
@@ -82,35 +86,35 @@ def _also(path: str | None, checked: Checked) -> Examples | None:
 
 
 def make_target(checked: Checked, *, name: str, test: Examples | None, validation: Examples | None) -> Target:
-    """A target from checked rows. Test rows without text or label are left out; test labels that training lacks count as wrong (y = -1 is
-    never used: such rows get class numbers beyond the known ones)."""
+    """A target from checked rows. Test rows without a text, or with a label that training lacks, are left out and counted."""
     train, result = checked.train, checked.result
     usable = np.flatnonzero(result.usable)
     texts = [train.texts[i] for i in usable]
-    names = [_clean(train.labels[i]) for i in usable]
+    spelled = _spellings([train.labels[i] for i in usable])
+    names = [spelled(train.labels[i]) for i in usable]
     groups = result.groups[usable].astype(np.int64)
     origin = usable.astype(np.int64)
     validation_rows = None
     if validation is not None:
-        extra = [i for i in range(len(validation)) if validation.texts[i].strip() and _clean(validation.labels[i])]
+        extra = [i for i in range(len(validation)) if validation.texts[i].strip() and spelled(validation.labels[i])]
         start = len(texts)
         texts += [validation.texts[i] for i in extra]
-        names += [_clean(validation.labels[i]) for i in extra]
+        names += [spelled(validation.labels[i]) for i in extra]
         groups = np.concatenate([groups, groups.max(initial=0) + 1 + np.arange(len(extra))])
         origin = np.concatenate([origin, np.full(len(extra), -1)])
         validation_rows = np.arange(start, len(texts))
     labels = tuple(sorted(set(names)))
     number = {label: k for k, label in enumerate(labels)}
     rows = Rows(tuple(texts), np.array([number[label] for label in names], dtype=np.int64), len(labels))
-    test_rows, test_numbers, findings = None, (), list(result.findings)
+    test_rows: Rows | None = None
+    test_numbers: tuple[int, ...] = ()
+    findings = list(result.findings)
     if test is not None:
-        kept = [i for i in range(len(test)) if test.texts[i].strip() and _clean(test.labels[i]) in number]
-        y = np.array([number[_clean(test.labels[i])] for i in kept], dtype=np.int64)
+        kept = [i for i in range(len(test)) if test.texts[i].strip() and spelled(test.labels[i]) in number]
+        y = np.array([number[spelled(test.labels[i])] for i in kept], dtype=np.int64)
         test_rows = Rows(tuple(test.texts[i] for i in kept), y, len(labels))
         test_numbers = tuple(test.rows[i] for i in kept)
         if not kept:
-            from headstart.errors import DataError
-
             raise DataError(
                 f"No row of the test file {test.origin!r} has a text and a label that the training rows have; check its columns."
             )
@@ -139,9 +143,22 @@ def make_target(checked: Checked, *, name: str, test: Examples | None, validatio
     )
 
 
-def _clean(label: str) -> str:
-    """A label as it is counted: without white space around it."""
-    return label.strip()
+def _spellings(labels: Sequence[str]) -> Callable[[str], str]:
+    """How a label is counted: without white space around it, and a rare spelling (case, inner space) as the common one.
+
+    A spelling is rare when it has fewer than five rows and less than a tenth of the common one's; others may be meant.
+    """
+    counts = Counter(label.strip() for label in labels)
+    common: dict[str, str] = {}
+    for label, _ in counts.most_common():
+        common.setdefault(level_label(label), label)
+
+    def spelled(label: str) -> str:
+        own = label.strip()
+        usual = common.get(level_label(own), own)
+        return usual if counts[own] < 5 and counts[own] < counts[usual] / 10 else own
+
+    return spelled
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.export import modeling_headstart
-from headstart.export.modeling_headstart import HeadstartConfig, HeadstartForSequenceClassification, pool
+from headstart.sources import modeling_headstart
+from headstart.sources.modeling_headstart import HeadstartConfig, HeadstartForSequenceClassification, pool
 from tiny import make_config
 
 

@@ -58,6 +58,11 @@ class Backbone:
         """Number of weights."""
         return sum(p.numel() for p in self.module.parameters())
 
+    @property
+    def block_parameters(self) -> int:
+        """Number of weights in the blocks: what a token costs."""
+        return sum(p.numel() for p in self.blocks.parameters())
+
 
 def find_blocks(module: nn.Module) -> nn.ModuleList:
     """The list of `config.num_hidden_layers` blocks of a model.
@@ -98,10 +103,13 @@ def prefix_digests(module: nn.Module) -> tuple[bytes, ...]:
     without it. Weights that are looked up rather than called (relative positions) count from k = 0 on: sharing less is safe.
     """
     blocks = find_blocks(module)
-    config = {k: v for k, v in module.config.to_dict().items() if k not in _CONFIG_NOISE}  # type: ignore[union-attr]
+    whole: dict[str, Any] = module.config.to_dict()  # type: ignore[union-attr, operator]
+    config = {k: v for k, v in whole.items() if k not in _CONFIG_NOISE}
     inside = {id(p) for block in blocks for p in block.parameters()}
     above = names_above(module)
-    named = [(name, p) for name, p in module.named_parameters() if id(p) not in inside and "pooler" not in name]
+    named: list[tuple[str, torch.Tensor]] = [
+        (name, p) for name, p in module.named_parameters() if id(p) not in inside and "pooler" not in name
+    ]
     named += [(name, b) for name, b in module.named_buffers() if not any(b is own for block in blocks for own in block.buffers())]
     below = [(name, p) for name, p in named if name not in above]
     after = [(name, p) for name, p in named if name in above]

@@ -5,6 +5,7 @@ Letters in shapes: n texts, t tokens, d width, L blocks.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -65,15 +66,14 @@ class Reader:
         """The name under which results of one kind (`pooled` or `tokens`) at one layer are kept."""
         if (kind, layer) not in self._spaces:
             backbone = self.backbone
-            parts = {
-                "kind": kind,
-                "weights": backbone.prefix[layer],
-                "tokenizer": tokenizer_digest(backbone.tokenizer),
-                "max_length": backbone.max_length,
-                "pooling": backbone.pooling.value if kind == "pooled" else "",
-                "format": "float32",
-            }
-            key = space_key(**parts)
+            key = space_key(
+                kind=kind,
+                weights=backbone.prefix[layer],
+                tokenizer=tokenizer_digest(backbone.tokenizer),
+                max_length=backbone.max_length,
+                pooling=backbone.pooling.value if kind == "pooled" else "",
+                format="float32",
+            )
             self._spaces[kind, layer] = key
             if self.store is not None:
                 self.store.register_space(
@@ -133,6 +133,7 @@ class Reader:
         cut: int | None,
     ) -> None:
         """Read these texts, put the results at the positions `into`, and keep them."""
+        begin = time.perf_counter()
         ids = tokenize(self.backbone, texts)
         for batch in plan_batches([len(row) for row in ids], self.batch_tokens):
             features, hidden, lengths = forward_batch(self.backbone, [ids[i] for i in batch], cut)
@@ -140,6 +141,7 @@ class Reader:
             if activations is not None and hidden is not None:
                 for j, i in enumerate(batch):
                     activations[into[i]] = hidden[j, : lengths[j]].copy()
+        self.seconds += time.perf_counter() - begin
         self.read += len(texts)
         self.tokens += sum(len(row) for row in ids)
         if self.store is not None:

@@ -300,7 +300,7 @@ def _classes(train: Examples, labels: list[str], usable: BoolArray, folds: int) 
 
 
 def _label_spelling(train: Examples) -> list[Finding]:
-    """Labels that differ only in case or white space."""
+    """Labels that differ only in case, white space, `_` or `-`."""
     spellings: dict[str, Counter[str]] = {}
     for label, count in Counter(train.labels).items():
         if label.strip():
@@ -319,8 +319,8 @@ def _label_spelling(train: Examples) -> list[Finding]:
 
 
 def level_label(label: str) -> str:
-    """The label without differences of case and white space."""
-    return " ".join(label.casefold().split())
+    """The label without differences of case, white space, `_` and `-`."""
+    return " ".join(label.casefold().replace("_", " ").replace("-", " ").split()) or label
 
 
 def _texts(train: Examples) -> list[Finding]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from headstart.errors import ResourceError
+from headstart.sources import modeling_headstart
 from headstart.sources.resolve import WITHOUT_TRANSFER
 from headstart.sources.source import Pooling
 from headstart.strategies.base import LinearHead
@@ -87,7 +88,7 @@ def save_model(
         _write_model(place, config, backbone_module, head)
         _write_tokenizer(place, tokenizer, max_length)
         # UTF-8 without change of line ends, so that the copy is the file that headstart itself runs.
-        (place / CODE).write_bytes(Path(__file__).with_name(CODE).read_bytes())
+        (place / CODE).write_bytes(Path(modeling_headstart.__file__).read_bytes())
         (place / "README.md").write_text(card, encoding="utf-8")
 
 
@@ -144,7 +145,7 @@ def _swap(place: Path, folder: Path) -> None:
 
 def _make_config(module: Any, pooling: Pooling, layers: Sequence[int], head: LinearHead, labels: Sequence[str]) -> Any:
     """The configuration of the classifier, after a check that its parts fit."""
-    from headstart.export.modeling_headstart import HeadstartConfig
+    from headstart.sources.modeling_headstart import HeadstartConfig
 
     blocks = int(module.config.num_hidden_layers)
     if not layers or not all(0 <= layer <= blocks for layer in layers):
@@ -169,7 +170,7 @@ def _write_model(place: Path, config: Any, module: Any, head: LinearHead) -> Non
     import torch
     from torch import nn
 
-    from headstart.export.modeling_headstart import HeadstartForSequenceClassification
+    from headstart.sources.modeling_headstart import HeadstartForSequenceClassification
     from headstart.sources.opening import quiet_transformers
 
     with torch.device("meta"):

@@ -69,7 +69,7 @@ def open_tokenizer(source: Source) -> Any:
 def _open_model(source: Source, dtype: Any) -> tuple[Any, dict[str, Any]]:
     options = {"use_safetensors": True, "dtype": dtype, "output_loading_info": True, "local_files_only": True}
     if read_json(source.folder / "config.json").get("model_type") == "headstart":
-        from headstart.export.modeling_headstart import HeadstartForSequenceClassification
+        from headstart.sources.modeling_headstart import HeadstartForSequenceClassification
 
         wrapper, info = HeadstartForSequenceClassification.from_pretrained(source.folder, **options)
         return wrapper.backbone, info

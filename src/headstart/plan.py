@@ -1,0 +1,77 @@
+"""The plan that `fit --dry-run` prints: trials, predicted seconds, memory and disk.
+
+Letters in shapes: n rows, d width, L blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from headstart.planner import Rung, expectation, trial_seconds
+
+if TYPE_CHECKING:
+    from headstart.cost import CostModel
+    from headstart.settings import Settings
+    from headstart.target import Part, Target
+
+_FLOAT = 4  # bytes
+# A training step holds the weights that learn, their gradients and two moments, and copies of activations for the way back.
+_STATES, _ACTIVATIONS = 4, 24
+
+
+def describe_plan(target: Target, parts: Sequence[Part], rungs: Sequence[Rung], cost: CostModel, settings: Settings, seconds: float) -> str:
+    """The plan in words.
+
+    Args:
+        target: the data.
+        parts: how it will be judged.
+        rungs: the candidates on the first part's rows.
+        cost: predicts seconds.
+        settings: what was asked.
+        seconds: what each decision may take.
+    """
+    decisions = len(parts) + (0 if parts[0].judge is None else 1)
+    lines = [
+        f"{len(target.rows):,} usable rows of {len(target.examples):,}, {target.rows.n_classes} labels; judged on {_judges(target, parts)}",
+        f"{decisions} decision{'s' if decisions > 1 else ''} within {settings.budget:,.0f} s: {seconds:,.0f} s each",
+        "",
+        f"{'rung':<28}{'expected':>10}{'seconds':>9}  what it does",
+    ]
+    reading: dict[str, float] = {}
+    disk: dict[str, float] = {}
+    memory = 0.0
+    for rung in sorted(rungs, key=lambda rung: trial_seconds(rung, cost)):
+        belief = expectation(rung, settings.metric)
+        lines.append(f"{rung.name:<28}{belief.mean:>+10.3f}{trial_seconds(rung, cost):>9.0f}  {rung.strategy.summary}")
+        reader = rung.job.reader
+        if reader is None:
+            continue
+        backbone, tokens = reader.backbone, rung.tokens * len(target.rows)
+        name = backbone.source.name
+        reading[name] = cost.reading(tokens, backbone.block_parameters)
+        disk.setdefault(name, len(target.rows) * (backbone.n_blocks + 1) * backbone.width * _FLOAT)
+        if rung.strategy.tunes_from is not None:
+            lowest = rung.strategy.tunes_from(rung.job)
+            learning = backbone.parameters_total if lowest == 0 else backbone.block_parameters * (1 - lowest / backbone.n_blocks)
+            held = tokens * backbone.width * _FLOAT if lowest else 0.0
+            step = settings.batch_size * rung.tokens * backbone.width * backbone.n_blocks * _FLOAT * _ACTIVATIONS
+            memory = max(memory, backbone.parameters_total * _FLOAT + learning * _STATES * _FLOAT + held + step)
+            if lowest:
+                disk[name] += tokens * backbone.width * _FLOAT / max(1, len(rungs))
+    lines += [
+        "",
+        "expected: score minus the probe's, from the table of measured sets; the planner tries what is worth its seconds",
+        "reading: " + "; ".join(f"{name} {seconds:,.1f} s" for name, seconds in reading.items()) if reading else "reading: none",
+        f"memory: about {1.0 + memory / 1e9:.1f} GB; disk: about {sum(disk.values()) / 1e6:,.0f} MB in the store",
+    ]
+    return "\n".join(lines)
+
+
+def _judges(target: Target, parts: Sequence[Part]) -> str:
+    if target.test is not None:
+        return f"the {len(target.test):,} rows of the test file"
+    if len(parts) > 1:
+        return f"{len(parts)} outer folds"
+    assert parts[0].judge is not None  # without a test file every part has rows of its own
+    return f"one test split of {len(parts[0].judge):,} rows"
