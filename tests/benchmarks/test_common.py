@@ -278,6 +278,58 @@ def test_the_goal_against_setfit_counts_the_same_rows_and_every_data_set_alike(l
     )
 
 
+def test_the_goal_against_trainer_compares_trained_winner_with_best_pass(load: Any) -> None:
+    module = load("versus_trainer")
+
+    def one(side: str, data: str, result: dict[str, Any], seconds: float) -> dict[str, Any]:
+        made = {**record({"side": side, "data": data, "epochs": 10, "seed": 0}, seconds), "result": result}
+        return {**made, "runs": [made]}
+
+    def theirs(data: str, best: float, best_seconds: float) -> dict[str, Any]:
+        return one("trainer", data, {"accuracy": best - 0.01, "best_accuracy": best, "best_seconds": best_seconds}, 400.0)
+
+    def ours(data: str, accuracy: float, trained: float) -> dict[str, Any]:
+        return one("headstart", data, {"accuracy": accuracy, "trained_seconds": trained}, 60.0)
+
+    report = module.report(
+        [theirs("trec", 0.90, 100.0), ours("trec", 0.92, 5.0), theirs("ohsumed", 0.60, 90.0), ours("ohsumed", 0.59, 30.0)]
+    )
+    assert report.figures["trec"] == {"seeds": 1, "speed": [20.0], "gain_points": [2.0]}
+    assert report.figures["ohsumed"] == {"seeds": 1, "speed": [3.0], "gain_points": [-1.0]}
+    assert report.lines == (
+        "headstart's trained winner against Trainer's best pass: 7.7 x as fast (geometric mean), on the slowest data set 3.0 x; "
+        "goal: 10 x and 4 x: not met.",
+        "headstart's accuracy minus Trainer's at its best pass: +0.50 points on average, on the worst data set -1.00; "
+        "goal: above 0 and no worse than -0.5: not met.",
+    )
+    assert [row[0] for row in report.tables[0].rows] == ["trec", "ohsumed"]
+    assert [row[-1] for row in report.tables[0].rows] == ["1 of 1", "0 of 1"]
+    assert all(len(row) == len(report.tables[0].head) for row in report.tables[0].rows)
+
+
+def test_the_goal_of_a_second_run_wants_every_data_set_and_one_text_read(load: Any) -> None:
+    module = load("second_run")
+
+    def one(data: str, first: float, second: float, more: int) -> dict[str, Any]:
+        def run(seconds: float, read: int) -> dict[str, Any]:
+            return {"seconds": seconds, "reading_seconds": seconds / 2, "process_seconds": seconds + 5, "read": read, "kept": 40 - read}
+
+        made = record({"side": "runs", "data": data, "round": 0}, 1.0)
+        return {**made, "result": {"rows": 40, "first": run(first, 40), "second": run(second, 0), "one more row": run(second, more)}}
+
+    met = module.report([one("trec", 20.0, 1.0, 1), one("mr", 11.0, 1.0, 1)])
+    assert met.lines == (
+        "Second run against first, up to the start of training, imports apart: trec 20.0 x (reading alone 20.0 x), mr 11.0 x (reading "
+        "alone 11.0 x); texts read for one more row: 1; goal: 10 x on each, and 1 text: met.",
+    )
+    assert (
+        module.report([one("trec", 20.0, 1.0, 2)])
+        .lines[0]
+        .endswith("texts read for one more row: 2; goal: 10 x on each, and 1 text: not met.")
+    )
+    assert module.report([one("trec", 9.0, 1.0, 1)]).lines[0].endswith("not met.")
+
+
 # --- rows ---
 
 
