@@ -3,7 +3,7 @@
 Candidates are every single layer and means over the last layers. A ridge fit with exact leave-one-out residuals, closed-form on the
 principal axes that the head needs anyway, sorts them; the best few and the usual one then get the real head, and held-out log-loss decides.
 The usual one is the mean over the upper half of the blocks, which beat the last layer by about four points of accuracy on average over
-eight sets with 8 or 64 rows a class (benchmarks/results/heads.json). Few rows make noisy folds, so another candidate must beat it by more
+eight sets with 8 or 64 rows a class (`benchmarks/heads.py` measures it). Few rows make noisy folds, so another candidate must beat it by more
 than the standard error of the paired difference.
 
 Letters in shapes: n rows, L blocks, d width, c classes.
