@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +17,12 @@ import numpy as np
 from headstart.cost import CostModel
 from headstart.data.examples import Examples, IntArray
 from headstart.data.split import folds
+from headstart.errors import RunError
 from headstart.judge.calibration import fit_temperature
 from headstart.planner import Decision, Rung, decide
 from headstart.progress import say
 from headstart.records import Finding, Severity
-from headstart.runs import METRICS, MODEL, Run, RunFolder, open_run, write_results
+from headstart.runs import MODEL, Run, RunFolder, open_run, write_results
 from headstart.settings import Metric, Settings, as_plain
 from headstart.strategies.base import Fitted, FloatArray, Rows
 from headstart.strategies.heads import class_weights, uneven
@@ -81,9 +82,10 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -
     strategies = asked_strategies(settings)
     target = read_target(data, settings)
     run = RunFolder.open(run_folder(target, settings), asked(target, settings))
-    if (run.path / METRICS).exists():
+    with suppress(RunError):  # not finished yet, or its results were damaged: then it goes on
+        finished = open_run(run.path)
         say(f"{run.path} is finished already; its results:")
-        return open_run(run.path)
+        return finished
     for finding in target.findings:
         if finding.severity is not Severity.NOTE:
             say(f"  {finding.message}")

@@ -76,7 +76,8 @@ class RunFolder:
         identity = digest(asked)
         if path.exists() and not path.is_dir():
             raise RunError(f"{str(path)!r} is a file; name a folder with --out.")
-        if path.is_dir() and any(path.iterdir()):
+        # A kill while run.yaml was being written leaves nothing but its temporary file.
+        if path.is_dir() and any(not item.name.startswith(f".{ASKED}.") for item in path.iterdir()):
             written = _read_asked(path)
             if written is None:
                 raise RunError(f"The folder {str(path)!r} is not empty and holds no run; name another with --out.")
@@ -86,12 +87,12 @@ class RunFolder:
                     "name another with --out, or remove it."
                 )
         path.mkdir(parents=True, exist_ok=True)
-        (path / "trials").mkdir(exist_ok=True)
         if not (path / ASKED).exists():
             import yaml
 
             with whole_file(path / ASKED) as temporary:
                 temporary.write_text(yaml.safe_dump({"identity": identity, **asked}, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        (path / "trials").mkdir(exist_ok=True)
         return cls(path, _read_journal(path / JOURNAL))
 
     def remember(self, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -106,7 +107,7 @@ class RunFolder:
             line = self.finished[key]
             try:
                 result = {**line["result"], **{name: np.load(self.path / "trials" / file) for name, file in line["arrays"].items()}}
-            except (OSError, ValueError):
+            except (OSError, ValueError, EOFError):
                 pass  # an array was removed or damaged: done again
             else:
                 self.clock += result["seconds"]
@@ -128,8 +129,12 @@ class RunFolder:
                     np.save(file, value, allow_pickle=False)
         plain = {name: value for name, value in result.items() if name not in arrays}
         line = {"key": key, "arrays": arrays, "result": plain}
-        with open(self.path / JOURNAL, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        with open(self.path / JOURNAL, "ab+") as file:
+            # A line that a kill or a full disk cut short must not swallow this one.
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - 1))
+            torn = end > 0 and file.read(1) != b"\n"
+            file.write(b"\n" * torn + json.dumps(line).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
         self.finished[key] = line
@@ -151,7 +156,7 @@ def _differences(written: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     for name in asked:
         before, now = written.get(name), asked[name]
         if isinstance(now, dict) and isinstance(before, dict):
-            found += [key for key in now if before.get(key) != now[key]]
+            found += [key for key in {**now, **before} if before.get(key) != now.get(key)]
         elif before != now:
             found.append(name)
     return found or ["versions"]
@@ -161,13 +166,13 @@ def _read_journal(path: Path) -> dict[str, dict[str, Any]]:
     """Finished work by key; a last line cut short by a kill is passed over."""
     finished: dict[str, dict[str, Any]] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return finished
     for line in lines:
-        with contextlib.suppress(ValueError, KeyError):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
             entry = json.loads(line)
-            finished[entry["key"]] = entry
+            finished[entry["key"]] = {name: entry[name] for name in ("key", "arrays", "result")}
     return finished
 
 
@@ -216,12 +221,12 @@ class Run:
 
 
 def write_results(folder: Path, results: Results) -> None:
-    """Write metrics.json, then the report, each whole or not at all."""
-    with whole_file(folder / METRICS) as temporary:
-        temporary.write_text(json.dumps(dataclasses.asdict(results), indent=1, ensure_ascii=False, default=_plain) + "\n", encoding="utf-8")
+    """Write the report, then metrics.json, each whole or not at all; metrics.json comes last, for it says that the run is finished."""
     from headstart.report.build import write_report
 
     write_report(results, folder / REPORT)
+    with whole_file(folder / METRICS) as temporary:
+        temporary.write_text(json.dumps(dataclasses.asdict(results), indent=1, ensure_ascii=False, default=_plain) + "\n", encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:
@@ -240,12 +245,14 @@ def open_run(folder: str | Path) -> Run:
     """
     path = Path(folder)
     try:
-        values = json.loads((path / METRICS).read_text(encoding="utf-8"))
+        results = _from_plain(Results, json.loads((path / METRICS).read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise RunError(f"The folder {str(path)!r} holds no finished run; run the same `headstart fit` again to finish it.") from None
-    except ValueError:
-        raise RunError(f"{str(path / METRICS)!r} is damaged; run the same `headstart fit` again to write it anew.") from None
-    return Run(path, _from_plain(Results, values))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        results = None
+    if not isinstance(results, Results):
+        raise RunError(f"{str(path / METRICS)!r} is damaged; run the same `headstart fit` again to write it anew.")
+    return Run(path, results)
 
 
 def rewrite_report(folder: str | Path) -> str:
