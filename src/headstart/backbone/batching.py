@@ -13,24 +13,36 @@ from headstart.data.examples import IntArray
 
 # What starting one more batch costs, in tokens that could have been read instead (measured: benchmarks/versus_encode.py).
 BATCH_OVERHEAD = 96
+# Where one batch does not hold all texts, at most about this share of what is read may be padding; a few more batches are started for it.
+MOST_PADDING = 0.05
 
 
 def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[IntArray]:
     """Groups of positions to be read together, longest texts first (so that a lack of memory shows at once).
 
     Texts are sorted by length and the sorted lengths are cut where the sum of padding and per-batch overhead is least (dynamic
-    programming over the distinct lengths); a group that holds more than `batch_tokens` tokens is then divided evenly.
+    programming over the distinct lengths); a group that holds more than `batch_tokens` tokens is then divided evenly. The overhead
+    counts for less, down to a quarter, where padding would otherwise exceed 5 % of the tokens of texts that need several batches anyway.
 
     Args:
         lengths: tokens of each text, at least 1.
         batch_tokens: tokens with padding in one batch; a single longer text makes a batch of its own.
     """
-    if not len(lengths):
-        return []
     sizes = np.asarray(lengths, dtype=np.int64)
+    batches: list[IntArray] = []
+    for overhead in (BATCH_OVERHEAD, BATCH_OVERHEAD // 2, BATCH_OVERHEAD // 4):
+        batches = _divide(sizes, batch_tokens, overhead)
+        if sizes.sum() <= batch_tokens or padding_share(sizes, batches) < MOST_PADDING:
+            break
+    return batches
+
+
+def _divide(sizes: IntArray, batch_tokens: int, overhead: int) -> list[IntArray]:
+    """The groups for which padding and `overhead` tokens a group are least together."""
     order = np.argsort(-sizes, kind="stable")
     distinct, starts = np.unique(-sizes[order], return_index=True)
     distinct = -distinct  # longest first
+    fit = np.maximum(1, batch_tokens // distinct)  # texts of each length that one batch takes
     counts = np.diff(np.append(starts, len(order)))
     u = len(distinct)
     # best[j]: least cost of the distinct lengths from j on; a group j..k-1 is padded to distinct[j].
@@ -39,21 +51,19 @@ def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[IntArray]:
     cumulative = np.append(0, np.cumsum(counts))
     for j in range(u - 1, -1, -1):
         rows = cumulative[j + 1 :] - cumulative[j]
-        tokens = rows * distinct[j]
-        cost = tokens + BATCH_OVERHEAD * np.ceil(tokens / batch_tokens) + best[j + 1 :]
+        cost = rows * distinct[j] + overhead * np.ceil(rows / fit[j]) + best[j + 1 :]
         upto[j] = j + 1 + int(np.argmin(cost))
         best[j] = cost[upto[j] - j - 1]
     batches: list[IntArray] = []
     j = 0
     while j < u:
         group = order[cumulative[j] : cumulative[upto[j]]]
-        pieces = -(-len(group) * int(distinct[j]) // batch_tokens)
-        batches += [piece for piece in np.array_split(group, min(pieces, len(group))) if len(piece)]
+        batches += np.array_split(group, -(-len(group) // int(fit[j])))
         j = int(upto[j])
     return batches
 
 
-def padding_share(lengths: Sequence[int], batches: Sequence[IntArray]) -> float:
+def padding_share(lengths: Sequence[int] | IntArray, batches: Sequence[IntArray]) -> float:
     """Share of the tokens in these batches that are padding, in [0, 1)."""
     sizes = np.asarray(lengths, dtype=np.int64)
     padded = sum(int(sizes[batch].max()) * len(batch) for batch in batches)
