@@ -3,6 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub: a test that reaches for a network fails at once
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch: on tiny models threads only wait for each other
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """The opened backbone of an architecture, made once; nobody may change it. Further arguments are those of `make_tiny`."""
+    made: dict[Any, Any] = {}
+
+    def get(architecture: str, *, max_length: int = 40, **how: Any) -> Any:
+        from headstart.backbone.backbone import load_backbone
+        from headstart.sources.resolve import resolve_source
+        from tiny import make_tiny
+
+        key = (architecture, max_length, *sorted(how.items()))
+        if key not in made:
+            folder = make_tiny(tmp_path_factory.mktemp("tiny"), architecture, **how)
+            made[key] = load_backbone(resolve_source(str(folder)), max_length)
+        return made[key]
+
+    return get
