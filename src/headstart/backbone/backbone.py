@@ -150,5 +150,8 @@ def names_above(module: nn.Module) -> frozenset[str]:
 
 
 def tokenizer_digest(tokenizer: Any) -> bytes:
-    """A digest of everything that turns a text into token ids."""
-    return space_key(kind="tokenizer", text=tokenizer.backend_tokenizer.to_str(), padding=str(tokenizer.padding_side))
+    """A digest of everything that turns a text into token ids, but for how long the ids may get."""
+    parts = json.loads(tokenizer.backend_tokenizer.to_str())
+    # The last call leaves its truncation and padding in the tokenizer, and the next one brings its own.
+    del parts["truncation"], parts["padding"]
+    return space_key(kind="tokenizer", text=json.dumps(parts, sort_keys=True), padding=str(tokenizer.padding_side))

@@ -57,6 +57,7 @@ class Reader:
     tokens: int = 0
     seconds: float = 0.0
     _spaces: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    _tokenizer: bytes = b""
 
     def pooled(self, texts: Sequence[str]) -> Float32:
         """Pooled features of every layer, (n, L+1, d)."""
@@ -66,10 +67,11 @@ class Reader:
         """The name under which results of one kind (`pooled` or `tokens`) at one layer are kept."""
         if (kind, layer) not in self._spaces:
             backbone = self.backbone
+            self._tokenizer = self._tokenizer or tokenizer_digest(backbone.tokenizer)
             key = space_key(
                 kind=kind,
                 weights=backbone.prefix[layer],
-                tokenizer=tokenizer_digest(backbone.tokenizer),
+                tokenizer=self._tokenizer,
                 max_length=backbone.max_length,
                 pooling=backbone.pooling.value if kind == "pooled" else "",
                 format="float32",
