@@ -1,0 +1,50 @@
+"""Predicted seconds: operations over speed, corrected by what was measured."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart.cost import CostModel
+
+SPEED = 1e11
+
+
+@given(tokens=st.integers(1, 10**7), weights=st.integers(10**4, 10**9))
+def test_reading_takes_two_operations_a_weight_and_token(tokens, weights):
+    seconds = CostModel(SPEED, 2 * SPEED).reading(tokens, weights)
+    assert seconds == pytest.approx(2 * tokens * weights / (2 * SPEED) / 0.6)
+
+
+def test_training_takes_three_times_as_many_for_what_learns_and_some_time_a_step():
+    cost = CostModel(SPEED, SPEED)
+    still = cost.training("partial", tokens=1e5, learning=0, frozen=1e7, steps=0)
+    learning = cost.training("partial", tokens=1e5, learning=1e7, frozen=0, steps=0)
+    assert learning == pytest.approx(3 * still)
+    assert cost.training("partial", tokens=0, learning=1e7, frozen=0, steps=100) == pytest.approx(1.0)
+
+
+@given(rows=st.integers(1, 10**6), classes=st.integers(2, 1000))
+def test_light_rungs_grow_with_rows_and_classes(rows, classes):
+    cost = CostModel(SPEED, SPEED)
+    assert 0 < cost.light("tfidf", rows, classes) <= cost.light("tfidf", rows + 1000, classes)
+    assert cost.light("probe", rows, classes) <= cost.light("probe", rows, classes + 10)
+
+
+@given(st.lists(st.floats(0.01, 1000), min_size=1, max_size=5))
+def test_after_each_measurement_the_same_trial_is_predicted_as_it_was_measured(measured):
+    cost = CostModel(SPEED, SPEED)
+    for seconds in measured:
+        light = cost.light("tfidf", 500, 12)
+        training = cost.training("partial", tokens=1e6, learning=1e7, frozen=0, steps=50)
+        cost.learn("tfidf", light, seconds)
+        cost.learn("partial", training, 2 * seconds)
+        assert cost.light("tfidf", 500, 12) == pytest.approx(seconds)
+        assert cost.training("partial", tokens=1e6, learning=1e7, frozen=0, steps=50) == pytest.approx(2 * seconds)
+        # A rung that was never run is predicted as before.
+        assert cost.light("probe", 500, 12) == CostModel(SPEED, SPEED).light("probe", 500, 12)
+
+
+def test_a_prediction_of_nothing_corrects_nothing():
+    cost = CostModel(SPEED, SPEED)
+    cost.learn("tfidf", 0.0, 5.0)
+    assert cost.corrections == {}

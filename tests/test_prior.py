@@ -1,0 +1,161 @@
+"""Beliefs about rungs: Bayes' rule, the worth of a measurement, and the table, each against an independent computation."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from scipy import integrate, stats
+
+from headstart.prior import Belief, Case, expect, read_cases, update, worth_measuring
+from headstart.settings import Metric
+from headstart.strategies.ladder import known_strategies
+
+means, spreads = st.floats(-0.3, 0.3), st.floats(0.005, 0.3)
+
+
+def case(rung="partial", per_class=64.0, classes=6, tokens=20.0, accuracy=0.04, log_loss=0.3, data="set"):
+    return Case(data, rung, per_class, classes, tokens, accuracy, log_loss)
+
+
+def here(cases, rung="partial", metric=Metric.ACCURACY, per_class=64.0, classes=6, tokens=20.0):
+    return expect(rung, metric, per_class=per_class, classes=classes, tokens=tokens, cases=cases)
+
+
+@hypothesis_settings(max_examples=25, deadline=None)
+@given(mean=means, spread=spreads, measured=means, error=spreads)
+def test_an_update_is_bayes_rule_integrated_numerically(mean, spread, measured, error):
+    grid = np.linspace(min(mean, measured) - 8 * max(spread, error), max(mean, measured) + 8 * max(spread, error), 20_001)
+    log_density = stats.norm.logpdf(grid, mean, spread) + stats.norm.logpdf(measured, grid, error)
+    weight = np.exp(log_density - log_density.max())
+    expected = (grid * weight).sum() / weight.sum()
+    deviation = math.sqrt(((grid - expected) ** 2 * weight).sum() / weight.sum())
+    after = update(Belief(mean, spread), measured, error)
+    assert after.mean == pytest.approx(expected, abs=1e-6)
+    assert after.spread == pytest.approx(deviation, rel=1e-3)
+
+
+@given(mean=means, spread=spreads, first=means, second=means, error=spreads)
+def test_two_measurements_count_like_their_mean(mean, spread, first, second, error):
+    twice = update(update(Belief(mean, spread), first, error), second, error)
+    once = update(Belief(mean, spread), (first + second) / 2, error / math.sqrt(2))
+    assert twice.mean == pytest.approx(once.mean, abs=1e-9)
+    assert twice.spread == pytest.approx(once.spread, rel=1e-9)
+
+
+def test_a_measurement_without_error_is_believed_and_a_certain_belief_is_not_moved():
+    assert update(Belief(0.1, 0.2), 0.05, 0.0) == Belief(0.05, 0.0)
+    assert update(Belief(0.1, 1e-9), 0.5, 0.1).mean == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "rival", "error"),
+    [(0.0, 0.05, 0.0, 0.02), (0.05, 0.05, 0.0, 0.02), (-0.04, 0.03, 0.02, 0.05), (0.0, 0.1, 0.1, 0.01), (0.01, 0.02, 0.0, 0.2)],
+)
+def test_the_worth_of_a_measurement_is_what_a_simulated_choice_gains(mean, spread, rival, error):
+    rng = np.random.default_rng(0)
+    truth = rng.normal(mean, spread, 2_000_000)
+    measured = truth + rng.normal(0, error, truth.size)
+    believed = (mean / spread**2 + measured / error**2) / (1 / spread**2 + 1 / error**2)
+    # With the measurement the better of the two is taken; without it, whichever is better on average.
+    gained = np.where(believed > rival, truth, rival).mean() - max(mean, rival)
+    assert worth_measuring(Belief(mean, spread), rival, error) == pytest.approx(gained, abs=3e-4)
+
+
+@given(mean=means, spread=spreads, rival=means, error=spreads)
+def test_the_worth_is_the_integral_of_the_better_mean(mean, spread, rival, error):
+    moved = spread**2 / math.sqrt(spread**2 + error**2)
+    low, high = mean - 10 * moved, mean + 10 * moved
+    inside = [point for point in (rival,) if low < point < high]
+    better, _ = integrate.quad(lambda m: max(m, rival) * stats.norm.pdf(m, mean, moved), low, high, points=inside or None, limit=200)
+    assert worth_measuring(Belief(mean, spread), rival, error) == pytest.approx(better - max(mean, rival), abs=1e-6)
+    assert worth_measuring(Belief(mean, spread), rival, error) >= 0
+
+
+def test_nothing_is_worth_measuring_of_what_is_certain():
+    assert worth_measuring(Belief(0.1, 0.0), 0.1, 0.01) == 0.0
+
+
+# --- the table ---
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_a_blank_table_expects_nothing_and_is_unsure(metric):
+    belief = here([], metric=metric)
+    assert belief.mean == 0.0
+    assert belief.spread == pytest.approx(math.hypot(*((0.2, 0.08) if metric is Metric.LOG_LOSS else (0.05, 0.02))))
+
+
+def test_cases_of_other_rungs_say_nothing():
+    assert here([case("full", accuracy=0.5)] * 20) == here([])
+
+
+@pytest.mark.parametrize(("metric", "value"), [(Metric.ACCURACY, 0.04), (Metric.MACRO_F1, 0.04), (Metric.LOG_LOSS, 0.3)])
+def test_where_many_cases_lie_their_value_is_expected(metric, value):
+    belief = here([case()] * 12, metric=metric)
+    assert belief.mean == pytest.approx(value, rel=1e-4)
+    # Twelve cases that agree leave the spread that no table takes away.
+    assert belief.spread == pytest.approx(0.08 if metric is Metric.LOG_LOSS else 0.02, rel=0.01)
+
+
+def test_one_case_is_not_believed_whole():
+    belief = here([case(accuracy=0.1)])
+    assert 0.05 < belief.mean < 0.1
+    assert belief.spread > here([case(accuracy=0.1)] * 12).spread
+
+
+def test_near_cases_outweigh_far_ones():
+    table = [case(per_class=8.0, accuracy=0.1)] * 10 + [case(per_class=500.0, accuracy=-0.05)] * 10
+    assert here(table, per_class=8.0).mean == pytest.approx(0.1, abs=0.002)
+    assert here(table, per_class=500.0).mean == pytest.approx(-0.05, abs=0.002)
+    between = [here(table, per_class=float(n)).mean for n in (8, 16, 64, 128, 500)]
+    assert between == sorted(between, reverse=True)
+
+
+def test_the_weights_are_those_of_a_normal_kernel_in_logarithms():
+    table = [case(per_class=32.0, classes=2, tokens=40.0, accuracy=0.1), case(per_class=100.0, classes=20, tokens=10.0, accuracy=-0.02)]
+    reach = np.array([0.7, 1.2, 1.0])
+    apart = [np.log(np.array([c.per_class, c.classes, c.tokens]) / [64.0, 6, 20.0]) / reach for c in table]
+    weight = np.array([0.5 * math.exp(-2), *(math.exp(-(gap**2).sum() / 2) for gap in apart)])
+    value = np.array([0.0, 0.1, -0.02])
+    mean = np.average(value, weights=weight)
+    variance = np.average((value - mean) ** 2 + np.array([0.05**2, 0, 0]), weights=weight)
+    belief = here(table)
+    assert belief.mean == pytest.approx(mean)
+    assert belief.spread == pytest.approx(math.sqrt(variance + 0.02**2))
+
+
+def test_cases_that_disagree_leave_more_doubt():
+    agree = [case(accuracy=0.04)] * 10
+    disagree = [case(accuracy=0.14)] * 5 + [case(accuracy=-0.06)] * 5
+    assert here(disagree).mean == pytest.approx(here(agree).mean, abs=1e-6)
+    assert here(disagree).spread == pytest.approx(math.hypot(0.1, 0.02), rel=0.01)
+
+
+def test_far_from_every_case_nothing_is_expected():
+    assert here([case(accuracy=0.3)] * 3, per_class=1e6) == Belief(pytest.approx(0.0, abs=1e-6), pytest.approx(math.hypot(0.05, 0.02)))
+
+
+def test_texts_without_tokens_and_rungs_without_a_source_have_a_belief_too():
+    belief = here([case("tfidf", tokens=20.0)] * 12, rung="tfidf", tokens=0.0)
+    assert math.isfinite(belief.mean)
+    assert 0 < belief.spread < 1
+
+
+def test_the_shipped_table_is_sound():
+    for item in read_cases():
+        assert item.rung in known_strategies()
+        assert item.per_class > 0
+        assert item.classes >= 2
+        assert item.tokens > 0
+        assert -1 <= item.accuracy <= 1
+        assert math.isfinite(item.log_loss)
+
+
+def test_another_table_can_be_read(tmp_path):
+    place = tmp_path / "prior.json"
+    place.write_text(json.dumps({"cases": [case().__dict__]}))
+    assert read_cases(str(place)) == (case(),)
