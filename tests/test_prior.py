@@ -139,8 +139,8 @@ def test_far_from_every_case_nothing_is_expected():
     assert here([case(accuracy=0.3)] * 3, per_class=1e6) == Belief(pytest.approx(0.0, abs=1e-6), pytest.approx(math.hypot(0.05, 0.02)))
 
 
-def test_texts_without_tokens_and_rungs_without_a_source_have_a_belief_too():
-    belief = here([case("tfidf", tokens=20.0)] * 12, rung="tfidf", tokens=0.0)
+def test_texts_without_tokens_have_a_belief_too():
+    belief = here([case(tokens=20.0)] * 12, tokens=0.0)
     assert math.isfinite(belief.mean)
     assert 0 < belief.spread < 1
 

@@ -259,7 +259,7 @@ def rungs_on(target: Target, learn: IntArray, settings: Settings, means: Means, 
     for name in strategies:
         strategy = get_strategy(name)
         if not strategy.needs_source:
-            found.append(Rung(strategy, None, job, 0.0))
+            found.append(Rung(strategy, None, job, mean_tokens(next(iter(means.readers.values())), rows)))
             continue
         for source, reader in means.readers.items():
             blocks = reader.backbone.n_blocks

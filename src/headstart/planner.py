@@ -10,12 +10,15 @@ Letters in shapes: n rows, c classes.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from headstart.cost import CostModel
 from headstart.data.examples import IntArray
+from headstart.errors import SettingsError
 from headstart.judge.calibration import fit_temperature, softmax
 from headstart.judge.intervals import estimate
 from headstart.judge.metrics import predicted, row_losses, score
@@ -52,9 +55,10 @@ class Rung:
 
 @dataclass
 class _State:
-    """What is known of one rung so far."""
+    """What is known of one rung so far. `prior` is what was believed before its own folds, `belief` what is believed with them."""
 
     rung: Rung
+    prior: Belief
     belief: Belief
     logits: FloatArray | None = None
     folds: int = 0
@@ -91,18 +95,20 @@ def decide(rungs: list[Rung], *, run: RunFolder, label: str, seconds: float, cos
     first = rungs[0].job
     metric = first.settings.metric
     begin = run.clock
-    states = [_State(rung, expectation(rung, metric)) for rung in rungs]
-    anchor: FloatArray | None = None
+    expected = [expectation(rung, metric) for rung in rungs]
+    states = [_State(rung, belief, belief) for rung, belief in zip(rungs, expected, strict=True)]
     for state in states:
         if state.rung.strategy.out_of_fold is not None:
             _run_light(state, run, label, cost)
-            if anchor is None and state.rung.strategy.name == "probe" and state.logits is not None:
-                anchor = state.logits
     lights = [state for state in states if state.logits is not None]
-    if anchor is None and lights:
-        anchor = lights[-1].logits
+    probes = [state for state in lights if state.rung.strategy.name == "probe"]
+    anchor = (probes or lights[-1:] or [None])[0]
+    for probe in probes[1:]:  # which source is the better one nobody knows beforehand
+        probe.prior = expect("probe", metric, per_class=1.0, classes=2, tokens=1.0, cases=())
     for state in lights:
         _learn(state, anchor, first, metric)
+    for probe in probes[1:]:
+        _lean_on(probe, states)
     while True:
         left = seconds - (run.clock - begin)
         chosen = _next(states, left, cost, first, metric)
@@ -112,6 +118,9 @@ def decide(rungs: list[Rung], *, run: RunFolder, label: str, seconds: float, cos
         _learn(chosen, anchor, first, metric)
     left = seconds - (run.clock - begin)
     sound = [state for state in states if not state.failed]
+    if not sound:
+        reasons = "; ".join(f"{state.rung.name}: {state.failed}" for state in states)
+        raise SettingsError(f"No rung could be trained ({reasons}). Choose others with --strategy, or a lower --learning-rate.")
     # A rung that was never tried may win on what is known of it, if there is time to train it.
     ready = [state for state in sound if state.logits is not None or trial_seconds(state.rung, cost) <= left] or sound
     winner = max(ready, key=lambda state: state.belief.mean)
@@ -164,7 +173,9 @@ def _run_light(state: _State, run: RunFolder, label: str, cost: CostModel) -> No
         return {"logits": out_of_fold(rung.job)[1]}
 
     expected = trial_seconds(rung, cost)
-    result = run.remember(f"{label}/{rung.name}/folds", work)
+    result = _attempt(state, run, f"{label}/{rung.name}/folds", work)
+    if result is None:
+        return
     cost.learn(rung.strategy.name, expected, result["seconds"])
     state.logits, state.folds, state.seconds = result["logits"], len(rung.job.folds), result["seconds"]
 
@@ -180,12 +191,8 @@ def _run_fold(state: _State, run: RunFolder, label: str, cost: CostModel) -> Non
 
     expected = trial_seconds(rung, cost, len(train) / len(rung.job.rows))
     say(f"  trying {rung.name}, fold {state.folds + 1} of {len(rung.job.folds)} (about {expected:.0f} s)")
-    try:
-        result = run.remember(f"{label}/{rung.name}/fold {state.folds}", work)
-    except (RuntimeError, ValueError, FloatingPointError) as error:
-        if "memory" in str(error):
-            raise
-        state.failed = str(error).splitlines()[0]
+    result = _attempt(state, run, f"{label}/{rung.name}/fold {state.folds}", work)
+    if result is None:
         return
     cost.learn(rung.strategy.name, expected, result["seconds"])
     if state.logits is None:
@@ -195,6 +202,25 @@ def _run_fold(state: _State, run: RunFolder, label: str, cost: CostModel) -> Non
     state.seconds += result["seconds"]
 
 
+def _attempt(state: _State, run: RunFolder, key: str, work: Callable[[], dict[str, FloatArray]]) -> dict[str, Any] | None:
+    """The result of a trial; None where training failed, which is noted and ends no run. Want of memory does end it."""
+    try:
+        return run.remember(key, work)
+    except (RuntimeError, ValueError, FloatingPointError) as error:
+        if "memory" in str(error):
+            raise
+        state.failed = (str(error).splitlines() or [type(error).__name__])[0]
+        return None
+
+
+def _lean_on(probe: _State, states: list[_State]) -> None:
+    """What is expected of a source's other rungs is measured from that source's own probe."""
+    for state in states:
+        if state.rung.source == probe.rung.source and state.rung.strategy.out_of_fold is None:
+            state.prior = Belief(state.prior.mean + probe.belief.mean, math.hypot(state.prior.spread, probe.belief.spread))
+            state.belief = state.prior
+
+
 def inner_folds(job: Job, train: IntArray) -> list[tuple[IntArray, IntArray]]:
     """Folds within some of a job's rows, for what a strategy chooses by itself."""
     from headstart.data.split import folds
@@ -202,15 +228,15 @@ def inner_folds(job: Job, train: IntArray) -> list[tuple[IntArray, IntArray]]:
     return folds(job.rows.y[train], job.groups[train], job.settings.inner_folds, job.seed)
 
 
-def _learn(state: _State, anchor: FloatArray | None, job: Job, metric: Metric) -> None:
+def _learn(state: _State, anchor: _State | None, job: Job, metric: Metric) -> None:
     """Move the belief by the paired difference to the anchor on the rows measured so far (from the prior each time: folds add up)."""
-    if state.logits is None or anchor is None or state.logits is anchor:
+    if state.logits is None or anchor is None or anchor.logits is None or state is anchor:
         return
-    seen = np.flatnonzero(~np.isnan(state.logits[:, 0]) & ~np.isnan(anchor[:, 0]))
+    seen = np.flatnonzero(~np.isnan(state.logits[:, 0]) & ~np.isnan(anchor.logits[:, 0]))
     if not len(seen):
         return
     y = job.rows.y[seen]
-    ours, theirs = softmax(state.logits[seen]), softmax(anchor[seen])
+    ours, theirs = softmax(state.logits[seen]), softmax(anchor.logits[seen])
     difference = score(metric, ours, y) - score(metric, theirs, y)
     if metric is Metric.LOG_LOSS:
         difference = -difference
@@ -219,7 +245,8 @@ def _learn(state: _State, anchor: FloatArray | None, job: Job, metric: Metric) -
         rows = (predicted(ours) == y).astype(np.float64) - (predicted(theirs) == y)
     spread = max(float(rows.var()), 0.5 / len(seen))
     error = math.sqrt(spread / len(seen) + _SEED_NOISE[metric] ** 2 / max(state.folds, 1))
-    state.belief = update(expectation(state.rung, metric), difference, error)
+    # Beliefs are differences to the probe; where there is none, the anchor stands where the table puts it.
+    state.belief = update(state.prior, difference + anchor.belief.mean, error)
 
 
 def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: Metric) -> _State | None:
@@ -234,7 +261,10 @@ def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: 
         if needed + trial_seconds(rung, cost) > left:  # its training on all rows must fit in too
             state.stopped = "no time left"
             continue
-        rival = max(other.belief.mean for other in states if other is not state and not other.failed)
+        rival = max((other.belief.mean for other in states if other is not state and not other.failed), default=None)
+        if rival is None:
+            state.stopped = "the only rung"
+            continue
         error = math.sqrt((_DISAGREEMENT if metric is not Metric.LOG_LOSS else 0.5) / max(len(held), 1) + _SEED_NOISE[metric] ** 2)
         value = worth_measuring(state.belief, rival, error)
         if value < _WORTH[metric]:

@@ -160,6 +160,8 @@ def _present(row: Float32 | None) -> Float32:
 
 def tokenize(backbone: Backbone, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of each text, special tokens included, at most `max_length` of them, at least one."""
+    if not texts:  # which the tokenizers of transformers trip over
+        return []
     limit = backbone.max_length * _CHARACTERS_PER_TOKEN
     clipped = [text[:limit] for text in texts]
     ids: list[list[int]] = backbone.tokenizer(clipped, truncation=True, max_length=backbone.max_length, add_special_tokens=True)[

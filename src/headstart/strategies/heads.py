@@ -16,7 +16,9 @@ Letters in shapes: n rows, d width, r axes (at most min(n, d)), c classes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +37,7 @@ MANY_CLASSES = 20  # from here on weak penalties are usual
 ENOUGH = 600  # held-out rows that tell strengths apart; further folds are fitted at the chosen strength only
 UNEVEN_FROM = 1.5
 BLOCK = 4096
+THREADS_FROM = 20_000_000  # multiplications in one matrix product from which all cores share it
 RANK = 1e-6  # axes with less than this share of the widest one's variance are rounding errors
 FLOOR = 0.02  # least p(1 - p) that the preconditioner believes in, times c
 FINAL = 5e-4  # tolerance of a head that is kept
@@ -98,6 +101,23 @@ def usual_strength(n_classes: int) -> float:
 def trying(rows: int) -> float:
     """The tolerance of heads on folds: looser where rows are many and steps dear, the pooled log-loss staying good to about 0.3 %."""
     return FINAL if rows < 200 else min(3e-5 * rows, 3e-2)
+
+
+@functools.cache
+def _pools() -> Any:
+    """The thread pools of the linear algebra libraries, found once."""
+    import scipy.linalg  # noqa: F401 - brings a pool of its own, which must be there to be found
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def threads(work: int) -> AbstractContextManager[Any]:
+    """One thread of the linear algebra for small matrix products, all for large ones; `work` counts the multiplications of one product.
+
+    Small ones gain nothing from a second thread and lose tens of milliseconds each where another process holds its core.
+    """
+    return nullcontext() if work > THREADS_FROM else _pools().limit(limits=1, user_api="blas")
 
 
 def class_counts(y: IntArray, n_classes: int) -> IntArray:
@@ -168,17 +188,18 @@ def make_space(features: NDArray[np.float32]) -> Space:
         block: NDArray[np.float32] = ((features[part] - mean) * scale).astype(np.float32)
         return block
 
-    if n < d:
-        turn = row_axes(np.concatenate([standard(part) for part in parts]).astype(np.float64))
-    else:
-        gram = np.zeros((d, d))
+    with threads(n * d):
+        if n < d:
+            turn = row_axes(np.concatenate([standard(part) for part in parts]).astype(np.float64))
+        else:
+            gram = np.zeros((d, d))
+            for part in parts:
+                block = standard(part)
+                gram += block.T @ block
+            turn = gram_axes(gram)
+        z = np.empty((n, turn.shape[1]), dtype=np.float32)
         for part in parts:
-            block = standard(part)
-            gram += block.T @ block
-        turn = gram_axes(gram)
-    z = np.empty((n, turn.shape[1]), dtype=np.float32)
-    for part in parts:
-        z[part] = standard(part) @ turn
+            z[part] = standard(part) @ turn
     return Space(z=z, mean=mean, scale=scale, turn=turn.astype(np.float64))
 
 
@@ -220,10 +241,11 @@ def solve(
     row_weight = np.ones(len(y), dtype=np.float32) if class_weight is None else class_weight[y].astype(np.float32)
     if len(present) > 1:
         first = None if start is None else Solution(start.weight[present], start.bias[present])
-        found = _minimise(z, place[y], len(present), strength, row_weight, first, tolerance)
-        if tolerance <= FINAL:
-            # A head that is kept is taken up once more with the curvature at its own place, which weak penalties need.
-            found = _minimise(z, place[y], len(present), strength, row_weight, found, tolerance)
+        with threads(z.shape[0] * z.shape[1] * n_classes):
+            found = _minimise(z, place[y], len(present), strength, row_weight, first, tolerance)
+            if tolerance <= FINAL:
+                # A head that is kept is taken up once more with the curvature at its own place, which weak penalties need.
+                found = _minimise(z, place[y], len(present), strength, row_weight, found, tolerance)
     else:
         found = Solution(np.zeros((1, z.shape[1])), np.zeros(1))
     weight, bias = np.zeros((n_classes, z.shape[1])), np.zeros(n_classes)

@@ -3,8 +3,8 @@
 Candidates are every single layer and means over the last layers. A ridge fit with exact leave-one-out residuals, closed-form on the
 principal axes that the head needs anyway, sorts them; the best few and the usual one then get the real head, and held-out log-loss decides.
 The usual one is the mean over the upper half of the blocks, which beat the last layer by about four points of accuracy on average over
-eight sets with 8 or 64 rows a class (`benchmarks/heads.py` measures it). Few rows make noisy folds, so another candidate must beat it by more
-than the standard error of the paired difference.
+eight sets with 8 or 64 rows a class (`benchmarks/heads.py` measures it). Few rows make noisy folds, so another candidate must beat it by
+more than the standard error of the paired difference.
 
 Letters in shapes: n rows, L blocks, d width, c classes.
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from headstart.data.examples import IntArray
 from headstart.strategies.base import Fitted, FloatArray, LinearHead
-from headstart.strategies.heads import FINAL, Folds, Space, choose_strength, make_space, row_losses, solve_path
+from headstart.strategies.heads import FINAL, Folds, Space, choose_strength, make_space, row_losses, solve_path, threads
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.model import TransferModel
 
@@ -86,16 +86,17 @@ def leave_one_out(space: Space, y: IntArray, n_classes: int) -> FloatArray:
     targets[np.arange(n), y] = 1.0
     squares = space.z**2
     energy = squares.sum(axis=0, dtype=np.float64)
-    seen = space.z.T @ targets
-    best, least = targets.astype(np.float64), np.inf
-    for penalty in PENALTIES:
-        shrink = (1.0 / (energy + penalty)).astype(np.float32)
-        leverage = 1.0 / n + (squares @ shrink).astype(np.float64)
-        fitted = targets.mean(axis=0, dtype=np.float64) + space.z @ (seen * shrink[:, None])
-        residual = (targets - fitted) / np.maximum(1.0 - leverage, 1e-6)[:, None]
-        error = float((residual**2).mean())
-        if error < least:
-            best, least = targets - residual, error
+    with threads(space.z.size * n_classes):
+        seen = space.z.T @ targets
+        best, least = targets.astype(np.float64), np.inf
+        for penalty in PENALTIES:
+            shrink = (1.0 / (energy + penalty)).astype(np.float32)
+            leverage = 1.0 / n + (squares @ shrink).astype(np.float64)
+            fitted = targets.mean(axis=0, dtype=np.float64) + space.z @ (seen * shrink[:, None])
+            residual = (targets - fitted) / np.maximum(1.0 - leverage, 1e-6)[:, None]
+            error = float((residual**2).mean())
+            if error < least:
+                best, least = targets - residual, error
     return best
 
 
