@@ -1,0 +1,131 @@
+"""What the planner expects of a rung before it ran: measured on public sets, kept in the package.
+
+    python benchmarks/prior.py [--only NAME ...]
+
+Trains every rung on few and on many rows of each set and scores it on other rows of the set's TRAINING file; the test files stay closed.
+The sets are others than those of the benchmarks against the peers, so that no figure there is helped by having been seen here. Finished
+cells are kept in benchmarks/work/prior.jsonl and not done again; at the end src/headstart/prior.json is written anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from common import describe_machine
+from data import read
+
+from headstart.backbone.backbone import load_backbone
+from headstart.backbone.reading import Reader
+from headstart.backbone.store import Store
+from headstart.data.split import folds
+from headstart.judge.calibration import softmax
+from headstart.judge.metrics import accuracy, log_loss
+from headstart.pipeline import mean_tokens
+from headstart.settings import make_settings
+from headstart.sources.resolve import resolve_source
+from headstart.strategies.base import Rows
+from headstart.strategies.ladder import Job, get_strategy
+
+HERE = Path(__file__).parent
+WORK, TABLE = HERE / "work" / "prior.jsonl", HERE.parent / "src" / "headstart" / "prior.json"
+SETS = ("snips", "csabstruct", "mpqa", "tweeteval_offensive", "chemprot", "r8", "reviews_kitchen_housewares", "newsgroups20", "clinc150")
+PER_CLASS = (8, 64)
+MOST_ROWS, HELD_ROWS = 1000, 800
+RUNGS = ("tfidf", "static", "probe", "contrastive", "partial", "full", "scratch")
+# Dear rungs are measured on some of the cells only.
+ONLY = {"full": ("snips", "csabstruct", "mpqa", "chemprot"), "scratch": ("snips", "csabstruct", "mpqa")}
+
+
+def draw(name: str, per_class: int, seed: int) -> tuple[Rows, Rows]:
+    """Training rows, so many of each class, and held-out rows, both of the set's training file; equal texts once."""
+    split = read(name, "train")
+    texts: dict[str, str] = {}
+    for text, label in zip(split.texts, split.labels, strict=True):
+        texts.setdefault(text, label)
+    rng = np.random.default_rng(seed)
+    items = list(texts.items())
+    order = rng.permutation(len(items))
+    labels = sorted(set(texts.values()))
+    number = {label: k for k, label in enumerate(labels)}
+    wanted = min(per_class, MOST_ROWS // len(labels)) if per_class > 8 else per_class
+    counts = dict.fromkeys(labels, 0)
+    train, held = [], []
+    for i in order:
+        text, label = items[i]
+        if counts[label] < wanted:
+            counts[label] += 1
+            train.append((text, number[label]))
+        elif len(held) < HELD_ROWS:
+            held.append((text, number[label]))
+
+    def rows(pairs: list[tuple[str, int]]) -> Rows:
+        return Rows(tuple(text for text, _ in pairs), np.array([k for _, k in pairs], dtype=np.int64), len(labels))
+
+    return rows(train), rows(held)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="*", default=list(SETS))
+    wanted = parser.parse_args().only
+    WORK.parent.mkdir(exist_ok=True)
+    done = [json.loads(line) for line in WORK.read_text().splitlines()] if WORK.exists() else []
+    known = {(cell["data"], cell["asked"], cell["rung"]) for cell in done}
+    settings = make_settings({"metric": "accuracy"})
+    backbone = load_backbone(resolve_source(None), settings.max_length)
+    with Store(WORK.parent / "prior-store", int(20e9)) as store:
+        reader = Reader(backbone, store, settings.batch_tokens)
+        for per_class in PER_CLASS:
+            for name in wanted:
+                train, held = draw(name, per_class, seed=0)
+                groups = np.arange(len(train))
+                job = Job(train, groups, folds(train.y, groups, settings.inner_folds, 0), settings, 0, reader, None, backbone.n_blocks // 3)
+                for rung in RUNGS:
+                    if (name, per_class, rung) in known or name not in ONLY.get(rung, SETS):
+                        continue
+                    begin = time.perf_counter()
+                    fitted = get_strategy(rung).fit(job)
+                    seconds = time.perf_counter() - begin
+                    probabilities = softmax(fitted.predict_logits(held.texts))
+                    cell = {
+                        "data": name,
+                        "asked": per_class,
+                        "rung": rung,
+                        "per_class": len(train) / train.n_classes,
+                        "classes": train.n_classes,
+                        "tokens": round(mean_tokens(reader, train), 1),
+                        "accuracy": round(accuracy(probabilities, held.y), 4),
+                        "log_loss": round(log_loss(probabilities, held.y), 4),
+                        "seconds": round(seconds, 2),
+                    }
+                    done.append(cell)
+                    with WORK.open("a") as file:
+                        file.write(json.dumps(cell) + "\n")
+                    print(cell, flush=True)
+    write_table(done)
+    return 0
+
+
+def write_table(cells: list[dict[str, object]]) -> None:
+    """The differences to the probe of the same cell, as the package keeps them."""
+    probes = {(c["data"], c["asked"]): c for c in cells if c["rung"] == "probe"}
+    cases = []
+    for cell in sorted(cells, key=lambda c: (str(c["data"]), int(str(c["asked"])), str(c["rung"]))):
+        probe = probes.get((cell["data"], cell["asked"]))
+        if probe is None or cell is probe:
+            continue
+        kept = {name: cell[name] for name in ("data", "rung", "per_class", "classes", "tokens")}
+        kept["accuracy"] = round(float(str(cell["accuracy"])) - float(str(probe["accuracy"])), 4)
+        kept["log_loss"] = round(float(str(probe["log_loss"])) - float(str(cell["log_loss"])), 4)
+        cases.append(kept)
+    text = json.dumps({"measured_by": "benchmarks/prior.py", "machine": describe_machine(), "cases": cases}, indent=1)
+    TABLE.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
