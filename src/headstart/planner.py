@@ -102,7 +102,7 @@ def decide(rungs: list[Rung], *, run: RunFolder, label: str, seconds: float, cos
             _run_light(state, run, label, cost)
     lights = [state for state in states if state.logits is not None]
     probes = [state for state in lights if state.rung.strategy.name == "probe"]
-    anchor = (probes or lights[-1:] or [None])[0]
+    anchor = next(iter(probes or lights[-1:]), None)
     for probe in probes[1:]:  # which source is the better one nobody knows beforehand
         probe.prior = expect("probe", metric, per_class=1.0, classes=2, tokens=1.0, cases=())
     for state in lights:
