@@ -1,0 +1,298 @@
+"""The planner on invented rungs with known true scores, an invented table and an invented clock."""
+
+import numpy as np
+import pytest
+
+from headstart import planner, runs
+from headstart.cost import CostModel
+from headstart.errors import SettingsError
+from headstart.planner import Rung, decide
+from headstart.prior import Case
+from headstart.records import TrialStatus
+from headstart.runs import RunFolder
+from headstart.settings import Metric, Settings
+from headstart.strategies.base import Rows
+from headstart.strategies.ladder import Job, Strategy
+
+CLASSES = 4
+
+
+class Right:
+    """A rung that is right on a share of all rows, drawn anew for each rung and seed; a text is its row's number and label."""
+
+    def __init__(self, name, share, seed):
+        self.name, self.share, self.seed = name, share, seed
+
+    def predict_logits(self, texts):
+        logits = np.zeros((len(texts), CLASSES))
+        for i, text in enumerate(texts):
+            row, label = map(int, text.split())
+            rng = np.random.default_rng([self.seed, row, *self.name.encode()])
+            shown = label if rng.random() < self.share else (label + 1 + rng.integers(CLASSES - 1)) % CLASSES
+            logits[i, shown] = 3.0
+        return logits
+
+    def scaled(self, factor):
+        return self
+
+
+class Ladder:
+    """Invented strategies: the light ones are known at once, each trial of a heavy one takes a second for every thousand rows."""
+
+    def __init__(self, monkeypatch, tmp_path, *, cases=()):
+        self.now, self.trained, self.tmp_path = 0.0, [], tmp_path
+        monkeypatch.setattr(runs.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(planner, "read_cases", lambda: tuple(cases))
+        self.cost = CostModel(1e11, 1e11)
+
+    def strategy(self, name, share, *, seed=0, light=False, transfers=True, seconds=1.0, error=None, source=True):
+        def fit(job):
+            self.trained.append((name, job.rows.texts))
+            self.now += seconds * len(job.rows) / 1000
+            if error is not None:
+                raise error
+            return Right(name, share, seed)
+
+        def out_of_fold(job):
+            if error is not None:
+                raise error
+            model = Right(name, share, seed)
+            return model, model.predict_logits(job.rows.texts)
+
+        return Strategy(name, transfers, source, f"right on {share} of the rows", fit, out_of_fold if light else None)
+
+    def decide(self, strategies, *, rows=400, seconds=1e6, seed=0, folder="run", sources=None, **settings):
+        rng = np.random.default_rng(seed)
+        y = rng.integers(CLASSES, size=rows)
+        texts = tuple(f"{i} {k}" for i, k in enumerate(y))
+        bins = np.arange(rows) % 5
+        folds = [(np.flatnonzero(bins != k), np.flatnonzero(bins == k)) for k in range(5)]
+        made = Settings(resamples=100, metric=settings.get("metric", Metric.ACCURACY))
+        job = Job(rows=Rows(texts, y, CLASSES), groups=np.arange(rows), folds=folds, settings=made, seed=0)
+        rungs = [Rung(s, sources[i] if sources else None, job, 20.0) for i, s in enumerate(strategies)]
+        run = RunFolder.open(self.tmp_path / folder, {})
+        return decide(rungs, run=run, label="all rows", seconds=seconds, cost=self.cost), run
+
+
+@pytest.fixture
+def ladder(monkeypatch, tmp_path):
+    return Ladder(monkeypatch, tmp_path)
+
+
+def cases(**gains):
+    """Twenty measured cases of each rung, all at the task that the tests invent."""
+    return [Case("set", name, 100.0, CLASSES, 20.0, gain, gain) for name, gain in gains.items() for _ in range(20)]
+
+
+def status(decision):
+    return {trial.name: trial.status for trial in decision.trials}
+
+
+def test_with_many_rows_and_no_table_the_folds_find_the_best_rung(monkeypatch, tmp_path):
+    right = 0
+    for seed in range(10):
+        ladder = Ladder(monkeypatch, tmp_path)
+        made = [
+            ladder.strategy("tfidf", 0.70, seed=seed, light=True, transfers=False),
+            ladder.strategy("probe", 0.80, seed=seed, light=True),
+            ladder.strategy("worse", 0.78, seed=seed),
+            ladder.strategy("best", 0.88, seed=seed),
+            ladder.strategy("good", 0.83, seed=seed),
+        ]
+        decision, _ = ladder.decide(made, rows=2000, seed=seed, folder=str(seed))
+        right += decision.winner.name == "best"
+        assert decision.transfer is decision.winner
+        assert decision.plain.name == "tfidf"
+    assert right >= 9
+
+
+def test_without_transfer_may_win_and_then_the_best_rung_with_transfer_is_compared(ladder):
+    made = [ladder.strategy("tfidf", 0.9, light=True, transfers=False), ladder.strategy("probe", 0.7, light=True)]
+    decision, _ = ladder.decide(made)
+    assert decision.winner is decision.plain
+    assert (decision.winner.name, decision.transfer.name) == ("tfidf", "probe")
+
+
+def test_a_rung_that_the_table_is_sure_of_wins_and_nothing_else_is_tried(monkeypatch, tmp_path):
+    ladder = Ladder(monkeypatch, tmp_path, cases=cases(sure=0.3, poor=-0.3, tfidf=-0.2))
+    made = [
+        ladder.strategy("tfidf", 0.5, light=True, transfers=False),
+        ladder.strategy("probe", 0.6, light=True),
+        ladder.strategy("sure", 0.9),
+        ladder.strategy("poor", 0.3),
+    ]
+    decision, _ = ladder.decide(made)
+    assert decision.winner.name == "sure"
+    assert ladder.trained == []
+    assert status(decision) == {
+        "tfidf": TrialStatus.DONE,
+        "probe": TrialStatus.DONE,
+        "sure": TrialStatus.SKIPPED,
+        "poor": TrialStatus.SKIPPED,
+    }
+    assert {trial.name: trial.reason for trial in decision.trials if trial.score is None} == {
+        "sure": "chosen",
+        "poor": "could hardly win any more",
+    }
+
+
+def test_with_few_rows_one_lucky_fold_does_not_outweigh_the_table(monkeypatch, tmp_path):
+    ladder = Ladder(monkeypatch, tmp_path, cases=cases(partial=0.1, full=-0.1))
+    made = [ladder.strategy("probe", 0.6, light=True), ladder.strategy("partial", 0.55), ladder.strategy("full", 0.65)]
+    decision, _ = ladder.decide(made, rows=24)
+    assert decision.winner.name == "partial"
+
+
+def test_many_rows_outweigh_a_wrong_table(monkeypatch, tmp_path):
+    ladder = Ladder(monkeypatch, tmp_path, cases=cases(promised=0.05, other=0.03))
+    made = [ladder.strategy("probe", 0.7, light=True), ladder.strategy("promised", 0.6), ladder.strategy("other", 0.74)]
+    decision, _ = ladder.decide(made, rows=4000)
+    assert decision.winner.name == "other"
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3.0, 6.0, 12.0, 40.0])
+def test_trials_and_the_training_of_the_winner_stay_within_the_time(ladder, seconds):
+    made = [
+        ladder.strategy("tfidf", 0.70, light=True, transfers=False, seconds=0.0),
+        ladder.strategy("probe", 0.80, light=True, seconds=0.0),
+        *(ladder.strategy(name, 0.82 + 0.02 * i) for i, name in enumerate(("one", "two", "three"))),
+    ]
+    # 1.0 s for 1000 rows, and 0.1 s that a trial here does not take: the prediction is right, and errs on the dear side.
+    decision, run = ladder.decide(made, rows=2000, seconds=seconds)
+    training = 0.0 if decision.winner.name in ("tfidf", "probe") else 2.0
+    assert run.clock + training <= seconds
+    heavy = sum(trial.seconds > 0 for trial in decision.trials)
+    assert heavy == 0 if seconds < 3.6 else heavy > 0
+
+
+def test_a_rung_that_takes_longer_than_predicted_is_corrected_after_one_fold(ladder):
+    made = [ladder.strategy("probe", 0.6, light=True), *(ladder.strategy(name, 0.7, seconds=50.0) for name in ("one", "two"))]
+    decision, run = ladder.decide(made, rows=1000, seconds=100.0)
+    # Each may take its first fold (40 s) before the truth is known; no further one is begun.
+    assert run.clock <= 80.0 + 1e-6
+    assert all(trial.predicted_seconds > 40.0 for trial in decision.trials if trial.seconds)
+
+
+def test_a_rung_that_fails_is_recorded_and_the_others_go_on(ladder):
+    made = [
+        ladder.strategy("probe", 0.6, light=True),
+        ladder.strategy("broken", 0.9, error=RuntimeError("the loss is no number\nat step 3")),
+        ladder.strategy("sound", 0.8),
+    ]
+    decision, run = ladder.decide(made, rows=1000)
+    assert decision.winner.name == "sound"
+    [broken] = [trial for trial in decision.trials if trial.name == "broken"]
+    assert (broken.status, broken.reason, broken.score) == (TrialStatus.FAILED, "the loss is no number", None)
+    assert not any("broken" in key for key in run.finished)
+    assert sum(name == "broken" for name, _ in ladder.trained) == 1
+
+
+def test_a_light_rung_that_fails_is_recorded_and_the_others_go_on(ladder):
+    made = [
+        ladder.strategy("tfidf", 0.7, light=True, transfers=False),
+        ladder.strategy("probe", 0.9, light=True, error=ValueError("no axis")),
+        ladder.strategy("sound", 0.8),
+    ]
+    decision, _ = ladder.decide(made, rows=1000)
+    assert decision.winner.name == "sound"
+    [broken] = [trial for trial in decision.trials if trial.name == "probe"]
+    assert (broken.status, broken.reason) == (TrialStatus.FAILED, "no axis")
+
+
+def test_where_every_rung_fails_the_reasons_are_told(ladder):
+    made = [ladder.strategy(name, 0.5, light=True, error=RuntimeError(f"{name} diverged")) for name in ("one", "two")]
+    with pytest.raises(SettingsError) as caught:
+        ladder.decide(made)
+    assert str(caught.value) == (
+        "No rung could be trained (one: one diverged; two: two diverged). Choose others with --strategy, or a lower --learning-rate."
+    )
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")])
+def test_want_of_memory_is_no_failure_of_the_rung(ladder, error):
+    with pytest.raises(type(error)):
+        ladder.decide([ladder.strategy("probe", 0.6, light=True), ladder.strategy("large", 0.9, error=error)], rows=1000)
+
+
+def test_one_rung_asked_for_is_the_winner_without_a_trial(ladder):
+    decision, _ = ladder.decide([ladder.strategy("only", 0.7)])
+    assert (decision.winner.name, decision.transfer.name, decision.plain) == ("only", "only", None)
+
+
+def test_of_two_sources_the_better_one_wins(ladder):
+    made = [
+        ladder.strategy("tfidf", 0.4, light=True, transfers=False, source=False),
+        ladder.strategy("probe", 0.6, seed=1, light=True),
+        ladder.strategy("probe", 0.9, seed=2, light=True),
+        ladder.strategy("partial", 0.7, seed=1),
+    ]
+    decision, _ = ladder.decide(made, rows=1000, sources=[None, "first", "second", "first"])
+    assert (decision.winner.name, decision.winner.source) == ("probe from second", "second")
+    found = {trial.name: trial.score.value for trial in decision.trials if trial.score}
+    assert found["probe from first"] == pytest.approx(0.6, abs=0.05)
+    assert found["probe from second"] == pytest.approx(0.9, abs=0.05)
+
+
+def test_what_the_table_expects_of_a_rung_counts_from_the_probe_of_its_own_source(monkeypatch, tmp_path):
+    ladder = Ladder(monkeypatch, tmp_path, cases=cases(partial=0.1))
+    made = [
+        ladder.strategy("probe", 0.6, seed=1, light=True),
+        ladder.strategy("probe", 0.8, seed=2, light=True),
+        ladder.strategy("partial", 0.7, seed=1),
+        ladder.strategy("partial", 0.9, seed=2),
+    ]
+    decision, _ = ladder.decide(made, rows=1000, sources=["first", "second", "first", "second"])
+    assert (decision.winner.name, ladder.trained) == ("partial from second", [])
+    expected = {trial.name: trial.expected for trial in decision.trials}
+    assert expected["partial from second"] - expected["probe from second"] == pytest.approx(0.1, abs=0.001)
+    assert expected["probe from second"] == pytest.approx(0.2, abs=0.06)
+
+
+def test_without_a_probe_rungs_are_compared_on_one_footing(monkeypatch, tmp_path):
+    # The table says: tfidf lies 0.3 below a probe. A rung that measures worse than tfidf must not win for that.
+    ladder = Ladder(monkeypatch, tmp_path, cases=cases(tfidf=-0.3, partial=-0.28))
+    made = [ladder.strategy("tfidf", 0.8, light=True, transfers=False), ladder.strategy("partial", 0.7)]
+    decision, _ = ladder.decide(made, rows=4000)
+    assert decision.winner.name == "tfidf"
+
+
+def test_log_loss_prefers_the_least(ladder):
+    made = [
+        ladder.strategy("tfidf", 0.6, light=True, transfers=False),
+        ladder.strategy("probe", 0.7, light=True),
+        ladder.strategy("partial", 0.9),
+    ]
+    decision, _ = ladder.decide(made, rows=1000, metric=Metric.LOG_LOSS)
+    assert decision.winner.name == "partial"
+    found = {trial.name: trial.score.value for trial in decision.trials}
+    assert found["partial"] < found["probe"] < found["tfidf"]
+
+
+def test_a_trial_sees_only_the_rows_of_its_fold(ladder):
+    made = [ladder.strategy("probe", 0.7, light=True), ladder.strategy("partial", 0.72)]
+    decision, _ = ladder.decide(made, rows=500)
+    assert ladder.trained
+    for fold, (_, texts) in enumerate(ladder.trained):
+        assert all(int(text.split()[0]) % 5 != fold for text in texts)
+    # Rows of folds that were not tried have no prediction.
+    logits = decision.out_of_fold["partial"]
+    seen = np.flatnonzero(~np.isnan(logits[:, 0]))
+    assert set(seen % 5) == set(range(len(ladder.trained)))
+
+
+def test_a_decision_taken_again_computes_nothing_and_is_the_same(ladder):
+    made = [
+        ladder.strategy("tfidf", 0.7, light=True, transfers=False),
+        ladder.strategy("probe", 0.8, light=True),
+        ladder.strategy("one", 0.82, seconds=9.0),
+        ladder.strategy("two", 0.84, seconds=9.0),
+    ]
+    first, run = ladder.decide(made, rows=1000, seconds=60.0)
+    done, clock = len(ladder.trained), run.clock
+    ladder.cost = CostModel(1e11, 1e11)
+    second, again = ladder.decide(made, rows=1000, seconds=60.0)
+    assert len(ladder.trained) == done
+    assert (again.clock, again.recalled) == (clock, done + 2)
+    assert (second.winner.name, second.trials) == (first.winner.name, first.trials)
+    for name, logits in first.out_of_fold.items():
+        np.testing.assert_array_equal(second.out_of_fold[name], logits)
