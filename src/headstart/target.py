@@ -52,6 +52,7 @@ class Target:
             if rows is not None:
                 for text, k in zip(rows.texts, rows.y, strict=True):
                     hasher.update(f"{len(text)} {self.labels[k] if k >= 0 else ''}\0{text}".encode("utf-8", "surrogatepass"))
+        hasher.update(b"" if self.validation is None else self.validation.tobytes())
         return hasher.hexdigest()
 
 
@@ -86,7 +87,14 @@ def _also(path: str | None, checked: Checked) -> Examples | None:
 
 
 def make_target(checked: Checked, *, name: str, test: Examples | None, validation: Examples | None) -> Target:
-    """A target from checked rows. Test rows without a text, or with a label that training lacks, are left out and counted."""
+    """A target from checked rows.
+
+    Test rows without a text, or with a label that training lacks, are left out and counted; so are validation rows without a text or a
+    label, and those that stand in the test file.
+
+    Raises:
+        DataError: no row of the test or of the validation file is left.
+    """
     train, result = checked.train, checked.result
     usable = np.flatnonzero(result.usable)
     texts = [train.texts[i] for i in usable]
@@ -94,9 +102,22 @@ def make_target(checked: Checked, *, name: str, test: Examples | None, validatio
     names = [spelled(train.labels[i]) for i in usable]
     groups = result.groups[usable].astype(np.int64)
     origin = usable.astype(np.int64)
+    findings = list(result.findings)
     validation_rows = None
     if validation is not None:
-        extra = [i for i in range(len(validation)) if validation.texts[i].strip() and spelled(validation.labels[i])]
+        tested = set() if test is None else {text.strip() for text in test.texts}
+        whole = [i for i in range(len(validation)) if validation.texts[i].strip() and spelled(validation.labels[i])]
+        extra = [i for i in whole if validation.texts[i].strip() not in tested]
+        if not extra:
+            raise DataError(
+                f"No row of the validation file {validation.origin!r} has a text and a label and stands outside the test file; "
+                "check its columns."
+            )
+        if len(extra) < len(validation):
+            left = len(validation) - len(extra)
+            have, they = ("row of the validation file has", "it is") if left == 1 else ("rows of the validation file have", "they are")
+            message = f"{left} {have} no text, no label or the text of a test row; {they} not used."
+            findings.append(Finding("validation rows left out", Severity.NOTE, message, count=left))
         start = len(texts)
         texts += [validation.texts[i] for i in extra]
         names += [spelled(validation.labels[i]) for i in extra]
@@ -108,7 +129,6 @@ def make_target(checked: Checked, *, name: str, test: Examples | None, validatio
     rows = Rows(tuple(texts), np.array([number[label] for label in names], dtype=np.int64), len(labels))
     test_rows: Rows | None = None
     test_numbers: tuple[int, ...] = ()
-    findings = list(result.findings)
     if test is not None:
         kept = [i for i in range(len(test)) if test.texts[i].strip() and spelled(test.labels[i]) in number]
         y = np.array([number[spelled(test.labels[i])] for i in kept], dtype=np.int64)
@@ -120,14 +140,9 @@ def make_target(checked: Checked, *, name: str, test: Examples | None, validatio
             )
         if len(kept) < len(test):
             left = len(test) - len(kept)
-            findings.append(
-                Finding(
-                    "test rows left out",
-                    Severity.NOTE,
-                    f"{left} rows of the test file have no text, no label or a label that the training rows lack; they are not judged.",
-                    count=left,
-                )
-            )
+            have, they = ("row of the test file has", "it is") if left == 1 else ("rows of the test file have", "they are")
+            message = f"{left} {have} no text, no label or a label that the training rows lack; {they} not judged."
+            findings.append(Finding("test rows left out", Severity.NOTE, message, count=left))
     return Target(
         name=name,
         examples=train,
