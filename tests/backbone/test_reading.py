@@ -238,6 +238,13 @@ def test_a_text_of_five_million_characters_costs_little_and_reads_as_its_beginni
     np.testing.assert_allclose(pooled, Reader(backbone, None, 4096).pooled([text[:800]]), atol=1e-6)
 
 
+def test_a_lone_surrogate_reads_as_a_question_mark(tiny_backbone: Tiny, store: Store) -> None:
+    reader = Reader(tiny_backbone("bert"), store, 4096)
+    pooled = reader.pooled(["a \ud800 card", "a ? card"])
+    assert reader.read == 2  # two texts, whatever the tokenizer makes of them
+    np.testing.assert_allclose(pooled[0], pooled[1], atol=1e-6)
+
+
 def test_padding_by_hand() -> None:
     ids, mask = pad([[5, 6, 7], [8]], 1)
     assert ids.tolist() == [[5, 6, 7], [8, 1, 1]]

@@ -163,7 +163,8 @@ def tokenize(backbone: Backbone, texts: Sequence[str]) -> list[list[int]]:
     if not texts:  # which the tokenizers of transformers trip over
         return []
     limit = backbone.max_length * _CHARACTERS_PER_TOKEN
-    clipped = [text[:limit] for text in texts]
+    # A lone surrogate, which JSON can bring in, becomes "?": tokenizers take no text that UTF-8 cannot write.
+    clipped = [text[:limit].encode("utf-8", "replace").decode("utf-8") for text in texts]
     ids: list[list[int]] = backbone.tokenizer(clipped, truncation=True, max_length=backbone.max_length, add_special_tokens=True)[
         "input_ids"
     ]
