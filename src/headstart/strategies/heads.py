@@ -107,7 +107,7 @@ def trying(rows: int) -> float:
 def _pools() -> Any:
     """The thread pools of the linear algebra libraries, found once."""
     import scipy.linalg  # noqa: F401 - brings a pool of its own, which must be there to be found
-    from threadpoolctl import ThreadpoolController
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     return ThreadpoolController()
 
