@@ -1,7 +1,7 @@
 """The blocks above the cut learn to bring rows of one class together; then a linear head.
 
-All pairs of a batch are compared at once, so no list of pairs is ever made and memory stays flat in the number of rows. Khosla et al.
-2020 (arXiv 2004.11362) for the loss; SetFit (arXiv 2209.11055) for tuning a sentence encoder on few labels before a logistic head.
+All pairs of a batch are compared at once, so no list of pairs is ever made and memory stays flat in the number of rows. After
+SetFit (arXiv 2209.11055): a sentence encoder tuned on few labels, then a logistic head.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.model import TransferModel
 from headstart.strategies.training import last_layer_head, planned_steps, schedule_of, tune
 
-TEMPERATURE = 0.1
 # Tuned features of the training rows lie closer together than those of new rows; a firmer penalty keeps the head from trusting them.
 HEAD_STRENGTH = 0.3
 
@@ -23,7 +22,7 @@ def fit(job: Job) -> TransferModel:
     """Tune, then fit the head on the tuned features."""
     plan = schedule_of(job, planned_steps("contrastive", len(job.rows), job.settings))
     start: LinearHead = last_layer_head(job)
-    tuned = tune(job.source, job.rows, cut=job.cut, head=start, schedule=plan, contrast=TEMPERATURE)
+    tuned = tune(job.source, job.rows, cut=job.cut, head=start, schedule=plan, contrast=True)
     head = fit_head(
         tuned.features(job.rows.texts), job.rows.y, job.rows.n_classes, strength=HEAD_STRENGTH, class_weight=job.class_weight, start=None
     )

@@ -58,9 +58,9 @@ class Schedule:
 
 
 class TunedModel(nn.Module):
-    """Trunk, pooling and a linear head. With `contrast` > 0 the loss compares pairs of the batch, else it is cross-entropy."""
+    """Trunk, pooling and a linear head. With `contrast` the loss compares pairs of the batch, else it is cross-entropy."""
 
-    def __init__(self, trunk: Trunk, reader: Reader, head: LinearHead, class_weight: FloatArray | None, contrast: float) -> None:
+    def __init__(self, trunk: Trunk, reader: Reader, head: LinearHead, class_weight: FloatArray | None, contrast: bool) -> None:
         super().__init__()
         self.trunk = trunk
         self.pooling = reader.backbone.pooling
@@ -75,7 +75,7 @@ class TunedModel(nn.Module):
         """The loss of a batch; see `Trunk.forward` for `entering` and `mask`. `labels` is (b,)."""
         pooled = pool(self.trunk(entering, mask), mask, self.pooling).float()
         if self.contrast:
-            return {"loss": contrastive_loss(pooled, labels, self.contrast)}
+            return {"loss": contrastive_loss(pooled, labels)}
         weight = None if self.class_weight is None else self.class_weight.to(pooled.device)
         with torch.autocast(pooled.device.type, enabled=False):
             return {"loss": functional.cross_entropy(self.head(pooled), labels, weight)}
@@ -85,19 +85,20 @@ Validate = Callable[[TunedModel], tuple[float, float]]
 """The loss and the score of a model in training on rows that it does not train on."""
 
 
-def contrastive_loss(pooled: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Supervised contrastive loss over all ordered pairs of a batch (Khosla et al. 2020, eq. 2), from pooled vectors (b, d).
+def contrastive_loss(pooled: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cosines over all pairs of a batch, drawn to 1 for rows of one label and to 0 for others, from pooled vectors (b, d).
 
-    Rows whose label stands alone in the batch only serve as others' opposites. `temperature` lies above 0.
+    The mean squared error of either kind of pair counts alike, however many there are. It is the loss of SetFit (arXiv 2209.11055), which
+    forms its pairs one by one; the supervised contrastive loss (arXiv 2004.11362) did worse with few rows (docs/log.md).
     """
     unit = functional.normalize(pooled, dim=1)
-    similarity = unit @ unit.T / temperature  # (b, b)
-    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    same = (labels[:, None] == labels[None, :]) & ~itself
-    log_share = similarity - torch.logsumexp(similarity.masked_fill(itself, -torch.inf), dim=1, keepdim=True)
-    friends = same.sum(dim=1)
-    row_loss = -(log_share.masked_fill(~same, 0.0).sum(dim=1) / friends.clamp(min=1))
-    return row_loss[friends > 0].mean() if bool((friends > 0).any()) else similarity.sum() * 0.0
+    cosine = unit @ unit.T  # (b, b)
+    same = (labels[:, None] == labels[None, :]).to(cosine.dtype)
+    alike = same - torch.eye(len(labels), dtype=cosine.dtype, device=labels.device)
+    unlike = 1 - same
+    pull = ((1 - cosine) ** 2 * alike).sum() / alike.sum().clamp(min=1)
+    push = (cosine**2 * unlike).sum() / unlike.sum().clamp(min=1)
+    return pull + push
 
 
 class _Entering(Dataset[dict[str, Any]]):
@@ -236,7 +237,7 @@ def tune(
     head: LinearHead,
     schedule: Schedule,
     class_weight: FloatArray | None = None,
-    contrast: float = 0.0,
+    contrast: bool = False,
     module: nn.Module | None = None,
     stored: bool = True,
     validate: Validate | None = None,
@@ -250,7 +251,7 @@ def tune(
         head: where the head begins.
         schedule: how long and how fast.
         class_weight: (c,) weights of the cross-entropy; None: all 1.
-        contrast: temperature of the contrastive loss; 0: cross-entropy.
+        contrast: compare pairs in place of cross-entropy.
         module: the backbone to begin from; None: the source's own weights.
         stored: feed stored activations; False runs the frozen blocks each time (for comparison, and where the disk is short).
         validate: called after each pass with the model, returns (loss, score) on validation rows; None: no early stopping.
@@ -260,7 +261,7 @@ def tune(
     trunk = Trunk(copy.deepcopy(backbone.module) if module is None else module, cut, backbone.above, stored=stored)
     model = TunedModel(trunk, reader, head, class_weight, contrast)
     entering = _Entering(entering_rows(reader, rows.texts, cut if stored else 0), rows.y)
-    sampler = GroupedBatches(entering.lengths, rows.y, schedule.batch_size, schedule.seed, balanced=contrast > 0)
+    sampler = GroupedBatches(entering.lengths, rows.y, schedule.batch_size, schedule.seed, balanced=contrast)
     watch = _Watch(model, validate, schedule.patience)
     trainer = _Trainer(
         schedule,
