@@ -141,7 +141,7 @@ def train_classifier(texts: Sequence[str], labels: Sequence[str], settings: Sett
         run = RunFolder.open(Path(folder) / "run", {})
         every = np.arange(len(target.rows))
         final = decide_on(target, every, "all rows", settings, run, means, asked_strategies(settings), settings.budget - _AROUND)
-        return TrainedClassifier(target.labels, train_winner(final, run))
+        return TrainedClassifier(target.labels, without_store(train_winner(final, run)))
 
 
 @dataclass(frozen=True)
@@ -344,6 +344,13 @@ def calibrated(rung: Rung, out_of_fold: FloatArray | None) -> Fitted:
 def train_winner(final: Decision, run: RunFolder) -> Fitted:
     """The winner trained on all labelled rows."""
     return calibrated(with_logs(final.winner, run), final.out_of_fold.get(final.winner.name))
+
+
+def without_store(model: Fitted) -> Fitted:
+    """The same model, good for use after the store is closed."""
+    from headstart.strategies.model import TransferModel
+
+    return replace(model, reader=replace(model.reader, store=None)) if isinstance(model, TransferModel) else model
 
 
 def with_logs(rung: Rung, run: RunFolder) -> Rung:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from headstart.data.check import level_label
 from headstart.data.examples import Examples, IntArray
 from headstart.data.read import read_examples
 from headstart.data.split import test_split
-from headstart.errors import DataError
+from headstart.errors import DataError, SourceError
 from headstart.records import Finding, Severity
 from headstart.settings import Settings
 from headstart.strategies.base import Rows
@@ -68,7 +69,7 @@ def read_target(data: str | Path | Examples, settings: Settings) -> Target:
         label=settings.label,
         test=settings.test,
         validation=settings.validation,
-        source=settings.source[0] if settings.source else None,
+        source=_counting_source(settings.source),
         max_length=settings.max_length,
     )
     checked.result.require_usable()
@@ -78,6 +79,19 @@ def read_target(data: str | Path | Examples, settings: Settings) -> Target:
         test=_also(settings.test, checked),
         validation=_also(settings.validation, checked),
     )
+
+
+def _counting_source(names: Sequence[str]) -> str | None:
+    """The source whose tokeniser counts texts: of several the first that can be used, for one bad source of several ends no run."""
+    from headstart.sources.resolve import resolve_source
+
+    if len(names) < 2:
+        return names[0] if names else None
+    for name in names:
+        with suppress(SourceError):
+            resolve_source(name)
+            return name
+    return None
 
 
 def _also(path: str | None, checked: Checked) -> Examples | None:

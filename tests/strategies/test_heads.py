@@ -242,3 +242,13 @@ def test_a_solution_keeps_float64_bias_beside_float32_rows():
     logits = solution.logits(np.zeros((1, 1), dtype=np.float32))
     assert logits[0, 1] == 1e-12
     assert LinearHead(solution.weight, solution.bias).scaled(2.0).bias[1] == 2e-12
+
+
+def test_a_column_that_a_model_has_shut_gets_no_weight() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(40, 6)).astype(np.float32)
+    features[:, 3] *= 1e-33
+    y = (features[:, 0] > 0).astype(np.int64)
+    head = fit_head(features, y, 2, strength=0.1)
+    assert np.abs(head.weight[:, 3]).max() == 0.0
+    assert np.abs(head.weight).max() < 100

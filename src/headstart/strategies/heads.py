@@ -179,8 +179,9 @@ def make_space(features: NDArray[np.float32]) -> Space:
         raise SourceError(f"The source gives numbers that are not finite for {unfit} of {n} texts; choose another source.")
     mean = features.mean(axis=0, dtype=np.float64)
     spread = np.sqrt(sum(((features[part] - mean) ** 2).sum(axis=0) for part in parts) / n)
-    # A float32 column that never varies still has a spread of rounding errors.
-    varies = spread > 1e-6 * np.abs(mean)
+    # A float32 column that never varies still has a spread of rounding errors; one that a model's last norm has shut (MiniLM has three,
+    # of size 1e-33) would get weights of 1e30, which ruin whatever is tuned from such a head.
+    varies = spread > np.maximum(1e-6 * np.abs(mean), 1e-8 * spread.max(initial=0.0))
     scale = np.zeros(d)
     scale[varies] = 1.0 / (spread[varies] * np.sqrt(varies.sum()))
 

@@ -42,6 +42,7 @@ class TransferModel:
         if self.module is None:
             return np.asarray(self.reader.pooled(texts)[:, list(self.layers)].mean(axis=1))
         trunk = Trunk(self.module, self.cut, self.reader.backbone.above, stored=True)
+        trunk.eval()  # a new trunk counts as training, and would leave the module so: with dropout
         try:
             return pooled_through(trunk, self.reader, texts)
         finally:
