@@ -1,0 +1,439 @@
+"""The main job from a labelled file to a saved model, on a tiny source and a small invented task, and the laws that it keeps."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sklearn.base import clone
+from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.model_selection import GridSearchCV, cross_val_score
+
+import headstart
+from headstart import pipeline, runs
+from headstart.errors import RunError, SourceError
+from headstart.records import TrialStatus
+from headstart.settings import Settings, make_settings
+from small import LABELS, sentences, without_times, write_csv
+from tiny import make_tiny
+
+
+@pytest.fixture(scope="session")
+def task(tmp_path_factory):
+    """A folder with train.csv (90 rows), test.csv (30 other rows), validation.csv (24 more) and a tiny source."""
+    folder = tmp_path_factory.mktemp("task")
+    rows = sentences(144, 1)
+    write_csv(folder / "train.csv", rows[:90])
+    write_csv(folder / "test.csv", rows[90:120])
+    write_csv(folder / "validation.csv", rows[120:])
+    make_tiny(folder / "source", "bert", blocks=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def whole(task):
+    """A finished run, judged on the test file, nothing left out."""
+    return fit(task, "whole", strategy=("tfidf", "probe", "partial"))
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Leave out the fresh process that opens the saved model, and the figures: they have tests of their own."""
+    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected: 0.0)
+    monkeypatch.setattr("headstart.report.build.write_report", lambda results, place: place.write_text("report"))
+
+
+def asked(task, **settings):
+    """Everything that a quick run is asked for; None takes a setting away."""
+    values = {
+        "test": str(task / "test.csv"),
+        "source": str(task / "source"),
+        "strategy": ("tfidf", "probe"),
+        "store": str(task / "store"),
+        "epochs": 1,
+        "resamples": 100,
+    } | settings
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def fit(task, out, data="train.csv", **settings):
+    return headstart.fit(str(task / data), **asked(task, out=str(task / out), **settings))
+
+
+def same_results(left, right):
+    """Whether two runs found the same, whatever their clocks said."""
+
+    def compared(run):
+        results = run.results
+        return [without_times(trial) for trial in results.trials], replace(
+            results, trials=(), winner=None, opponent=None, spent=None, created="", command="", title="", environment={}
+        )
+
+    return compared(left) == compared(right)
+
+
+def weights(run):
+    """The bytes of the saved model."""
+    [place] = [path for path in (run.folder / "model").iterdir() if path.name.endswith(".safetensors")]
+    return place.read_bytes()
+
+
+def journal(run):
+    """What was remembered, by key."""
+    lines = (run.folder / "journal.jsonl").read_text().splitlines()
+    return {entry["key"]: entry for entry in map(json.loads, lines)}
+
+
+def judged_logits(run, rung, part="test file"):
+    """What the journal kept of a rung's answers on the rows that judged it."""
+    return np.load(run.folder / "trials" / journal(run)[f"{part}/judged {rung}"]["arrays"]["logits"])
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+# --- a whole run ---
+
+
+def test_a_run_leaves_everything_in_its_folder(whole):
+    names = {path.name for path in whole.folder.iterdir()}
+    assert names - {"tensorboard"} == {"run.yaml", "journal.jsonl", "trials", "splits.parquet", "model", "metrics.json", "report.html"}
+    assert {"config.json", "README.md"} <= {path.name for path in (whole.folder / "model").iterdir()}
+    assert "http://" not in whole.report.read_text().replace("http://www.w3.org", "")
+    assert not [path for path in whole.folder.rglob("*") if path.name.startswith(".")]
+
+
+def test_the_results_open_again_as_they_were(whole):
+    assert runs.open_run(whole.folder).results == whole.results
+
+
+def test_every_rung_has_its_record(whole, task):
+    results = whole.results
+    assert [trial.name for trial in results.trials] == ["tfidf", "probe", "partial"]
+    assert [trial.transfers for trial in results.trials] == [False, True, True]
+    assert [trial.cut for trial in results.trials] == [None, None, 1]
+    assert results.winner in results.trials
+    assert results.opponent.name == "tfidf"
+    assert results.judged_on == "the test file"
+    assert (results.data.rows, results.data.used, results.data.test_rows) == (90, 90, 30)
+    assert results.data.labels == tuple((label, 30) for label in LABELS)
+    assert {layer.layer for layer in results.layers} == {0, 1, 2}
+    assert results.label_curve.points[-1].labels == 72
+    assert results.spent.texts_read == 120
+
+
+def test_the_saved_model_gives_label_names_and_is_what_was_judged(whole, task):
+    test = sentences(144, 1)[90:120]
+    texts = [text for text, _ in test]
+    logits = judged_logits(whole, whole.results.winner.name)
+    assert whole.model.predict(texts) == [LABELS[k] for k in logits.argmax(axis=1)]
+    np.testing.assert_allclose(whole.model.predict_proba(texts), softmax(logits), atol=1e-5)
+    assert whole.model.labels == LABELS
+
+
+@pytest.mark.parametrize("who", ["winner", "opponent"])
+def test_the_scores_are_scikit_learns_on_the_judged_answers(whole, who):
+    record = getattr(whole.results, who)
+    y = [label for _, label in sentences(144, 1)[90:120]]
+    probabilities = softmax(judged_logits(whole, record.name))
+    answers = [LABELS[k] for k in probabilities.argmax(axis=1)]
+    found = whole.results.scores if who == "winner" else whole.results.opponent_scores
+    assert found.accuracy.value == pytest.approx(accuracy_score(y, answers))
+    assert found.macro_f1.value == pytest.approx(f1_score(y, answers, average="macro"))
+    assert found.log_loss.value == pytest.approx(log_loss(y, probabilities))
+    assert found.accuracy.n == 30
+    if who == "winner":
+        assert whole.metrics["accuracy"] == found.accuracy.value
+        confusion = np.zeros((3, 3), dtype=int)
+        for true, given in zip(y, answers, strict=True):
+            confusion[LABELS.index(true), LABELS.index(given)] += 1
+        assert whole.results.confusion == tuple(map(tuple, confusion.tolist()))
+
+
+def test_the_gain_is_the_paired_difference_to_no_transfer(whole):
+    y = [label for _, label in sentences(144, 1)[90:120]]
+
+    def macro_f1(rung):
+        return f1_score(y, [LABELS[k] for k in judged_logits(whole, rung).argmax(axis=1)], average="macro")
+
+    gain = whole.gain
+    assert gain.opponent == "tfidf"
+    assert gain.value == pytest.approx(macro_f1(gain.winner) - macro_f1("tfidf"))
+    assert gain.low <= gain.value <= gain.high
+
+
+def test_which_row_went_where_is_written_down(whole):
+    table = pq.read_table(whole.folder / "splits.parquet").to_pydict()
+    assert table["row"] == list(range(1, 91))
+    assert table["label"] == [label for _, label in sentences(144, 1)[:90]]
+    assert set(table["judged_by"]) == {""}
+
+
+def test_few_rows_are_judged_by_outer_folds_in_each_of_which_all_is_decided_again(task, quick):
+    run = fit(task, "folds", test=None, outer_folds=3)
+    assert run.results.judged_on == "3 outer folds"
+    assert run.results.scores.accuracy.n == 90
+    keys = set(journal(run))
+    for part in ("outer fold 1", "outer fold 2", "outer fold 3"):
+        assert {f"{part}/tfidf/folds", f"{part}/probe/folds", f"{part}/judged tfidf", f"{part}/judged probe"} <= keys
+    assert {"all rows/tfidf/folds", "all rows/probe/folds"} <= keys
+    table = pq.read_table(run.folder / "splits.parquet").to_pydict()
+    assert {name: table["judged_by"].count(name) for name in set(table["judged_by"])} == {f"outer fold {k}": 30 for k in (1, 2, 3)}
+    for name, measured in (("tfidf", "opponent_scores"),):  # the one rung without transfer: it was judged in every fold
+        right = 0
+        for k in (1, 2, 3):
+            given = [label for label, part in zip(table["label"], table["judged_by"], strict=True) if part == f"outer fold {k}"]
+            right += (np.array(LABELS)[judged_logits(run, name, f"outer fold {k}").argmax(axis=1)] == given).sum()
+        assert getattr(run.results, measured).accuracy.value == pytest.approx(right / 90)
+
+
+def test_many_rows_are_judged_on_one_split_and_the_winner_learns_from_all(task, quick):
+    run = fit(task, "split", test=None, few_rows=0)
+    assert run.results.judged_on == "one stratified test split"
+    assert run.results.scores.accuracy.n == 18
+    keys = journal(run)
+    assert {key.split("/")[0] for key in keys} == {"test split", "all rows"}
+
+
+def test_a_validation_file_is_what_rungs_are_chosen_on(task, quick):
+    run = fit(task, "validation", validation=str(task / "validation.csv"))
+    assert run.results.data.used == 114
+    for trial in run.results.trials:
+        assert trial.split == "1 of 1 folds of the training rows"
+        assert trial.score.n == 24
+
+
+@pytest.mark.parametrize("rung", ["tfidf", "static", "probe", "contrastive", "partial", "full", "scratch"])
+def test_every_rung_can_be_asked_for_alone(task, quick, rung):
+    run = fit(task, f"only {rung}", strategy=rung, export="none")
+    assert run.results.winner.name == rung
+    assert run.gain is None
+    assert run.results.trials == (run.results.winner,)
+    texts = [text for text, _ in sentences(144, 1)[90:120]]
+    logits = judged_logits(run, rung)
+    np.testing.assert_allclose(run.model.predict_proba(texts), softmax(logits), atol=1e-5)
+
+
+# --- law 1: the test rows decide nothing ---
+
+
+def test_other_labels_in_the_test_file_change_no_decision_and_no_weight(task, quick):
+    rows = sentences(144, 1)[90:120]
+    turned = [(text, LABELS[(LABELS.index(label) + 1 + i % 2) % 3]) for i, (text, label) in enumerate(rows)]
+    write_csv(task / "turned.csv", turned)
+    true = fit(task, "true labels", strategy=("tfidf", "probe", "partial"))
+    false = fit(task, "turned labels", strategy=("tfidf", "probe", "partial"), test=str(task / "turned.csv"))
+    assert list(map(without_times, true.results.trials)) == list(map(without_times, false.results.trials))
+    assert true.results.winner.name == false.results.winner.name
+    assert weights(true) == weights(false)
+    assert true.results.label_curve == false.results.label_curve
+    assert true.results.layers == false.results.layers
+    for rung in ("tfidf", true.results.winner.name):
+        np.testing.assert_array_equal(judged_logits(true, rung), judged_logits(false, rung))
+    # The judge did look: the same answers score otherwise.
+    assert true.results.scores.accuracy.value != false.results.scores.accuracy.value
+
+
+# --- law 2: nothing is computed twice ---
+
+
+def test_a_second_run_into_another_folder_reads_no_text(task, whole, quick):
+    run = fit(task, "second", strategy=("tfidf", "probe", "partial"))
+    assert (run.results.spent.texts_read, run.results.spent.texts_from_store > 0) == (0, True)
+    assert same_results(run, whole)
+
+
+def test_one_added_row_reads_one_text(task, whole, quick):
+    write_csv(task / "more.csv", [*sentences(144, 1)[:90], ("please help me with my lost card", "card")])
+    assert fit(task, "more", data="more.csv").results.spent.texts_read == 1
+
+
+# --- law 3: a kill loses nothing finished ---
+
+
+class Killed(BaseException):
+    """Nothing in the package catches this."""
+
+
+def test_a_run_stopped_after_any_line_of_the_journal_goes_on_to_the_same_results(task, quick, monkeypatch):
+    settings = {"strategy": ("tfidf", "probe", "partial"), "test": None, "outer_folds": 2, "inner_folds": 2}
+    straight = fit(task, "straight", **settings)
+    total = len((straight.folder / "journal.jsonl").read_text().splitlines())
+    original = runs.RunFolder._note
+    done = []
+
+    def note(self, key, result):
+        original(self, key, result)
+        done.append(key)
+        if len(done) % 4 == 0:
+            raise Killed
+
+    monkeypatch.setattr(runs.RunFolder, "_note", note)
+    stops = 0
+    while True:
+        try:
+            resumed = fit(task, "resumed", **settings)
+            break
+        except Killed:
+            stops += 1
+    assert stops == total // 4
+    assert len(done) == len(set(done)) == total  # no work was done twice
+    assert same_results(resumed, straight)
+    assert weights(resumed) == weights(straight)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lines", [3, 5])
+def test_a_killed_process_goes_on_where_it_was(task, quick, lines):
+    straight = fit(task, f"whole process {lines}")
+    settings = asked(task, out=str(task / f"killed {lines}"))
+    code = f"""
+import os, signal
+import headstart
+from headstart import runs, saving
+count = []
+def note(self, key, result, original=runs.RunFolder._note):
+    if len(count) == {lines}:
+        os.kill(os.getpid(), signal.SIGKILL)  # in mid-work: the result is there, the journal does not know of it
+    original(self, key, result)
+    count.append(key)
+def save(*arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+runs.RunFolder._note = note
+saving.save_winner = save
+headstart.fit({str(task / "train.csv")!r}, **{settings!r})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    before = (task / f"killed {lines}" / "journal.jsonl").read_text().splitlines()
+    assert len(before) == min(lines, 4)
+    resumed = fit(task, f"killed {lines}")
+    assert (resumed.folder / "journal.jsonl").read_text().splitlines()[: len(before)] == before
+    assert same_results(resumed, straight)
+    assert weights(resumed) == weights(straight)
+
+
+def test_a_report_that_could_not_be_written_is_written_by_the_next_run(task, quick, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("headstart.report.build.write_report", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            fit(task, "unreported")
+    assert not (task / "unreported" / "metrics.json").exists()
+    assert fit(task, "unreported").report.read_text() == "report"
+
+
+def test_a_finished_run_is_opened_and_not_computed_again(task, whole, capsys, monkeypatch):
+    monkeypatch.setattr(pipeline, "open_means", lambda settings: pytest.fail("a source was opened"))
+    before = {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*") if path.is_file()}
+    again = fit(task, "whole", strategy=("tfidf", "probe", "partial"))
+    assert again == whole
+    assert {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*") if path.is_file()} == before
+    assert capsys.readouterr().err == f"{whole.folder} is finished already; its results:\n"
+
+
+def test_damaged_results_are_written_anew(task, quick):
+    run = fit(task, "damaged")
+    (run.folder / "metrics.json").write_text('{"title": ')
+    assert same_results(fit(task, "damaged"), run)
+    assert runs.open_run(run.folder).results.title == "train"
+
+
+def test_another_seed_or_other_data_in_the_same_folder_is_refused(task, whole):
+    with pytest.raises(RunError) as caught:
+        fit(task, "whole", strategy=("tfidf", "probe", "partial"), seed=1)
+    assert str(caught.value) == (
+        f"The folder {str(whole.folder)!r} holds another run (other data or settings: seed); name another with --out, or remove it."
+    )
+    with pytest.raises(RunError) as caught:
+        fit(task, "whole", data="test.csv", test=None, strategy=("tfidf", "probe", "partial"))
+    assert str(caught.value) == (
+        f"The folder {str(whole.folder)!r} holds another run (other data or settings: data, content, test); "
+        "name another with --out, or remove it."
+    )
+
+
+def test_where_and_how_loud_are_no_other_run(task, quick, monkeypatch):
+    run = fit(task, "moved")
+    assert fit(task, "moved", quiet=True, budget=1000, store=str(task / "another store")).results == run.results
+
+
+# --- sources ---
+
+
+def test_one_bad_source_of_several_is_a_finding_and_the_run_goes_on(task, quick):
+    run = fit(task, "one bad", source=(str(task / "source"), str(task / "nowhere")))
+    [finding] = [item for item in run.results.findings if item.kind == "source left out"]
+    with pytest.raises(SourceError) as caught:
+        fit(task, "only bad", source=str(task / "nowhere"))
+    assert finding.message == str(caught.value)
+    assert [trial.name for trial in run.results.trials] == ["tfidf", "probe"]
+
+
+def test_a_bad_source_in_the_first_place_is_no_other_than_one_in_the_second(task, quick):
+    run = fit(task, "first bad", source=(str(task / "nowhere"), str(task / "source")))
+    assert [item.kind for item in run.results.findings].count("source left out") == 1
+
+
+def test_only_bad_sources_are_an_error(task):
+    with pytest.raises(SourceError) as caught:
+        fit(task, "all bad", source=(str(task / "nowhere"), str(task / "nowhere else")))
+    assert str(caught.value).startswith("None of the 2 sources can be used; the last one: ")
+    assert "'" + str(task / "nowhere else") + "'" in str(caught.value)
+
+
+def test_two_good_sources_are_both_tried(task, quick):
+    make_tiny(task / "other source", "distilbert", seed=3, blocks=2)
+    run = fit(task, "two", source=(str(task / "source"), str(task / "other source")))
+    names = [trial.name for trial in run.results.trials]
+    assert names == ["tfidf", f"probe from {task / 'source'}", f"probe from {task / 'other source'}"]
+    assert all(trial.status is TrialStatus.DONE for trial in run.results.trials)
+    assert {layer.source for layer in run.results.layers} == {str(task / "source"), str(task / "other source")}
+
+
+def test_the_table_is_asked_about_no_transfer_with_the_length_of_the_texts(task):
+    settings = make_settings(asked(task))
+    target = pipeline.read_target(str(task / "train.csv"), settings)
+    with pipeline.open_means(settings) as means:
+        rungs = pipeline.rungs_on(target, np.arange(90), settings, means, ["tfidf", "probe"])
+    assert rungs[0].tokens == rungs[1].tokens == pytest.approx(10.0, abs=0.5)  # eight words and two special tokens
+
+
+# --- scikit-learn ---
+
+
+def test_the_estimator_decides_and_trains_in_memory(task, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    texts, labels = map(list, zip(*sentences(90, 1), strict=True))
+    given = asked(task, test=None, resamples=None)
+    model = headstart.TransferClassifier(**given).fit(texts, labels)
+    assert model.classes_.tolist() == list(LABELS)
+    assert model.score(texts, labels) > 0.8
+    np.testing.assert_allclose(model.predict_proba(texts[:5]).sum(axis=1), 1.0)
+    assert clone(model).get_params() == model.get_params()
+    assert list(Path().iterdir()) == []
+
+
+def test_the_estimator_stands_cross_validation_and_grid_search(task):
+    texts, labels = map(list, zip(*sentences(60, 1), strict=True))
+    model = headstart.TransferClassifier(**asked(task, test=None, resamples=None), inner_folds=2)
+    assert (cross_val_score(model, texts, labels, cv=2) > 0.4).all()
+    search = GridSearchCV(model, {"strategy": ["probe", "static", ("tfidf",)]}, cv=2).fit(texts, labels)
+    assert search.best_params_["strategy"] in ("probe", "static", ("tfidf",))
+    assert len(search.predict(texts)) == 60
+
+
+def test_settings_are_frozen_into_the_run(whole):
+    import yaml
+
+    written = yaml.safe_load((whole.folder / "run.yaml").read_text())
+    assert written["settings"]["epochs"] == 1
+    assert set(written["settings"]) | pipeline._NOT_ASKED == {*Settings.__dataclass_fields__}
+    assert set(written["versions"]) == {"headstart", "torch", "transformers"}
