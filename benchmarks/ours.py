@@ -46,7 +46,9 @@ def import_all() -> None:
 
 
 def fit_and_score(task: Task, clock: Clock, *, seed: int, **settings: Any) -> Mapping[str, Any]:
-    """`headstart.fit` on the training rows with its defaults, accuracy as the metric (it is what is compared) and these settings; scores of the saved model on all test rows.
+    """`headstart.fit` on the training rows with its defaults, accuracy as the metric (it is what is compared) and these settings.
+
+    Returns scores of the saved model on all test rows.
 
     `trained_seconds` is when the winner was trained on all rows, which is where the peers' clocks stop; the whole run goes on to judge,
     save, verify and report.
@@ -67,7 +69,9 @@ def fit_and_score(task: Task, clock: Clock, *, seed: int, **settings: Any) -> Ma
         folder = Path(name)
         data, test = write_rows(task.train, folder / "train.jsonl"), write_rows(judged(task.test), folder / "test.jsonl")
         clock.start()
-        run = headstart.fit(data, text="text", label="label", test=test, metric="accuracy", seed=seed, out=str(folder / "run"), quiet=True, **settings)
+        run = headstart.fit(
+            data, text="text", label="label", test=test, metric="accuracy", seed=seed, out=str(folder / "run"), quiet=True, **settings
+        )
         clock.stop()
         predicted = headstart.load(str(folder / "run")).predict(list(task.test.texts))
         results = run.results

@@ -207,7 +207,7 @@ def test_a_validation_file_is_what_rungs_are_chosen_on(task, quick):
     run = fit(task, "validation", validation=str(task / "validation.csv"))
     assert run.results.data.used == 114
     for trial in run.results.trials:
-        assert trial.split == "1 of 1 folds of the training rows"
+        assert trial.split == "1 of 1 training folds"
         assert trial.score.n == 24
 
 

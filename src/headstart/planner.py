@@ -303,11 +303,11 @@ def _record(state: _State, winner: _State, metric: Metric, cost: CostModel) -> T
     return TrialRecord(
         name=rung.name,
         strategy=rung.strategy.name,
-        source=rung.source if rung.strategy.needs_source else None,
+        source=rung.job.reader.backbone.source.name if rung.strategy.needs_source and rung.job.reader is not None else None,
         cut=cut,
         transfers=rung.strategy.transfers,
         status=status,
-        split=f"{state.folds} of {len(rung.job.folds)} folds of the training rows" if state.folds else "not run",
+        split=f"{state.folds} of {len(rung.job.folds)} training folds" if state.folds else "not run",
         score=measured,
         expected=state.belief.mean,
         seconds=state.seconds,
