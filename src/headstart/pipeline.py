@@ -101,7 +101,7 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -
         model = judged[0].fitted if target.test is not None else None
         if model is None:
             say(f"training {final.winner.name} on all {len(target.rows):,} labelled rows")
-            model = train_winner(final, run)
+            model = train_winner(final)
         results = assemble(target, settings, parts, judged, final, model, means.readers, means.findings, run, command, begin)
         save_winner(run.path / MODEL, model, target, settings, results)
     write_results(run.path, results)
@@ -140,8 +140,10 @@ def train_classifier(texts: Sequence[str], labels: Sequence[str], settings: Sett
     with tempfile.TemporaryDirectory() as folder, open_means(settings) as means:
         run = RunFolder.open(Path(folder) / "run", {})
         every = np.arange(len(target.rows))
-        final = decide_on(target, every, "all rows", settings, run, means, asked_strategies(settings), settings.budget - _AROUND)
-        return TrainedClassifier(target.labels, without_store(train_winner(final, run)))
+        final = decide_on(
+            target, every, "all rows", settings, run, means, asked_strategies(settings), settings.budget - _AROUND, events=False
+        )
+        return TrainedClassifier(target.labels, without_store(train_winner(final)))
 
 
 @dataclass(frozen=True)
@@ -248,8 +250,10 @@ def open_means(settings: Settings) -> Iterator[Means]:
 # --- deciding, judging, training ---
 
 
-def rungs_on(target: Target, learn: IntArray, settings: Settings, means: Means, strategies: list[str]) -> list[Rung]:
-    """Every rung on every source for these rows, each with the same folds."""
+def rungs_on(
+    target: Target, learn: IntArray, settings: Settings, means: Means, strategies: list[str], logs: Path | None = None
+) -> list[Rung]:
+    """Every rung on every source for these rows, each with the same folds. `logs`: folder of TensorBoard events; None: none are written."""
     rows = target.rows.take(learn)
     pairs = _folds(target, learn, settings)
     weigh = settings.metric is Metric.MACRO_F1 and uneven(rows.y)
@@ -267,7 +271,13 @@ def rungs_on(target: Target, learn: IntArray, settings: Settings, means: Means, 
             found.append(
                 Rung(strategy, source if len(means.readers) > 1 else None, replace(job, reader=reader, cut=cut), mean_tokens(reader, rows))
             )
+    if logs is not None:
+        found = [replace(rung, job=replace(rung.job, logs=logs / _folder_name(rung.name))) for rung in found]
     return found
+
+
+def _folder_name(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
 
 
 def mean_tokens(reader: Reader, rows: Rows) -> float:
@@ -296,9 +306,10 @@ def decide_on(
     means: Means,
     strategies: list[str],
     seconds: float,
+    events: bool = True,
 ) -> Decision:
-    """Read these rows once, then let the planner decide."""
-    rungs = rungs_on(target, learn, settings, means, strategies)
+    """Read these rows once, then let the planner decide. `events`: every training writes its TensorBoard events into the run folder."""
+    rungs = rungs_on(target, learn, settings, means, strategies, run.path / "tensorboard" / _folder_name(label) if events else None)
     for reader in means.readers.values():
         cuts = {r.strategy.tunes_from(r.job) for r in rungs if r.strategy.tunes_from is not None and r.job.reader is reader} - {0}
         reader.read_texts(rungs[0].job.rows.texts, cut=min(cuts) if cuts else None)
@@ -341,9 +352,9 @@ def calibrated(rung: Rung, out_of_fold: FloatArray | None) -> Fitted:
     return fitted.scaled(1.0 / fit_temperature(out_of_fold[seen], rung.job.rows.y[seen]))
 
 
-def train_winner(final: Decision, run: RunFolder) -> Fitted:
+def train_winner(final: Decision) -> Fitted:
     """The winner trained on all labelled rows."""
-    return calibrated(with_logs(final.winner, run), final.out_of_fold.get(final.winner.name))
+    return calibrated(final.winner, final.out_of_fold.get(final.winner.name))
 
 
 def without_store(model: Fitted) -> Fitted:
@@ -351,8 +362,3 @@ def without_store(model: Fitted) -> Fitted:
     from headstart.strategies.model import TransferModel
 
     return replace(model, reader=replace(model.reader, store=None)) if isinstance(model, TransferModel) else model
-
-
-def with_logs(rung: Rung, run: RunFolder) -> Rung:
-    """The same rung, writing TensorBoard events."""
-    return replace(rung, job=replace(rung.job, logs=run.path / "tensorboard" / rung.name.replace(" ", "-").replace("/", "-")))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -187,6 +187,8 @@ def _run_fold(state: _State, run: RunFolder, label: str, cost: CostModel) -> Non
 
     def work() -> dict[str, FloatArray]:
         part = rung.job.take(train, inner_folds(rung.job, train))
+        if part.logs is not None:
+            part = replace(part, logs=part.logs / f"fold-{state.folds + 1}")
         return {"logits": rung.strategy.fit(part).predict_logits([rung.job.rows.texts[i] for i in held])}
 
     expected = trial_seconds(rung, cost, len(train) / len(rung.job.rows))

@@ -155,6 +155,7 @@ class Trunk(nn.Module):
     def train(self, mode: bool = True) -> Trunk:
         """Dropout on above the cut alone: below it, training must see what was stored."""
         super().train(mode and self.cut == 0)
+        self.training = mode  # so that who judges in between can put it back
         for block in list(find_blocks(self.module))[self.cut :]:
             block.train(mode)
         return self

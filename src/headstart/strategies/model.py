@@ -80,7 +80,7 @@ def entering_rows(reader: Reader, texts: Sequence[str], cut: int) -> list[Any]:
 @torch.inference_mode()
 def pooled_through(trunk: Trunk, reader: Reader, texts: Sequence[str], rows: list[Any] | None = None) -> Float32:
     """Pooled last-layer features (n, d) of texts through a trunk. `rows` spares looking up what enters it."""
-    rows = entering_rows(reader, texts, trunk.cut) if rows is None else rows
+    rows = entering_rows(reader, texts, trunk.cut if trunk.stored else 0) if rows is None else rows
     out = np.empty((len(rows), reader.backbone.width), dtype=np.float32)
     was_training = trunk.training
     trunk.eval()

@@ -21,6 +21,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
+from headstart.backbone.backbone import find_blocks
 from headstart.backbone.cut import Trunk
 from headstart.backbone.pooling import pool
 from headstart.backbone.reading import Reader
@@ -120,7 +121,7 @@ class GroupedBatches(Sampler[list[int]]):
     """Batches of rows of like length, in random order, new at every pass.
 
     With `balanced` every batch holds each class about equally often (rare classes come again), which a contrastive loss needs; there,
-    rows are grouped by length within their class.
+    length plays no part.
     """
 
     def __init__(self, lengths: NDArray[np.int64], y: NDArray[np.int64], batch_size: int, seed: int, balanced: bool) -> None:
@@ -189,10 +190,11 @@ class _Trainer(Trainer):  # type: ignore[misc]
         plan = self.schedule
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         levels = tuned.trunk.learning(self.above)
-        top = max(level for level, _ in levels)
+        top = len(find_blocks(tuned.trunk.module)) - 1
         for level, parameter in levels:
+            depth = max(0, top - level)  # a final norm learns as fast as the top block
             decay = plan.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((plan.learning_rate * plan.layer_decay ** (top - level), decay), []).append(parameter)
+            groups.setdefault((plan.learning_rate * plan.layer_decay**depth, decay), []).append(parameter)
         if not tuned.contrast:
             groups[plan.head_rate, 0.0] = groups.get((plan.head_rate, 0.0), []) + list(tuned.head.parameters())
         self.optimizer = torch.optim.AdamW([{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()])
@@ -274,9 +276,12 @@ def tune(
         callbacks=[watch],
     )
     trainer.remove_callback(_printer())
+    if schedule.logs is not None:
+        trainer.add_callback(_events(schedule.logs))
     trainer.train()
     if watch.best is not None:
         model.load_state_dict(watch.best[1], strict=False)
+    model.cpu()  # readers work there, and the frozen blocks never left it
     model.eval()
     learned = LinearHead(model.head.weight.detach().double().numpy(), model.head.bias.detach().double().numpy())
     whole = trunk.restore()
@@ -344,9 +349,17 @@ def _printer() -> Any:
     return PrinterCallback
 
 
+def _events(folder: Path) -> Any:
+    """TensorBoard events in exactly this folder."""
+    from torch.utils.tensorboard import SummaryWriter
+    from transformers.integrations import TensorBoardCallback
+
+    return TensorBoardCallback(SummaryWriter(log_dir=str(folder)))
+
+
 def _arguments(plan: Schedule) -> TrainingArguments:
     return TrainingArguments(
-        output_dir=str(plan.logs or "."),
+        output_dir=".",  # nothing is written there: no checkpoints, no reports
         max_steps=plan.steps,
         learning_rate=plan.learning_rate,
         lr_scheduler_type="linear",
@@ -357,7 +370,7 @@ def _arguments(plan: Schedule) -> TrainingArguments:
         eval_strategy="no",
         logging_strategy="steps",
         logging_steps=max(1, plan.steps // 20),
-        report_to=["tensorboard"] if plan.logs is not None else [],
+        report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
         seed=plan.seed,
