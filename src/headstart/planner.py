@@ -31,7 +31,7 @@ from headstart.strategies.base import FloatArray
 from headstart.strategies.ladder import Job, Strategy
 
 # An expected gain below this is not worth a trial: in points of the metric.
-_WORTH = {Metric.ACCURACY: 0.0005, Metric.MACRO_F1: 0.0005, Metric.LOG_LOSS: 0.002}
+_WORTH = {Metric.ACCURACY: 0.0007, Metric.MACRO_F1: 0.0007, Metric.LOG_LOSS: 0.003}
 # A second seed of the same rung differs by about this much: no fold is trusted beyond it.
 _SEED_NOISE = {Metric.ACCURACY: 0.006, Metric.MACRO_F1: 0.006, Metric.LOG_LOSS: 0.02}
 # Share of rows on which two rungs are expected to differ in being right, before any fold says.

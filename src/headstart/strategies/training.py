@@ -216,6 +216,10 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         if logs and "loss" in logs:
             self.points.append(CurvePoint(state.global_step, time.perf_counter() - self.begin, train_loss=float(logs["loss"])))
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Judge the start too: training may only make it worse."""
+        self.on_epoch_end(args, state, control)
+
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Judge the validation rows."""
         if self.validate is None:
