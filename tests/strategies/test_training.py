@@ -1,0 +1,266 @@
+"""Batches, losses, rates and stopping of training above the cut."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headstart.backbone.backbone import Backbone
+from headstart.backbone.cut import Trunk
+from headstart.backbone.reading import Reader
+from headstart.settings import Precision, Settings
+from headstart.strategies import training
+from headstart.strategies.base import LinearHead, Rows
+from headstart.strategies.ladder import Job
+from headstart.strategies.training import GroupedBatches, Schedule, TunedModel, contrastive_loss, schedule_of, stopping_rows, tune
+from tiny import HIDDEN, WORDS
+
+Tiny = Callable[..., Backbone]
+PLAN = Schedule(
+    steps=4,
+    batch_size=8,
+    learning_rate=1e-3,
+    head_rate=5e-3,
+    layer_decay=0.5,
+    warmup=0.0,
+    weight_decay=0.01,
+    precision=Precision.FLOAT32,
+    seed=3,
+)
+
+
+def some_rows(n: int = 16, classes: int = 3) -> Rows:
+    rng = np.random.default_rng(0)
+    return Rows(tuple(" ".join(rng.choice(WORDS, length)) for length in rng.integers(1, 12, n)), np.arange(n) % classes, classes)
+
+
+def some_head(classes: int = 3) -> LinearHead:
+    rng = np.random.default_rng(1)
+    return LinearHead(0.3 * rng.normal(size=(classes, HIDDEN)), 0.1 * rng.normal(size=classes))
+
+
+# --- batches ---
+
+
+@settings(deadline=None, max_examples=50)
+@given(n=st.integers(1, 200), batch_size=st.integers(2, 40), seed=st.integers(0, 99))
+def test_each_pass_holds_every_row_once_in_as_many_batches_as_promised(n: int, batch_size: int, seed: int) -> None:
+    lengths = np.random.default_rng(seed).integers(1, 60, n)
+    batches = GroupedBatches(lengths, np.zeros(n, dtype=np.int64), batch_size, seed, balanced=False)
+    for _ in range(2):
+        one = list(batches)
+        assert len(one) == len(batches) and max(map(len, one)) <= batch_size
+        assert sorted(i for batch in one for i in batch) == list(range(n))
+
+
+def test_passes_differ_and_the_seed_alone_decides_them() -> None:
+    lengths = np.random.default_rng(0).integers(1, 60, 200)
+    y = np.arange(200) % 4
+    for balanced in (False, True):
+        first, second = (GroupedBatches(lengths, y, 16, 7, balanced) for _ in range(2))
+        passes = [list(first), list(first)]
+        assert passes[0] != passes[1] and passes == [list(second), list(second)]
+        assert list(GroupedBatches(lengths, y, 16, 8, balanced)) != passes[0]
+
+
+def test_rows_of_a_batch_are_of_like_length() -> None:
+    lengths = np.random.default_rng(0).permutation(np.arange(1, 257))
+    spans = [np.ptp(lengths[batch]) for batch in GroupedBatches(lengths, np.zeros(256, dtype=np.int64), 16, 0, balanced=False)]
+    assert max(spans) == 15  # 256 different lengths in one pool of 16 batches
+
+
+@settings(deadline=None, max_examples=50)
+@given(counts=st.lists(st.integers(1, 40), min_size=1, max_size=12), batch_size=st.integers(4, 40), seed=st.integers(0, 99))
+def test_balanced_batches_hold_at_least_two_rows_of_a_class_that_has_them_and_none_twice(
+    counts: list[int], batch_size: int, seed: int
+) -> None:
+    y = np.repeat(np.arange(len(counts)), counts)
+    batches = GroupedBatches(np.ones(len(y), dtype=np.int64), y, batch_size, seed, balanced=True)
+    for batch in batches:
+        assert len(set(batch)) == len(batch) <= batch_size
+        held = Counter(y[batch].tolist())
+        assert len(held) >= min(2, len(counts))
+        assert all(number >= min(2, counts[k]) for k, number in held.items())
+
+
+def test_balanced_batches_hold_rare_classes_as_often_as_common_ones() -> None:
+    y = np.repeat([0, 1, 2, 3], [160, 20, 12, 8])
+    seen = Counter()
+    rows = Counter()
+    batches = GroupedBatches(np.ones(200, dtype=np.int64), y, 16, 0, balanced=True)
+    for _ in range(5):
+        for batch in batches:
+            seen.update(y[batch].tolist())
+            rows.update(batch)
+    assert max(seen.values()) <= 1.01 * min(seen.values())
+    for k in range(1, 4):  # within a class all rows come about equally often
+        often = [rows[i] for i in np.flatnonzero(y == k)]
+        assert max(often) <= 2 * min(often)
+
+
+def test_with_more_classes_than_a_batch_holds_they_come_in_turn() -> None:
+    y = np.arange(300) % 60
+    seen: Counter[int] = Counter()
+    batches = GroupedBatches(np.ones(300, dtype=np.int64), y, 16, 0, balanced=True)
+    for _ in range(20):
+        for batch in batches:
+            assert set(Counter(y[batch].tolist()).values()) == {2}
+            seen.update(y[batch].tolist())
+    assert len(seen) == 60 and max(seen.values()) <= 1.25 * min(seen.values())
+
+
+# --- losses ---
+
+
+@settings(deadline=None, max_examples=50)
+@given(labels=st.lists(st.integers(0, 3), min_size=1, max_size=9), seed=st.integers(0, 99))
+def test_the_contrastive_loss_is_that_of_a_loop_over_all_pairs(labels: list[int], seed: int) -> None:
+    vectors = np.random.default_rng(seed).normal(size=(len(labels), 5))
+    alike, unlike = [], []
+    for i, a in enumerate(vectors):
+        for j, b in enumerate(vectors):
+            cosine = float(a @ b / np.sqrt(a @ a) / np.sqrt(b @ b))
+            if i != j and labels[i] == labels[j]:
+                alike.append((1 - cosine) ** 2)
+            if labels[i] != labels[j]:
+                unlike.append(cosine**2)
+    wanted = sum(alike) / max(1, len(alike)) + sum(unlike) / max(1, len(unlike))
+    pooled = torch.tensor(vectors, requires_grad=True)
+    loss = contrastive_loss(pooled, torch.tensor(labels))
+    assert float(loss.detach()) == pytest.approx(wanted, abs=1e-9)
+    loss.backward()
+    assert pooled.grad is not None and torch.isfinite(pooled.grad).all()
+
+
+def fresh(backbone: Backbone, cut: int, class_weight: np.ndarray | None = None, contrast: bool = False) -> TunedModel:
+    trunk = Trunk(copy.deepcopy(backbone.module), cut, backbone.above, stored=False)
+    return TunedModel(trunk, Reader(backbone, None, 4096), some_head(), class_weight, contrast)
+
+
+@pytest.mark.parametrize("weight", [None, np.array([0.5, 1.0, 4.0])])
+def test_class_weights_reach_the_loss_and_the_head_is_the_given_one(weight: np.ndarray | None, tiny_backbone: Tiny) -> None:
+    backbone, rows = tiny_backbone("bert"), some_rows(5)
+    model = fresh(backbone, 2, weight).eval()
+    reader = Reader(backbone, None, 1)
+    logits = some_head().logits(reader.pooled(rows.texts)[:, -1])
+    each = -(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))[np.arange(5), rows.y]
+    counts = np.ones(5) if weight is None else weight[rows.y]
+    items = [{"row": np.array(ids), "label": int(k)} for ids, k in zip(training.entering_rows(reader, rows.texts, 0), rows.y, strict=True)]
+    assert float(model(**training.collate(items))["loss"].detach()) == pytest.approx((counts * each).sum() / counts.sum(), rel=1e-5)
+
+
+# --- rates ---
+
+
+@pytest.mark.parametrize(("architecture", "cut"), [("bert", 0), ("bert", 2), ("llama", 0), ("llama", 3)])
+def test_each_block_learns_at_the_rate_asked_for(architecture: str, cut: int, tiny_backbone: Tiny) -> None:
+    backbone = tiny_backbone(architecture)
+    model = fresh(backbone, cut)
+    # What the optimiser is made of, without a training run around it.
+    trainer = object.__new__(training._Trainer)
+    trainer.model, trainer.schedule, trainer.above = model, PLAN, backbone.above
+    optimizer = trainer.create_optimizer()
+    rates = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
+    assert len(rates) == sum(len(group["params"]) for group in optimizer.param_groups)
+    learning = {id(p) for p in model.trunk.module.parameters() if p.requires_grad}
+    head = {id(p) for p in model.head.parameters()}
+    assert set(rates) == learning | head
+    assert {rates[number] for number in head} == {(5e-3, 0.0)}
+    for depth, parameter in model.trunk.learning(backbone.above):
+        # The top block, 3, at the full rate, and so what comes after it; each one below at half the next higher one's; -1: embeddings.
+        rate, decay = rates[id(parameter)]
+        assert rate == pytest.approx(1e-3 * 0.5 ** (3 - min(depth, 3)))
+        assert decay == (0.01 if parameter.ndim > 1 else 0.0)
+
+
+def test_a_contrastive_loss_leaves_the_head_out_of_the_optimiser(tiny_backbone: Tiny) -> None:
+    model = fresh(tiny_backbone("bert"), 2, contrast=True)
+    trainer = object.__new__(training._Trainer)
+    trainer.model, trainer.schedule, trainer.above = model, PLAN, frozenset()
+    held = {id(p) for group in trainer.create_optimizer().param_groups for p in group["params"]}
+    assert not held & {id(p) for p in model.head.parameters()}
+
+
+# --- whole runs ---
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another(tiny_backbone: Tiny) -> None:
+    reader = Reader(tiny_backbone("bert"), None, 4096)
+    first, again, other = (tune(reader, some_rows(), cut=2, head=some_head(), schedule=replace(PLAN, seed=seed)) for seed in (5, 5, 6))
+    texts = ["my card", "refund"]
+    assert (first.predict_logits(texts) == again.predict_logits(texts)).all() and (first.head.weight == again.head.weight).all()
+    assert not (first.predict_logits(texts) == other.predict_logits(texts)).all()
+
+
+def test_stopping_keeps_the_best_weights_and_comes_after_the_patience(tiny_backbone: Tiny, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    reader = Reader(tiny_backbone("bert"), None, 4096)
+    told = [1.0, 0.7, 0.4, 0.6, 0.5, 0.1]  # the first is the start's, before any pass
+    heads, deep = [], []
+
+    def validate(model: TunedModel) -> tuple[float, float]:
+        heads.append(model.head.weight.detach().double().numpy().copy())
+        deep.append(model.trunk.module.encoder.layer[3].output.dense.weight.detach().clone())
+        return told[len(heads) - 1], 0.5
+
+    plan = replace(PLAN, steps=20, patience=2)  # 2 steps a pass
+    model = tune(reader, some_rows(), cut=2, head=some_head(), schedule=plan, validate=validate)
+    assert len(heads) == 5  # the second pass was the best; two without a better one followed
+    assert (model.head.weight == heads[2]).all() and not (model.head.weight == heads[4]).all()
+    assert model.module is not None and torch.equal(model.module.encoder.layer[3].output.dense.weight, deep[2])
+    judged = [point for point in model.curve if point.validation_loss is not None]
+    assert [(point.step, point.validation_loss, point.validation_score) for point in judged] == [
+        (2 * i, loss, 0.5) for i, loss in enumerate(told[:5])
+    ]
+    assert list(tmp_path.iterdir()) == []  # nothing is written beside the run
+
+
+def test_training_rows_are_learned_from_the_given_head(tiny_backbone: Tiny) -> None:
+    rows = some_rows(12, 2)
+    model = tune(Reader(tiny_backbone("bert"), None, 4096), rows, cut=2, head=some_head(2), schedule=replace(PLAN, steps=40))
+    losses = [point.train_loss for point in model.curve if point.train_loss is not None]
+    assert losses[-1] < 0.7 * losses[0]
+    assert (model.predict_logits(rows.texts).argmax(axis=1) == rows.y).mean() > 0.7
+    assert abs(model.head.weight - some_head(2).weight).max() < 0.3
+
+
+# --- from a job ---
+
+
+def some_job(n: int, reader: Reader | None = None) -> Job:
+    return Job(some_rows(n), np.arange(n), [], Settings(precision=Precision.FLOAT32, layer_decay=0.7, patience=4), seed=11, reader=reader)
+
+
+def test_the_schedule_is_what_the_settings_ask_for(tmp_path: Path) -> None:
+    job = replace(some_job(20), logs=tmp_path)
+    plan = schedule_of(job, 99)
+    asked = job.settings
+    assert (plan.steps, plan.batch_size, plan.learning_rate, plan.layer_decay) == (99, asked.batch_size, asked.learning_rate, 0.7)
+    assert plan.head_rate == training.HEAD_RATE * asked.learning_rate
+    assert (plan.warmup, plan.weight_decay, plan.precision) == (asked.warmup, asked.weight_decay, Precision.FLOAT32)
+    assert (plan.seed, plan.patience, plan.logs) == (11, 4, tmp_path)
+
+
+def test_few_rows_all_train_and_many_set_some_aside_to_stop_by(tiny_backbone: Tiny) -> None:
+    backbone = tiny_backbone("bert")
+    few = some_job(training.STOPPING_FROM - 1)
+    rows, validate = stopping_rows(few)
+    assert rows is few.rows and validate is None
+    many = some_job(training.STOPPING_FROM, Reader(backbone, None, 4096))
+    rows, validate = stopping_rows(many)
+    assert validate is not None and 0.85 < len(rows) / len(many.rows) < 0.95
+    left = Counter(many.rows.texts) - Counter(rows.texts)
+    held = [i for i, text in enumerate(many.rows.texts) if text in left]
+    model = fresh(backbone, 2)
+    loss, score = validate(model)
+    assert 0 < loss < 20 and 0 <= score <= 1 and len(held) > 0
+    assert model.trunk.training  # goes on training as it did
