@@ -191,10 +191,11 @@ def _curve(target: Target, reader: Reader, final: Decision, settings: Settings) 
 
     def predict_at(rung: str, train: IntArray, held: IntArray) -> FloatArray:
         part = rows.take(train)
+        pairs = _few_folds(part.y, target.groups[train], settings.seed)
         if rung == "tfidf":
-            model, _ = fit_tfidf(part, [], None, settings.seed)
+            model, _ = fit_tfidf(part, pairs, None, settings.seed)
             return softmax(model.predict_logits([rows.texts[i] for i in held]))
-        head = choose_head(features[train], part.y, part.n_classes, _few_folds(part.y, target.groups[train], settings.seed), None).head
+        head = choose_head(features[train], part.y, part.n_classes, pairs, None).head
         return softmax(head.logits(features[held]))
 
     return label_curve(

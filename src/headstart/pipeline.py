@@ -19,7 +19,7 @@ from headstart.data.examples import Examples, IntArray
 from headstart.data.split import folds
 from headstart.errors import RunError
 from headstart.judge.calibration import fit_temperature
-from headstart.planner import Decision, Rung, decide
+from headstart.planner import Decision, Rung, decide, trial_seconds
 from headstart.progress import say
 from headstart.records import Finding, Severity
 from headstart.runs import MODEL, Run, RunFolder, open_run, write_results
@@ -93,6 +93,7 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -
     write_splits(run.path, target, parts)
     with open_means(settings) as means:
         share = allowance(settings, parts, time.perf_counter() - begin)
+        warn_of_budget(target, parts, settings, means, strategies)
         judged = [judge_part(part, target, settings, run, means, strategies, share) for part in parts]
         if target.test is None:
             final = decide_on(target, np.arange(len(target.rows)), "all rows", settings, run, means, strategies, share)
@@ -197,6 +198,16 @@ def allowance(settings: Settings, parts: list[Part], spent: float) -> float:
     """Seconds for each decision with the trainings that follow it: the budget, less what runs around it, in equal shares."""
     decisions = len(parts) + (0 if parts[0].judge is None else 1)
     return max(0.0, settings.budget - spent - _AROUND) / decisions
+
+
+def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means: Means, strategies: list[str]) -> None:
+    """Say at the start when even the cheapest rung needs more than the budget."""
+    cheapest = min(rungs_on(target, parts[0].learn, settings, means, strategies), key=lambda rung: trial_seconds(rung, means.cost))
+    decisions = len(parts) + (0 if parts[0].judge is None else 1)
+    needed = _AROUND + decisions * 2 * trial_seconds(cheapest, means.cost)
+    if needed > settings.budget:
+        asked = f"The budget of {settings.budget:,.0f} s is too short"
+        say(f"{asked}: even the cheapest rung, {cheapest.name}, needs about {needed:,.0f} s in all.")
 
 
 def write_splits(folder: Path, target: Target, parts: list[Part]) -> None:

@@ -212,7 +212,7 @@ def test_stopping_keeps_the_best_weights_and_comes_after_the_patience(tiny_backb
         deep.append(model.trunk.module.encoder.layer[3].output.dense.weight.detach().clone())
         return told[len(heads) - 1], 0.5
 
-    plan = replace(PLAN, steps=20, patience=2)  # 2 steps a pass
+    plan = replace(PLAN, steps=20, patience=2)
     model = tune(reader, some_rows(), cut=2, head=some_head(), schedule=plan, validate=validate)
     assert len(heads) == 5  # the second pass was the best; two without a better one followed
     assert (model.head.weight == heads[2]).all() and not (model.head.weight == heads[4]).all()
@@ -222,6 +222,19 @@ def test_stopping_keeps_the_best_weights_and_comes_after_the_patience(tiny_backb
         (2 * i, loss, 0.5) for i, loss in enumerate(told[:5])
     ]
     assert list(tmp_path.iterdir()) == []  # nothing is written beside the run
+
+
+def test_a_training_that_only_makes_it_worse_gives_back_its_start(tiny_backbone: Tiny) -> None:
+    backbone = tiny_backbone("bert")
+    told = iter([0.1, 0.2, 0.3])
+    plan = replace(PLAN, steps=20, patience=2)
+    model = tune(
+        Reader(backbone, None, 4096), some_rows(), cut=2, head=some_head(), schedule=plan, validate=lambda _model: (next(told), 0.5)
+    )
+    assert model.head.weight == pytest.approx(some_head().weight, abs=1e-7)
+    assert model.module is not None
+    before = backbone.module.state_dict()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.module.state_dict().items())
 
 
 def test_training_rows_are_learned_from_the_given_head(tiny_backbone: Tiny) -> None:

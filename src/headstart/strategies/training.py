@@ -27,6 +27,7 @@ from headstart.backbone.pooling import pool
 from headstart.backbone.reading import Reader
 from headstart.data.split import test_split
 from headstart.environment import fast_precision
+from headstart.progress import bar
 from headstart.records import CurvePoint
 from headstart.settings import Precision, Settings
 from headstart.strategies.base import FloatArray, LinearHead, Rows
@@ -204,12 +205,16 @@ class _Trainer(Trainer):  # type: ignore[misc]
 class _Watch(TrainerCallback):  # type: ignore[misc]
     """Notes the losses, judges the validation rows after every pass, keeps the best weights, stops when they stop getting better."""
 
-    def __init__(self, model: TunedModel, validate: Validate | None, patience: int | None) -> None:
-        self.model, self.validate, self.patience = model, validate, patience
+    def __init__(self, model: TunedModel, validate: Validate | None, patience: int | None, shown: Any) -> None:
+        self.model, self.validate, self.patience, self.shown = model, validate, patience, shown
         self.begin = time.perf_counter()
         self.points: list[CurvePoint] = []
         self.best: tuple[float, dict[str, torch.Tensor]] | None = None
         self.worse = 0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Move the bar."""
+        self.shown.update(1)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         """Keep the training loss."""
@@ -268,21 +273,22 @@ def tune(
     model = TunedModel(trunk, reader, head, class_weight, contrast)
     entering = _Entering(entering_rows(reader, rows.texts, cut if stored else 0), rows.y)
     sampler = GroupedBatches(entering.lengths, rows.y, schedule.batch_size, schedule.seed, balanced=contrast)
-    watch = _Watch(model, validate, schedule.patience)
-    trainer = _Trainer(
-        schedule,
-        sampler,
-        backbone.above,
-        model=model,
-        args=_arguments(schedule),
-        train_dataset=entering,
-        data_collator=collate,
-        callbacks=[watch],
-    )
-    trainer.remove_callback(_printer())
-    if schedule.logs is not None:
-        trainer.add_callback(_events(schedule.logs))
-    trainer.train()
+    with bar(schedule.steps, "training", "step") as shown:
+        watch = _Watch(model, validate, schedule.patience, shown)
+        trainer = _Trainer(
+            schedule,
+            sampler,
+            backbone.above,
+            model=model,
+            args=_arguments(schedule),
+            train_dataset=entering,
+            data_collator=collate,
+            callbacks=[watch],
+        )
+        trainer.remove_callback(_printer())
+        if schedule.logs is not None:
+            trainer.add_callback(_events(schedule.logs))
+        trainer.train()
     if watch.best is not None:
         model.load_state_dict(watch.best[1], strict=False)
     model.cpu()  # readers work there, and the frozen blocks never left it
