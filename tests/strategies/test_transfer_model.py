@@ -1,0 +1,108 @@
+"""What the head of a transferred model acts on: pooled layers of the source, or what tuned blocks make of stored activations."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from headstart.backbone.backbone import Backbone, find_blocks
+from headstart.backbone.cut import Trunk
+from headstart.backbone.reading import Reader, tokenize
+from headstart.backbone.store import Store
+from headstart.strategies.base import LinearHead
+from headstart.strategies.model import TransferModel, collate, entering_rows, pooled_through
+from tiny import HIDDEN
+
+Tiny = Callable[..., Backbone]
+TEXTS = ("why is my card lost?", "refund", "", "the car " * 30, "refund")
+HEAD = LinearHead(np.random.default_rng(0).normal(size=(3, HIDDEN)), np.array([0.1, -0.2, 0.3]))
+
+
+def changed_above(backbone: Backbone, cut: int) -> torch.nn.Module:
+    """A module as tuning would leave it: the blocks from `cut` on are other ones."""
+    module = copy.deepcopy(backbone.module)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for block in list(find_blocks(module))[cut:]:
+            for weight in block.parameters():
+                weight += 0.1 * torch.randn(weight.shape, generator=generator)
+    return module
+
+
+@pytest.mark.parametrize("layers", [(0,), (4,), (1, 3, 4)])
+def test_an_untuned_model_reads_the_mean_of_its_layers(layers: tuple[int, ...], tiny_backbone: Tiny) -> None:
+    reader = Reader(tiny_backbone("bert"), None, 4096)
+    model = TransferModel(reader, None, 4, layers, HEAD)
+    pooled = reader.pooled(TEXTS)
+    wanted = sum(pooled[:, layer] for layer in layers) / len(layers)
+    assert model.features(TEXTS).shape == (len(TEXTS), HIDDEN)
+    np.testing.assert_allclose(model.features(TEXTS), wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.predict_logits(TEXTS), wanted @ HEAD.weight.T + HEAD.bias, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3])
+@pytest.mark.parametrize("architecture", ["bert", "gpt2"])
+def test_a_tuned_model_reads_what_its_whole_module_says(architecture: str, cut: int, tiny_backbone: Tiny) -> None:
+    backbone = tiny_backbone(architecture)
+    module = changed_above(backbone, cut)
+    features = TransferModel(Reader(backbone, None, 100), module, cut, (4,), HEAD).features(TEXTS)
+    for row, ids in zip(features, tokenize(backbone, TEXTS), strict=True):
+        with torch.inference_mode():
+            hidden = module(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)).long()).last_hidden_state[0].numpy()
+        wanted = hidden[-1] if backbone.pooling.value == "last" else hidden.mean(axis=0)
+        np.testing.assert_allclose(row, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_below_the_cut_a_tuned_model_takes_what_the_store_holds(tiny_backbone: Tiny, tmp_path: Path) -> None:
+    backbone = tiny_backbone("mpnet")
+    with Store(tmp_path, 2**24) as store:
+        Reader(backbone, store, 4096).read_texts(TEXTS, 2)
+        reader = Reader(backbone, store, 4096)
+        model = TransferModel(reader, changed_above(backbone, 2), 2, (4,), HEAD)
+        first = model.predict_logits(TEXTS)
+        assert (reader.read, reader.kept) == (0, 4)  # five texts, two of them equal
+        assert (model.predict_logits(TEXTS) == first).all()
+
+
+def test_scaling_scales_the_logits_and_leaves_the_model(tiny_backbone: Tiny) -> None:
+    model = TransferModel(Reader(tiny_backbone("bert"), None, 4096), None, 4, (4,), HEAD)
+    logits = model.predict_logits(TEXTS)
+    np.testing.assert_allclose(model.scaled(2.5).predict_logits(TEXTS), 2.5 * logits)
+    assert model.head is HEAD and model.scaled(2.5).reader is model.reader
+
+
+def test_collating_pads_rows_of_ids_and_of_activations() -> None:
+    ids = collate([{"row": np.array([5, 6, 7]), "label": 1}, {"row": np.array([8]), "label": 0}])
+    assert ids["entering"].tolist() == [[5, 6, 7], [8, 0, 0]] and ids["mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert ids["labels"].tolist() == [1, 0]
+    vectors = collate([{"row": np.full((2, 4), 3.0, np.float32), "label": 2}, {"row": np.ones((3, 4), np.float32), "label": 2}])
+    assert vectors["entering"].shape == (2, 3, 4) and vectors["entering"].dtype == torch.float32
+    assert vectors["mask"].tolist() == [[1, 1, 0], [1, 1, 1]] and (vectors["entering"][0, 2] == 0).all()
+
+
+def test_rows_of_one_length_need_no_mask() -> None:
+    assert collate([{"row": np.array([5, 6]), "label": 0}, {"row": np.array([7, 8]), "label": 0}])["mask"] is None
+
+
+def test_what_enters_is_ids_at_cut_zero_and_activations_above(tiny_backbone: Tiny) -> None:
+    reader = Reader(tiny_backbone("bert"), None, 4096)
+    ids = entering_rows(reader, TEXTS, 0)
+    assert [row.tolist() for row in ids] == tokenize(reader.backbone, TEXTS) and ids[0].dtype == np.int64
+    assert [row.shape for row in entering_rows(reader, TEXTS, 2)] == [(len(row), HIDDEN) for row in ids]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+def test_pooling_through_a_trunk_sees_no_dropout_and_leaves_its_mode(stored: bool, training: bool, tiny_backbone: Tiny) -> None:
+    backbone = tiny_backbone("bert")
+    reader = Reader(backbone, None, 4096)
+    trunk = Trunk(copy.deepcopy(backbone.module), 2, backbone.above, stored=stored).train(training)
+    pooled = pooled_through(trunk, reader, TEXTS)
+    np.testing.assert_allclose(pooled, reader.pooled(TEXTS)[:, -1], rtol=1e-4, atol=1e-5)
+    assert trunk.training == training
+    assert [block.training for block in find_blocks(trunk.module)] == [False, False, training, training]
