@@ -1,0 +1,72 @@
+"""The plan that a dry run prints: every rung, how it is judged, what it costs; and nothing is left behind."""
+
+import re
+
+import pytest
+
+from headstart import cli
+from headstart.strategies.ladder import known_strategies
+from small import sentences, write_csv
+from tiny import HIDDEN, make_tiny
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("task")
+    rows = sentences(150, 1)
+    write_csv(folder / "train.csv", [*rows[:120], ("", "card"), rows[0]])
+    write_csv(folder / "test.csv", rows[120:])
+    make_tiny(folder / "source", "bert", blocks=2)
+    return folder
+
+
+def plan(task, capsys, *options):
+    out = task / "run"
+    words = ["fit", str(task / "train.csv"), "--source", str(task / "source"), "--out", str(out), "--store", str(task / "store")]
+    assert cli.main([*words, "--dry-run", *options]) == 0
+    assert not out.exists()
+    return capsys.readouterr().out
+
+
+def rungs(text):
+    """Name, expected difference and seconds of each line of the table."""
+    return [
+        (m[1].strip(), float(m[2]), float(m[3])) for m in re.finditer(r"^(\w[\w /-]*?) +([+-]\d\.\d{3}) +(\d+)  \w", text, re.MULTILINE)
+    ]
+
+
+def test_every_rung_is_listed_from_cheap_to_dear(task, capsys):
+    found = rungs(plan(task, capsys))
+    assert {name for name, _, _ in found} == set(known_strategies())
+    assert [seconds for _, _, seconds in found] == sorted(seconds for _, _, seconds in found)
+    assert [expected for name, expected, _ in found if name == "probe"] == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "judged", "decisions"),
+    [
+        ((), "5 outer folds", "6 decisions within 600 s: 97 s each"),
+        (("--outer-folds", "3", "--budget", "2m"), "3 outer folds", "4 decisions within 120 s: 25 s each"),
+        (("--few-rows", "0"), "one test split of 24 rows", "2 decisions within 600 s: 290 s each"),
+        (("--budget", "10"), "5 outer folds", "6 decisions within 10 s: 0 s each"),
+    ],
+)
+def test_rows_judge_and_time_are_told(task, capsys, options, judged, decisions):
+    lines = plan(task, capsys, *options).splitlines()
+    assert lines[:2] == [f"120 usable rows of 122, 3 labels; judged on {judged}", decisions]
+
+
+def test_a_test_file_judges_and_needs_one_decision(task, capsys):
+    lines = plan(task, capsys, "--test", str(task / "test.csv"), "--strategy", "tfidf").splitlines()
+    assert lines[:2] == [
+        "120 usable rows of 122, 3 labels; judged on the 30 rows of the test file",
+        "1 decision within 600 s: 580 s each",
+    ]
+
+
+def test_disk_is_what_the_features_of_all_layers_take(task, capsys):
+    # Several thousand rows, for the plan tells whole megabytes: 3 layers of 32 float32 a row.
+    write_csv(task / "many.csv", sentences(30_000, 2))
+    words = ["fit", str(task / "many.csv"), "--source", str(task / "source"), "--store", str(task / "store"), "--dry-run"]
+    assert cli.main([*words, "--strategy", "probe"]) == 0
+    assert f"disk: about {30_000 * 3 * HIDDEN * 4 / 1e6:.0f} MB in the store" in capsys.readouterr().out
