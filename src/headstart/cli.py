@@ -86,7 +86,7 @@ def explain(error: BaseException, verb: str) -> HeadstartError | None:
         return ResourceError(f"The disk{f' that holds {place}' if place else ''} is full. Free some space{elsewhere}, and {again}")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ResourceError(f"There is no permission to use {place or 'a file'}. Change its permissions{elsewhere}.")
-    if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EIO, errno.EMFILE, errno.ENFILE):
+    if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE):
         return ResourceError(f"{place or 'A file'} cannot be used: {str(error.strerror).lower()}. Check the path and {again}")
     return None
 
