@@ -158,7 +158,7 @@ def test_fix_writes_a_cleaned_copy_and_says_what_changed(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[-3:] == [
         "Left out 1 row without text or label: 25.",
-        "Left out 1 row that repeat an earlier row: 26.",
+        "Left out 1 row as repeats of an earlier row: 26.",
         f"Wrote 24 rows of 26 to {str(tmp_path / 'train.cleaned.csv')!r}.",
     ]
     assert cli.main(["check", str(tmp_path / "train.cleaned.csv")]) == 0
