@@ -23,7 +23,7 @@ from headstart.planner import Decision, Rung, decide, trial_seconds
 from headstart.progress import say
 from headstart.records import Finding, Severity
 from headstart.runs import MODEL, Run, RunFolder, open_run, write_results
-from headstart.settings import Metric, Settings, as_plain
+from headstart.settings import Export, Metric, Settings, as_plain
 from headstart.strategies.base import Fitted, FloatArray, Rows
 from headstart.strategies.heads import class_weights, uneven
 from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies
@@ -75,11 +75,14 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -
     Raises:
         DataError, SourceError, SettingsError, RunError, ResourceError: see `headstart.errors`.
     """
+    from headstart.export.onnx import check_onnx_installed
     from headstart.outcome import assemble
     from headstart.saving import save_winner
 
     begin = time.perf_counter()
     strategies = asked_strategies(settings)
+    if settings.export is Export.ONNX:
+        check_onnx_installed()  # before hours are spent, not after
     target = read_target(data, settings)
     run = RunFolder.open(run_folder(target, settings), asked(target, settings))
     with suppress(RunError):  # not finished yet, or its results were damaged: then it goes on

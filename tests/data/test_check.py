@@ -94,7 +94,7 @@ def test_labels_that_only_the_test_file_has_are_found():
         "2 test rows bear labels that no training row has: 'c', 'd'.",
         (1, 3),
         2,
-        "Add training rows of these labels, or correct them; until then every such row counts as an error.",
+        "Add training rows of these labels, or correct them; until then such rows are not judged.",
     )
 
 

@@ -219,7 +219,7 @@ def _leaks(train: Examples, texts: list[str], name: str, other: Examples, shared
         rows = _rows(other, (i for i, label in enumerate(other.labels) if label.strip() in unseen))
         bear = "bears a label" if rows.count == 1 else "bear labels"
         message = f"{counted(rows.count, f'{name} row')} {bear} that no training row has: {_names(unseen)}."
-        remedy = "Add training rows of these labels, or correct them; until then every such row counts as an error."
+        remedy = "Add training rows of these labels, or correct them; until then such rows are not judged."
         found.append(finding("unseen labels", Severity.WARNING, message, rows, remedy))
     return found
 
