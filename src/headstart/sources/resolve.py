@@ -105,7 +105,7 @@ def _find_here(name: str) -> Path:
     package = _package_folder(name)
     if package is not None:
         return package
-    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", name):
+    if re.fullmatch(r"\w[\w.-]*/[\w.-]+(@[\w./-]+)?", name):
         raise SourceError(f"There is no folder {name!r}. If you mean the model of that name on the hub, {HUB}{name} downloads it.")
     raise SourceError(
         f"There is no source {name!r}: no folder and no installed package with a model has that name. To download one, give {HUB}NAME."
