@@ -206,7 +206,8 @@ def test_the_longest_text_is_the_smallest_limit_that_the_source_names(
         ),
         (
             "./nothing",
-            "There is no source './nothing': no folder and no installed package with a model has that name. To download one, give hub:NAME.",
+            "There is no source './nothing': no folder and no installed package with a model has that name. "
+            "To download one, give hub:NAME.",
         ),
         ("hub:", "'hub:' names no model of the hub; write hub:OWNER/NAME or hub:OWNER/NAME@REVISION."),
         ("hub:a b/c", "'hub:a b/c' names no model of the hub; write hub:OWNER/NAME or hub:OWNER/NAME@REVISION."),
