@@ -22,10 +22,10 @@ from data import read
 from headstart.backbone.backbone import load_backbone
 from headstart.backbone.reading import Reader
 from headstart.backbone.store import Store
+from headstart.candidates import mean_tokens
 from headstart.data.split import folds
 from headstart.judge.calibration import softmax
 from headstart.judge.metrics import accuracy, log_loss
-from headstart.pipeline import mean_tokens
 from headstart.settings import make_settings
 from headstart.sources.resolve import resolve_source
 from headstart.strategies.base import Rows

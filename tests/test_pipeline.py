@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 import headstart
-from headstart import pipeline, runs
+from headstart import candidates, pipeline, runs
 from headstart.errors import RunError, SourceError
 from headstart.records import TrialStatus
 from headstart.settings import Settings, make_settings
@@ -365,6 +365,49 @@ def test_where_and_how_loud_are_no_other_run(task, quick, monkeypatch):
     assert fit(task, "moved", quiet=True, budget=1000, store=str(task / "another store")).results == run.results
 
 
+def test_a_winner_that_cannot_be_trained_on_all_rows_gives_way_to_the_next_best(task, quick, monkeypatch):
+    from headstart.strategies import probe
+
+    def fail(job):
+        if len(job.rows) == 90:
+            raise RuntimeError("The head never settled.\nAnd more.")
+        return whole_fit(job)
+
+    whole_fit = probe.STRATEGY.fit
+    monkeypatch.setattr(probe, "STRATEGY", replace(probe.STRATEGY, fit=fail))
+    run = fit(task, "failing winner")
+    assert run.results.winner.name == "tfidf"
+    [record] = [trial for trial in run.results.trials if trial.name == "probe"]
+    assert (record.status, record.reason) == (TrialStatus.FAILED, "The head never settled.")
+    assert run.model.predict(["my lost card"]) == ["card"]
+
+
+def test_a_source_that_changed_since_the_run_began_is_refused(task, quick, monkeypatch):
+    source = make_tiny(task / "changing", "bert", blocks=2)
+    with monkeypatch.context() as patched:
+        patched.setattr("headstart.report.build.write_report", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            fit(task, "begun", source=str(source))
+    make_tiny(source, "bert", blocks=2, seed=5)
+    with pytest.raises(RunError) as caught:
+        fit(task, "begun", source=str(source))
+    assert str(caught.value) == (
+        f"The source {str(source)!r} has changed since the run in {str(task / 'begun')!r} began; put it back, "
+        "or name another folder with --out."
+    )
+
+
+def test_a_finished_run_is_exported_when_asked_afterwards(task, quick, monkeypatch):
+    written = []
+    monkeypatch.setattr("headstart.export.onnx.check_onnx_installed", lambda: None)
+    monkeypatch.setattr("headstart.export.onnx.export_onnx", lambda folder, out: written.append((folder, out)) or out.touch())
+    run = fit(task, "exported later")
+    assert not written
+    for _ in range(2):
+        fit(task, "exported later", export="onnx")
+    assert written == [(run.folder / "model", run.folder / "model" / "model.onnx")]
+
+
 # --- sources ---
 
 
@@ -401,8 +444,8 @@ def test_two_good_sources_are_both_tried(task, quick):
 def test_the_table_is_asked_about_no_transfer_with_the_length_of_the_texts(task):
     settings = make_settings(asked(task))
     target = pipeline.read_target(str(task / "train.csv"), settings)
-    with pipeline.open_means(settings) as means:
-        rungs = pipeline.rungs_on(target, np.arange(90), settings, means, ["tfidf", "probe"])
+    with candidates.open_means(settings) as means:
+        rungs = candidates.rungs_on(target, np.arange(90), settings, means, ["tfidf", "probe"])
     assert rungs[0].tokens == rungs[1].tokens == pytest.approx(10.0, abs=0.5)  # eight words and two special tokens
 
 

@@ -6,31 +6,25 @@ Letters in shapes: n rows, c classes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import numpy as np
 
-from headstart.cost import CostModel
+from headstart.candidates import Means, asked_strategies, folder_name, open_means, rungs_on
 from headstart.data.examples import Examples, IntArray
-from headstart.data.split import folds
 from headstart.errors import RunError
 from headstart.judge.calibration import fit_temperature
-from headstart.planner import Decision, Rung, decide, trial_seconds
+from headstart.planner import Decision, Rung, decide, failure_of, trial_seconds
 from headstart.progress import say
-from headstart.records import Finding, Severity
+from headstart.records import Severity
 from headstart.runs import MODEL, Run, RunFolder, open_run, write_results
-from headstart.settings import Export, Metric, Settings, as_plain
-from headstart.strategies.base import Fitted, FloatArray, Rows
-from headstart.strategies.heads import class_weights, uneven
-from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies
+from headstart.settings import Export, Settings, as_plain
+from headstart.strategies.base import Fitted, FloatArray
 from headstart.target import Part, Target, make_target, parts_of, read_target
-
-if TYPE_CHECKING:
-    from headstart.backbone.reading import Reader
 
 # Settings that say where and how to talk, not what to compute: a run may go on under others.
 _NOT_ASKED = {"out", "quiet", "dry_run", "store", "store_limit", "export", "budget"}
@@ -55,15 +49,6 @@ class Judged:
     fitted: Fitted | None
 
 
-@dataclass
-class Means:
-    """What a run works with: the readers of its sources by name, the cost model, and sources that could not be opened."""
-
-    readers: dict[str, Reader]
-    cost: CostModel
-    findings: list[Finding]
-
-
 def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -> Run:
     """Find out where to transfer from, how, and whether it helps; train, judge and save the winner.
 
@@ -77,7 +62,7 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -
     """
     from headstart.export.onnx import check_onnx_installed
     from headstart.outcome import assemble
-    from headstart.saving import save_winner
+    from headstart.saving import export_model, save_winner
 
     begin = time.perf_counter()
     strategies = asked_strategies(settings)
@@ -88,6 +73,7 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -
     with suppress(RunError):  # not finished yet, or its results were damaged: then it goes on
         finished = open_run(run.path)
         say(f"{run.path} is finished already; its results:")
+        export_model(run.path / MODEL, settings)
         return finished
     for finding in target.findings:
         if finding.severity is not Severity.NOTE:
@@ -95,19 +81,22 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -
     parts = parts_of(target, settings)
     write_splits(run.path, target, parts)
     with open_means(settings) as means:
+        require_same_sources(run, means)
         share = allowance(settings, parts, time.perf_counter() - begin)
         warn_of_budget(target, parts, settings, means, strategies)
         judged = [judge_part(part, target, settings, run, means, strategies, share) for part in parts]
-        if target.test is None:
-            final = decide_on(target, np.arange(len(target.rows)), "all rows", settings, run, means, strategies, share)
+        if target.test is not None and judged[0].fitted is not None:
+            final, model = judged[0].decision, judged[0].fitted
         else:
-            final = judged[0].decision
-        model = judged[0].fitted if target.test is not None else None
-        if model is None:
-            say(f"training {final.winner.name} on all {len(target.rows):,} labelled rows")
-            model = train_winner(final)
+            every, label = np.arange(len(target.rows)), parts[0].name if target.test is not None else "all rows"
+
+            def decide_anew(failed: Failed) -> Decision:
+                return decide_on(target, every, label, settings, run, means, strategies, share, failed=failed)
+
+            final, model = until_trained(decide_anew, lambda decision: (decision, train_winner(decision)))
         results = assemble(target, settings, parts, judged, final, model, means.readers, means.findings, run, command, begin)
-        save_winner(run.path / MODEL, model, target, settings, results)
+        save_winner(run.path / MODEL, model, target, results)
+        export_model(run.path / MODEL, settings)
     write_results(run.path, results)
     return Run(run.path, results)
 
@@ -144,10 +133,13 @@ def train_classifier(texts: Sequence[str], labels: Sequence[str], settings: Sett
     with tempfile.TemporaryDirectory() as folder, open_means(settings) as means:
         run = RunFolder.open(Path(folder) / "run", {})
         every = np.arange(len(target.rows))
-        final = decide_on(
-            target, every, "all rows", settings, run, means, asked_strategies(settings), settings.budget - _AROUND, events=False
-        )
-        return TrainedClassifier(target.labels, without_store(train_winner(final)))
+        names, seconds = asked_strategies(settings), settings.budget - _AROUND
+
+        def decide_anew(failed: Failed) -> Decision:
+            return decide_on(target, every, "all rows", settings, run, means, names, seconds, failed=failed, events=False)
+
+        fitted = until_trained(decide_anew, lambda decision: train_winner(decision))
+        return TrainedClassifier(target.labels, without_store(fitted))
 
 
 @dataclass(frozen=True)
@@ -167,18 +159,6 @@ class TrainedClassifier:
 # --- what was asked ---
 
 
-def asked_strategies(settings: Settings) -> list[str]:
-    """The strategies to try, checked.
-
-    Raises:
-        SettingsError: one of them does not exist.
-    """
-    names = list(settings.strategy) or known_strategies()
-    for name in names:
-        get_strategy(name)
-    return names
-
-
 def run_folder(target: Target, settings: Settings) -> Path:
     """Where the run lives."""
     return Path(settings.out) if settings.out else Path("runs") / target.name
@@ -195,6 +175,21 @@ def asked(target: Target, settings: Settings) -> dict[str, object]:
     versions = {"headstart": __version__, "torch": str(torch.__version__), "transformers": str(transformers.__version__)}
     columns = {"text": target.examples.text_column, "label": target.examples.label_column}
     return {"data": target.examples.origin, "columns": columns, "content": target.content(), "settings": plain, "versions": versions}
+
+
+def require_same_sources(run: RunFolder, means: Means) -> None:
+    """A run that goes on must go on with the weights that it began with.
+
+    Raises:
+        RunError: a source's files have changed since.
+    """
+    now = {name: reader.backbone.prefix[-1].hex() for name, reader in means.readers.items()}
+    began = run.remember("sources", lambda: {"weights": now, "seconds": 0.0})["weights"]
+    for name, weights in now.items():
+        if began.get(name, weights) != weights:
+            raise RunError(
+                f"The source {name!r} has changed since the run in {str(run.path)!r} began; put it back, or name another folder with --out."
+            )
 
 
 def allowance(settings: Settings, parts: list[Part], spent: float) -> float:
@@ -230,85 +225,7 @@ def write_splits(folder: Path, target: Target, parts: list[Part]) -> None:
         pq.write_table(table, temporary)
 
 
-@contextmanager
-def open_means(settings: Settings) -> Iterator[Means]:
-    """Open the store and every source; one bad source of several is a finding, the only one an error."""
-    from headstart.backbone.backbone import load_backbone
-    from headstart.backbone.reading import Reader
-    from headstart.backbone.store import Store
-    from headstart.cache import store_folder
-    from headstart.environment import fast_precision, gemm_speeds
-    from headstart.errors import SourceError
-    from headstart.settings import Precision
-    from headstart.sources.resolve import resolve_source
-
-    speeds = gemm_speeds()
-    precision = fast_precision() if settings.precision is Precision.AUTO else settings.precision
-    means = Means({}, CostModel(speeds[precision], speeds[Precision.FLOAT32]), [])
-    with Store(store_folder(settings.store), int(settings.store_limit * 1e9)) as store:
-        for name in settings.source or (None,):
-            try:
-                backbone = load_backbone(resolve_source(name), settings.max_length)
-            except SourceError as error:
-                if len(settings.source) < 2:
-                    raise
-                means.findings.append(Finding("source left out", Severity.WARNING, str(error), count=1))
-                say(f"  {error}")
-                continue
-            means.readers[backbone.source.name] = Reader(backbone, store, settings.batch_tokens)
-        if not means.readers:
-            raise SourceError(f"None of the {len(settings.source)} sources can be used; the last one: {means.findings[-1].message}")
-        yield means
-
-
 # --- deciding, judging, training ---
-
-
-def rungs_on(
-    target: Target, learn: IntArray, settings: Settings, means: Means, strategies: list[str], logs: Path | None = None
-) -> list[Rung]:
-    """Every rung on every source for these rows, each with the same folds. `logs`: folder of TensorBoard events; None: none are written."""
-    rows = target.rows.take(learn)
-    pairs = _folds(target, learn, settings)
-    weigh = settings.metric is Metric.MACRO_F1 and uneven(rows.y)
-    weight = class_weights(rows.y, rows.n_classes) if weigh else None
-    job = Job(rows=rows, groups=target.groups[learn], folds=pairs, settings=settings, seed=settings.seed, class_weight=weight)
-    found = []
-    for name in strategies:
-        strategy = get_strategy(name)
-        if not strategy.needs_source:
-            found.append(Rung(strategy, None, job, mean_tokens(next(iter(means.readers.values())), rows)))
-            continue
-        for source, reader in means.readers.items():
-            blocks = reader.backbone.n_blocks
-            cut = min(blocks - 1, max(1, blocks // 3) if settings.cut is None else settings.cut)
-            found.append(
-                Rung(strategy, source if len(means.readers) > 1 else None, replace(job, reader=reader, cut=cut), mean_tokens(reader, rows))
-            )
-    if logs is not None:
-        found = [replace(rung, job=replace(rung.job, logs=logs / _folder_name(rung.name))) for rung in found]
-    return found
-
-
-def _folder_name(text: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
-
-
-def mean_tokens(reader: Reader, rows: Rows) -> float:
-    """Tokens of a text on average, over at most 500 of them."""
-    from headstart.backbone.reading import tokenize
-
-    some = rows.texts[:: max(1, len(rows) // 500)]
-    return float(np.mean([len(ids) for ids in tokenize(reader.backbone, some)]))
-
-
-def _folds(target: Target, learn: IntArray, settings: Settings) -> Folds:
-    """The validation file's rows as the one fold, else folds of the rows."""
-    if target.validation is not None:
-        held = np.isin(learn, target.validation)
-        if held.any() and not held.all():
-            return [(np.flatnonzero(~held), np.flatnonzero(held))]
-    return folds(target.rows.y[learn], target.groups[learn], settings.inner_folds, settings.seed)
 
 
 def decide_on(
@@ -320,14 +237,20 @@ def decide_on(
     means: Means,
     strategies: list[str],
     seconds: float,
+    *,
+    failed: Failed,
     events: bool = True,
 ) -> Decision:
-    """Read these rows once, then let the planner decide. `events`: every training writes its TensorBoard events into the run folder."""
-    rungs = rungs_on(target, learn, settings, means, strategies, run.path / "tensorboard" / _folder_name(label) if events else None)
+    """Read these rows once, then let the planner decide.
+
+    `failed`: rungs whose training on all these rows failed, and why. `events`: every training writes its TensorBoard events into the run
+    folder.
+    """
+    rungs = rungs_on(target, learn, settings, means, strategies, run.path / "tensorboard" / folder_name(label) if events else None)
     for reader in means.readers.values():
         cuts = {r.strategy.tunes_from(r.job) for r in rungs if r.strategy.tunes_from is not None and r.job.reader is reader} - {0}
-        reader.read_texts(rungs[0].job.rows.texts, cut=min(cuts) if cuts else None)
-    return decide(rungs, run=run, label=label, seconds=seconds, cost=means.cost)
+        reader.read_ahead(rungs[0].job.rows.texts, min(cuts) if cuts else None)
+    return decide(rungs, run=run, label=label, seconds=seconds, cost=means.cost, failed=failed)
 
 
 def judge_part(
@@ -335,31 +258,66 @@ def judge_part(
 ) -> Judged:
     """Decide on the part's rows, train winner and opponent on all of them, and let them predict the rows that judge."""
     say(f"{part.name}: deciding on {len(part.learn):,} rows")
-    decision = decide_on(target, part.learn, part.name, settings, run, means, strategies, seconds)
     judging = target.test if part.judge is None else target.rows.take(part.judge)
     assert judging is not None  # a part without rows of its own is judged by the test file
-    trained: dict[str, Fitted] = {}
 
-    def predict(rung: Rung | None) -> FloatArray | None:
-        if rung is None:
-            return None
+    def judge(decision: Decision) -> Judged:
+        trained: dict[str, Fitted] = {}
 
-        def work() -> dict[str, FloatArray]:
-            trained[rung.name] = calibrated(rung, decision.out_of_fold.get(rung.name))
-            return {"logits": trained[rung.name].predict_logits(judging.texts)}
+        def predict(rung: Rung | None) -> FloatArray | None:
+            if rung is None:
+                return None
 
-        logits: FloatArray = run.remember(f"{part.name}/judged {rung.name}", work)["logits"]
-        return logits
+            def work() -> dict[str, FloatArray]:
+                trained[rung.name] = calibrated(rung, decision)
+                return {"logits": trained[rung.name].predict_logits(judging.texts)}
 
-    transfer, plain = predict(decision.transfer), predict(decision.plain)
-    winner = transfer if decision.winner is decision.transfer else plain
-    assert winner is not None  # the winner is one of the two
-    return Judged(part, decision, judging.y, winner, transfer, plain, trained.get(decision.winner.name))
+            logits: FloatArray = run.remember(f"{part.name}/judged {rung.name}", work)["logits"]
+            return logits
+
+        transfer, plain = predict(decision.transfer), predict(decision.plain)
+        winner = transfer if decision.winner is decision.transfer else plain
+        assert winner is not None  # the winner is one of the two
+        return Judged(part, decision, judging.y, winner, transfer, plain, trained.get(decision.winner.name))
+
+    def decide_anew(failed: Failed) -> Decision:
+        return decide_on(target, part.learn, part.name, settings, run, means, strategies, seconds, failed=failed)
+
+    return until_trained(decide_anew, judge)
 
 
-def calibrated(rung: Rung, out_of_fold: FloatArray | None) -> Fitted:
-    """The rung trained on all rows of its job, its probabilities calibrated on the out-of-fold logits, where there are any."""
-    fitted = rung.strategy.fit(rung.job)
+Failed = Mapping[str, str]
+"""Rungs, by name, whose training on all rows failed, and why."""
+T = TypeVar("T")
+
+
+class _TrainingFailedError(Exception):
+    """A rung that was chosen cannot be trained on all its rows: `args` are its name and the reason."""
+
+
+def until_trained(decide_anew: Callable[[Failed], Decision], use: Callable[[Decision], T]) -> T:
+    """Decide, and train what was decided; a rung whose training fails is left out and the decision made anew."""
+    failed: dict[str, str] = {}
+    while True:
+        decision = decide_anew(failed)
+        try:
+            return use(decision)
+        except _TrainingFailedError as error:
+            name, reason = error.args
+            failed[name] = reason
+            say(f"  {name} could not be trained ({reason}); it is left out")
+
+
+def calibrated(rung: Rung, decision: Decision) -> Fitted:
+    """The rung trained on all rows of its job, its probabilities calibrated: on its out-of-fold logits, else as the prior expects."""
+    try:
+        fitted = rung.strategy.fit(rung.job)
+    except Exception as error:
+        reason = failure_of(error)
+        if reason is None:
+            raise
+        raise _TrainingFailedError(rung.name, reason) from error
+    out_of_fold = decision.out_of_fold.get(rung.name)
     if out_of_fold is None:
         return fitted
     seen = np.flatnonzero(~np.isnan(out_of_fold[:, 0]))
@@ -368,7 +326,8 @@ def calibrated(rung: Rung, out_of_fold: FloatArray | None) -> Fitted:
 
 def train_winner(final: Decision) -> Fitted:
     """The winner trained on all labelled rows."""
-    return calibrated(final.winner, final.out_of_fold.get(final.winner.name))
+    say(f"training {final.winner.name} on all {len(final.winner.job.rows):,} labelled rows")
+    return calibrated(final.winner, final)
 
 
 def without_store(model: Fitted) -> Fitted:

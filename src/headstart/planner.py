@@ -10,15 +10,16 @@ Letters in shapes: n rows, c classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from headstart.cost import CostModel
 from headstart.data.examples import IntArray
-from headstart.errors import SettingsError
+from headstart.errors import HeadstartError, SettingsError
 from headstart.judge.calibration import fit_temperature, softmax
 from headstart.judge.intervals import estimate
 from headstart.judge.metrics import predicted, row_losses, score
@@ -82,7 +83,9 @@ class Decision:
     trials: tuple[TrialRecord, ...]
 
 
-def decide(rungs: list[Rung], *, run: RunFolder, label: str, seconds: float, cost: CostModel) -> Decision:
+def decide(
+    rungs: list[Rung], *, run: RunFolder, label: str, seconds: float, cost: CostModel, failed: Mapping[str, str] = MappingProxyType({})
+) -> Decision:
     """Choose among rungs with the rows and folds of their jobs.
 
     Args:
@@ -91,14 +94,15 @@ def decide(rungs: list[Rung], *, run: RunFolder, label: str, seconds: float, cos
         label: names the rows, for the journal.
         seconds: time for the trials and the training of the winner.
         cost: predicts seconds; corrected on the way.
+        failed: names of rungs that cannot be trained, and why.
     """
     first = rungs[0].job
     metric = first.settings.metric
     begin = run.clock
     expected = [expectation(rung, metric) for rung in rungs]
-    states = [_State(rung, belief, belief) for rung, belief in zip(rungs, expected, strict=True)]
+    states = [_State(rung, belief, belief, failed=failed.get(rung.name, "")) for rung, belief in zip(rungs, expected, strict=True)]
     for state in states:
-        if state.rung.strategy.out_of_fold is not None:
+        if state.rung.strategy.out_of_fold is not None and not state.failed:
             _run_light(state, run, label, cost)
     lights = [state for state in states if state.logits is not None]
     probes = [state for state in lights if state.rung.strategy.name == "probe"]
@@ -208,11 +212,19 @@ def _attempt(state: _State, run: RunFolder, key: str, work: Callable[[], dict[st
     """The result of a trial; None where training failed, which is noted and ends no run. Want of memory does end it."""
     try:
         return run.remember(key, work)
-    except (RuntimeError, ValueError, FloatingPointError) as error:
-        if "memory" in str(error):
+    except Exception as error:
+        reason = failure_of(error)
+        if reason is None:
             raise
-        state.failed = (str(error).splitlines() or [type(error).__name__])[0]
+        state.failed = reason
         return None
+
+
+def failure_of(error: Exception) -> str | None:
+    """In a line why a training failed; None for what is no failure of the training: want of memory, a user's mistake, a full disk."""
+    if not isinstance(error, RuntimeError | ValueError | FloatingPointError) or isinstance(error, HeadstartError) or "memory" in str(error):
+        return None
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _lean_on(probe: _State, states: list[_State]) -> None:

@@ -21,7 +21,7 @@ from headstart.target import Target
 COMPARED = 32
 
 
-def save_winner(folder: Path, model: Fitted, target: Target, settings: Settings, results: Results) -> None:
+def save_winner(folder: Path, model: Fitted, target: Target, results: Results) -> None:
     """Save the model in the Hugging Face layout, with its card, and prove that what was saved is what was trained.
 
     Raises:
@@ -47,7 +47,12 @@ def save_winner(folder: Path, model: Fitted, target: Target, settings: Settings,
     texts = list(target.rows.texts[::step][:COMPARED])
     difference = verify(folder, texts, np.asarray(softmax(model.predict_logits(texts))))
     say(f"opened the saved model in a fresh process: greatest difference {difference:.1g}")
-    if settings.export is Export.ONNX:
+
+
+def export_model(folder: Path, settings: Settings) -> None:
+    """The saved model in the other form that was asked for, if any and not there yet."""
+    place = folder / "model.onnx"
+    if settings.export is Export.ONNX and not place.exists():
         from headstart.export.onnx import export_onnx
 
-        export_onnx(folder, folder / "model.onnx")
+        export_onnx(folder, place)

@@ -6,8 +6,7 @@ Letters in shapes: n training rows, m test rows, c classes.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from headstart.checking import Checked, check_data
-from headstart.data.check import level_label
 from headstart.data.examples import Examples, IntArray
 from headstart.data.read import read_examples
+from headstart.data.spelling import common_spelling
 from headstart.data.split import test_split
 from headstart.errors import DataError, SourceError
 from headstart.records import Finding, Severity
@@ -112,7 +111,7 @@ def make_target(checked: Checked, *, name: str, test: Examples | None, validatio
     train, result = checked.train, checked.result
     usable = np.flatnonzero(result.usable)
     texts = [train.texts[i] for i in usable]
-    spelled = _spellings([train.labels[i] for i in usable])
+    spelled = common_spelling([train.labels[i] for i in usable])
     names = [spelled(train.labels[i]) for i in usable]
     groups = result.groups[usable].astype(np.int64)
     origin = usable.astype(np.int64)
@@ -170,24 +169,6 @@ def make_target(checked: Checked, *, name: str, test: Examples | None, validatio
         test_numbers=test_numbers,
         near_duplicates=result.near_duplicate_pairs,
     )
-
-
-def _spellings(labels: Sequence[str]) -> Callable[[str], str]:
-    """How a label is counted: without white space around it, and a rare spelling (case, inner space) as the common one.
-
-    A spelling is rare when it has fewer than five rows and less than a tenth of the common one's; others may be meant.
-    """
-    counts = Counter(label.strip() for label in labels)
-    common: dict[str, str] = {}
-    for label, _ in counts.most_common():
-        common.setdefault(level_label(label), label)
-
-    def spelled(label: str) -> str:
-        own = label.strip()
-        usual = common.get(level_label(own), own)
-        return usual if counts[own] < 5 and counts[own] < counts[usual] / 10 else own
-
-    return spelled
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from headstart.settings import Precision
 from headstart.strategies import training
 from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.model import TransferModel, pooled_through
-from headstart.strategies.training import Schedule, TunedModel, tune
+from headstart.strategies.training import Loss, Schedule, TunedModel, tune
 from tiny import ARCHITECTURES, HIDDEN, WORDS
 
 Tiny = Callable[..., Backbone]
@@ -65,9 +65,9 @@ def noted_losses() -> Iterator[list[float]]:
         yield losses
 
 
-def tuned(backbone: Backbone, cut: int, *, stored: bool, contrast: bool = False) -> tuple[TransferModel, list[float]]:
+def tuned(backbone: Backbone, cut: int, *, stored: bool, loss: Loss = Loss.CROSS_ENTROPY) -> tuple[TransferModel, list[float]]:
     with noted_losses() as losses:
-        model = tune(Reader(backbone, None, 4096), some_rows(), cut=cut, head=some_head(), schedule=PLAN, contrast=contrast, stored=stored)
+        model = tune(Reader(backbone, None, 4096), some_rows(), cut=cut, head=some_head(), schedule=PLAN, loss=loss, stored=stored)
     assert len(losses) == PLAN.steps
     return model, losses
 
@@ -79,7 +79,9 @@ def whole_model_logits(model: TransferModel, texts: tuple[str, ...]) -> np.ndarr
     for text in texts:
         ids = backbone.tokenizer(text, truncation=True, max_length=backbone.max_length)["input_ids"] or [backbone.tokenizer.pad_token_id]
         with torch.inference_mode():
-            hidden = model.module(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)).long()).last_hidden_state[0]
+            out = model.module(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)).long(), output_hidden_states=True)
+        states = [*out.hidden_states[:-1], out.last_hidden_state]
+        hidden = torch.stack([states[layer][0] for layer in model.layers]).mean(dim=0)
         rows.append({"mean": hidden.mean(dim=0), "last": hidden[-1]}[backbone.pooling.value].double().numpy())
     return np.stack(rows) @ model.head.weight.T + model.head.bias
 
@@ -142,7 +144,7 @@ def test_a_model_tuned_from_cut_zero_predicts_as_the_whole_model_does(architectu
 
 
 def test_the_contrastive_loss_is_the_same_from_stored_activations_too(tiny_backbone: Tiny) -> None:
-    losses = [tuned(tiny_backbone("mpnet"), 2, stored=stored, contrast=True)[1] for stored in (True, False)]
+    losses = [tuned(tiny_backbone("mpnet"), 2, stored=stored, loss=Loss.PAIRS)[1] for stored in (True, False)]
     np.testing.assert_allclose(*losses, rtol=1e-5, atol=1e-5)
 
 
@@ -183,17 +185,23 @@ def test_a_cut_outside_the_blocks_is_refused(cut: int, tiny_backbone: Tiny) -> N
     assert str(caught.value) == f"cut is {cut}; it must lie between 0 and 3"
 
 
-@pytest.mark.parametrize("stored", [True, False])
-def test_dropout_is_on_above_the_cut_alone(stored: bool, tiny_backbone: Tiny) -> None:
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_hidden_states_above_the_cut_are_those_of_the_uncut_model(architecture: str, tiny_backbone: Tiny) -> None:
+    backbone = tiny_backbone(architecture)
+    ids = torch.randint(4, 60, (2, 7), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        out = backbone.module(input_ids=ids, attention_mask=torch.ones_like(ids), output_hidden_states=True)
+        trunk = Trunk(copy.deepcopy(backbone.module), 1, backbone.above, stored=True)
+        got = trunk.hidden(out.hidden_states[1], None, (4, 2, 3))
+    for found, wanted in zip(got, (out.last_hidden_state, *out.hidden_states[2:4]), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("stored", "cut"), [(True, 2), (False, 2), (False, 0)])
+def test_dropout_is_off(stored: bool, cut: int, tiny_backbone: Tiny) -> None:
     backbone = tiny_backbone("bert")
-    trunk = Trunk(copy.deepcopy(backbone.module), 2, backbone.above, stored=stored)
-    trunk.train()
-    assert [block.training for block in find_blocks(trunk.module)] == [False, False, True, True]
-    assert not trunk.module.embeddings.training
-    trunk.eval()
-    assert not any(part.training for part in trunk.modules())
-    everything = Trunk(copy.deepcopy(backbone.module), 0, backbone.above, stored=stored).train()
-    assert everything.module.embeddings.training and all(block.training for block in find_blocks(everything.module))
+    trunk = Trunk(copy.deepcopy(backbone.module), cut, backbone.above, stored=stored)
+    assert not any(part.training for part in trunk.train().modules())
 
 
 def test_frozen_blocks_get_no_gradient_and_those_above_do(tiny_backbone: Tiny) -> None:
@@ -227,4 +235,4 @@ def test_no_texts_have_no_features_above_any_cut(tiny_backbone: Tiny) -> None:
     backbone = tiny_backbone("bert")
     for cut in (0, 2):
         trunk = Trunk(copy.deepcopy(backbone.module), cut, backbone.above, stored=True)
-        assert pooled_through(trunk, Reader(backbone, None, 4096), []).shape == (0, HIDDEN)
+        assert pooled_through(trunk, Reader(backbone, None, 4096), [], (4,)).shape == (0, HIDDEN)

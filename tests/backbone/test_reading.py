@@ -258,3 +258,25 @@ def test_counters_hold_texts_and_tokens(tiny_backbone: Tiny) -> None:
     reader.pooled(TEXTS)
     assert reader.tokens == sum(len(row) for row in tokenize(reader.backbone, TEXTS))
     assert reader.seconds > 0
+
+
+@pytest.mark.parametrize("cut", [-1, 4])
+def test_a_cut_that_is_no_block_is_refused(tiny_backbone: Tiny, cut: int) -> None:
+    with pytest.raises(ValueError) as caught:
+        Reader(tiny_backbone("bert"), None, batch_tokens=200).read_texts(TEXTS, cut)
+    assert str(caught.value) == f"cut is {cut}; it must lie between 0 and 3"
+
+
+def test_reading_ahead_reads_what_is_missing_and_nothing_twice(tiny_backbone: Tiny, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_PORTION", 1)
+    reader = Reader(tiny_backbone("bert"), store, batch_tokens=200)
+    texts = [f"{text} {i}" for i in range(5) for text in TEXTS]
+    reader.read_texts(texts[:3], 2)
+    reader.read_ahead([*texts, texts[0]], 2)
+    assert reader.read == len(texts)
+    reader.read_ahead(texts, 2)
+    reader.read_ahead(texts, None)
+    found, alone = reader.activations(texts, 2), Reader(reader.backbone, None, 200).activations(texts, 2)
+    assert reader.read == len(texts)
+    assert all(np.allclose(one, other, atol=1e-5) for one, other in zip(found, alone, strict=True))
+    Reader(reader.backbone, None, 200).read_ahead(texts, 2)  # nowhere to keep it: nothing to do

@@ -139,6 +139,13 @@ def test_classes_of_one_row_and_of_too_few_are_found():
     assert found(result, "small classes")[1:3] == ("1 class has fewer than 5 rows, too few to stand in every fold: 'rare'.", (41, 42))
 
 
+def test_a_rare_spelling_of_a_label_is_no_class_of_its_own():
+    rows = [(text, label) for text, label in plain(80)]
+    rows[0] = (rows[0][0], "A")
+    kinds = [finding.kind for finding in check_examples(examples(rows)).findings]
+    assert kinds == ["label spelling"]
+
+
 def test_imbalance_is_a_note_from_ten_to_one_on():
     rows = plain(121, labels=("big",))
     result = check_examples(examples([(text, "small" if i < 11 else "big") for i, (text, _) in enumerate(rows)]))

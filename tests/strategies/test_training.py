@@ -16,12 +16,23 @@ from hypothesis import strategies as st
 
 from headstart.backbone.backbone import Backbone
 from headstart.backbone.cut import Trunk
-from headstart.backbone.reading import Reader
+from headstart.backbone.reading import Reader, tokenize
 from headstart.settings import Precision, Settings
 from headstart.strategies import training
 from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.ladder import Job
-from headstart.strategies.training import GroupedBatches, Schedule, TunedModel, contrastive_loss, schedule_of, stopping_rows, tune
+from headstart.strategies.model import TransferModel
+from headstart.strategies.training import (
+    Loss,
+    Schedule,
+    TunedModel,
+    contrastive_loss,
+    schedule_of,
+    start_head,
+    stopping_rows,
+    tune,
+    tuned_layers,
+)
 from tiny import HIDDEN, WORDS
 
 Tiny = Callable[..., Backbone]
@@ -48,76 +59,6 @@ def some_head(classes: int = 3) -> LinearHead:
     return LinearHead(0.3 * rng.normal(size=(classes, HIDDEN)), 0.1 * rng.normal(size=classes))
 
 
-# --- batches ---
-
-
-@settings(deadline=None, max_examples=50)
-@given(n=st.integers(1, 200), batch_size=st.integers(2, 40), seed=st.integers(0, 99))
-def test_each_pass_holds_every_row_once_in_as_many_batches_as_promised(n: int, batch_size: int, seed: int) -> None:
-    lengths = np.random.default_rng(seed).integers(1, 60, n)
-    batches = GroupedBatches(lengths, np.zeros(n, dtype=np.int64), batch_size, seed, balanced=False)
-    for _ in range(2):
-        one = list(batches)
-        assert len(one) == len(batches) and max(map(len, one)) <= batch_size
-        assert sorted(i for batch in one for i in batch) == list(range(n))
-
-
-def test_passes_differ_and_the_seed_alone_decides_them() -> None:
-    lengths = np.random.default_rng(0).integers(1, 60, 200)
-    y = np.arange(200) % 4
-    for balanced in (False, True):
-        first, second = (GroupedBatches(lengths, y, 16, 7, balanced) for _ in range(2))
-        passes = [list(first), list(first)]
-        assert passes[0] != passes[1] and passes == [list(second), list(second)]
-        assert list(GroupedBatches(lengths, y, 16, 8, balanced)) != passes[0]
-
-
-def test_rows_of_a_batch_are_of_like_length() -> None:
-    lengths = np.random.default_rng(0).permutation(np.arange(1, 257))
-    spans = [np.ptp(lengths[batch]) for batch in GroupedBatches(lengths, np.zeros(256, dtype=np.int64), 16, 0, balanced=False)]
-    assert max(spans) == 15  # 256 different lengths in one pool of 16 batches
-
-
-@settings(deadline=None, max_examples=50)
-@given(counts=st.lists(st.integers(1, 40), min_size=1, max_size=12), batch_size=st.integers(4, 40), seed=st.integers(0, 99))
-def test_balanced_batches_hold_at_least_two_rows_of_a_class_that_has_them_and_none_twice(
-    counts: list[int], batch_size: int, seed: int
-) -> None:
-    y = np.repeat(np.arange(len(counts)), counts)
-    batches = GroupedBatches(np.ones(len(y), dtype=np.int64), y, batch_size, seed, balanced=True)
-    for batch in batches:
-        assert len(set(batch)) == len(batch) <= batch_size
-        held = Counter(y[batch].tolist())
-        assert len(held) >= min(2, len(counts))
-        assert all(number >= min(2, counts[k]) for k, number in held.items())
-
-
-def test_balanced_batches_hold_rare_classes_as_often_as_common_ones() -> None:
-    y = np.repeat([0, 1, 2, 3], [160, 20, 12, 8])
-    seen = Counter()
-    rows = Counter()
-    batches = GroupedBatches(np.ones(200, dtype=np.int64), y, 16, 0, balanced=True)
-    for _ in range(5):
-        for batch in batches:
-            seen.update(y[batch].tolist())
-            rows.update(batch)
-    assert max(seen.values()) <= 1.01 * min(seen.values())
-    for k in range(1, 4):  # within a class all rows come about equally often
-        often = [rows[i] for i in np.flatnonzero(y == k)]
-        assert max(often) <= 2 * min(often)
-
-
-def test_with_more_classes_than_a_batch_holds_they_come_in_turn() -> None:
-    y = np.arange(300) % 60
-    seen: Counter[int] = Counter()
-    batches = GroupedBatches(np.ones(300, dtype=np.int64), y, 16, 0, balanced=True)
-    for _ in range(20):
-        for batch in batches:
-            assert set(Counter(y[batch].tolist()).values()) == {2}
-            seen.update(y[batch].tolist())
-    assert len(seen) == 60 and max(seen.values()) <= 1.25 * min(seen.values())
-
-
 # --- losses ---
 
 
@@ -141,9 +82,9 @@ def test_the_contrastive_loss_is_that_of_a_loop_over_all_pairs(labels: list[int]
     assert pooled.grad is not None and torch.isfinite(pooled.grad).all()
 
 
-def fresh(backbone: Backbone, cut: int, class_weight: np.ndarray | None = None, contrast: bool = False) -> TunedModel:
+def fresh(backbone: Backbone, cut: int, class_weight: np.ndarray | None = None, loss: Loss = Loss.CROSS_ENTROPY) -> TunedModel:
     trunk = Trunk(copy.deepcopy(backbone.module), cut, backbone.above, stored=False)
-    return TunedModel(trunk, Reader(backbone, None, 4096), some_head(), class_weight, contrast)
+    return TunedModel(trunk, Reader(backbone, None, 4096), (4,), some_head(), class_weight, loss)
 
 
 @pytest.mark.parametrize("weight", [None, np.array([0.5, 1.0, 4.0])])
@@ -154,8 +95,16 @@ def test_class_weights_reach_the_loss_and_the_head_is_the_given_one(weight: np.n
     logits = some_head().logits(reader.pooled(rows.texts)[:, -1])
     each = -(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))[np.arange(5), rows.y]
     counts = np.ones(5) if weight is None else weight[rows.y]
-    items = [{"row": np.array(ids), "label": int(k)} for ids, k in zip(training.entering_rows(reader, rows.texts, 0), rows.y, strict=True)]
+    items = [{"row": np.array(ids), "label": int(k)} for ids, k in zip(tokenize(backbone, rows.texts), rows.y, strict=True)]
     assert float(model(**training.collate(items))["loss"].detach()) == pytest.approx((counts * each).sum() / counts.sum(), rel=1e-5)
+
+
+def test_both_losses_add_up(tiny_backbone: Tiny) -> None:
+    backbone, rows = tiny_backbone("bert"), some_rows(6)
+    items = [{"row": np.array(ids), "label": int(k)} for ids, k in zip(tokenize(backbone, rows.texts), rows.y, strict=True)]
+    batch = training.collate(items)
+    one, other, both = (float(fresh(backbone, 2, loss=loss)(**batch)["loss"].detach()) for loss in Loss)
+    assert one > 0 and other > 0 and both == pytest.approx(one + other, rel=1e-6)
 
 
 # --- rates ---
@@ -183,7 +132,7 @@ def test_each_block_learns_at_the_rate_asked_for(architecture: str, cut: int, ti
 
 
 def test_a_contrastive_loss_leaves_the_head_out_of_the_optimiser(tiny_backbone: Tiny) -> None:
-    model = fresh(tiny_backbone("bert"), 2, contrast=True)
+    model = fresh(tiny_backbone("bert"), 2, loss=Loss.PAIRS)
     trainer = object.__new__(training._Trainer)
     trainer.model, trainer.schedule, trainer.above = model, PLAN, frozenset()
     held = {id(p) for group in trainer.create_optimizer().param_groups for p in group["params"]}
@@ -246,6 +195,23 @@ def test_training_rows_are_learned_from_the_given_head(tiny_backbone: Tiny) -> N
     assert abs(model.head.weight - some_head(2).weight).max() < 0.3
 
 
+@pytest.mark.parametrize(
+    ("blocks", "cut", "layers"), [(6, 0, (4, 5, 6)), (6, 2, (4, 5, 6)), (6, 4, (5, 6)), (6, 5, (6,)), (12, 4, (7, 8, 9, 10, 11, 12))]
+)
+def test_a_tuned_head_reads_the_upper_half_as_far_as_it_lies_above_the_cut(blocks: int, cut: int, layers: tuple[int, ...]) -> None:
+    assert tuned_layers(blocks, cut) == layers
+
+
+def test_training_begins_with_a_head_that_fits_the_frozen_layers(tiny_backbone: Tiny) -> None:
+    backbone = tiny_backbone("bert")
+    job = some_job(60, Reader(backbone, None, 4096))
+    head = start_head(job, 2)
+    untouched = TransferModel(job.source, copy.deepcopy(backbone.module), 2, tuned_layers(4, 2), head)
+    features = job.source.pooled(job.rows.texts)[:, 3:].mean(axis=1)
+    np.testing.assert_allclose(untouched.predict_logits(job.rows.texts), head.logits(features), rtol=1e-3, atol=1e-4)
+    assert (head.logits(features).argmax(axis=1) == job.rows.y).mean() > 0.5
+
+
 # --- from a job ---
 
 
@@ -276,4 +242,3 @@ def test_few_rows_all_train_and_many_set_some_aside_to_stop_by(tiny_backbone: Ti
     model = fresh(backbone, 2)
     loss, score = validate(model)
     assert 0 < loss < 20 and 0 <= score <= 1 and len(held) > 0
-    assert model.trunk.training  # goes on training as it did

@@ -9,7 +9,7 @@ Letters in shapes: b rows, t tokens, d width, L blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -152,12 +152,17 @@ class Trunk(nn.Module):
             self._entering = []
         return out
 
+    def hidden(self, entering: torch.Tensor, mask: torch.Tensor | None, layers: Sequence[int]) -> list[torch.Tensor]:
+        """Hidden states (b, t, d) of layers above the cut: layer k is the output of block k - 1, layer L what the model returns."""
+        caught: dict[int, torch.Tensor] = {}
+        with watching(self.module, caught.__setitem__):
+            caught[len(find_blocks(self.module))] = self(entering, mask)
+        return [caught[layer] for layer in layers]
+
     def train(self, mode: bool = True) -> Trunk:
-        """Dropout on above the cut alone: below it, training must see what was stored."""
-        super().train(mode and self.cut == 0)
-        self.training = mode  # so that who judges in between can put it back
-        for block in list(find_blocks(self.module))[self.cut :]:
-            block.train(mode)
+        """Dropout stays off everywhere: below the cut because training must see what was stored, above it because it costs a third of the
+        time on a CPU and gained nothing (docs/log.md)."""
+        super().train(False)
         return self
 
     def restore(self) -> nn.Module:

@@ -6,8 +6,10 @@ Letters in shapes: n texts, t tokens, d width, L blocks.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +30,8 @@ Float32 = NDArray[np.float32]
 _CHARACTERS_PER_TOKEN = 100
 # Texts handled between two writes to the store: bounds memory and what a kill can lose.
 _CHUNK = 2048
+# Bytes of activations that may be in memory at once while texts are read ahead.
+_PORTION = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,39 @@ class Reader:
         """Pooled features of every layer, (n, L+1, d)."""
         return self.read_texts(texts, cut=None).pooled
 
+    def read_ahead(self, texts: Sequence[str], cut: int | None) -> None:
+        """Read what the store lacks, so that all that asks later finds it there; memory stays bounded however many texts there are."""
+        if self.store is None:
+            return
+        distinct = list(dict.fromkeys(texts))
+        keys = [text_key(text) for text in distinct]
+        spaces = [self.space("pooled", layer) for layer in range(self.backbone.n_blocks + 1)]
+        spaces += [] if cut is None else [self.space("tokens", cut)]
+        have = np.logical_and.reduce([self.store.contains(space, keys) for space in spaces])
+        missing = [distinct[i] for i in np.flatnonzero(~have)]
+        with bar(len(missing), f"reading with {self.backbone.source.name}") as shown:
+            for part in self.portions(missing):
+                self.read_texts(part, cut, shown)
+
+    def portions(self, texts: Sequence[str]) -> Iterator[Sequence[str]]:
+        """The texts in parts whose activations take at most 256 MB together."""
+        step = max(16, min(_CHUNK, _PORTION // (self.backbone.max_length * self.backbone.width * 4)))
+        for start in range(0, len(texts), step):
+            yield texts[start : start + step]
+
+    def activations(self, texts: Sequence[str], cut: int) -> list[Float32]:
+        """The hidden states that enter block `cut`, (t_i, d) for each text: from the store, and read where it lacks them."""
+        rows: list[Float32 | None] = [None] * len(texts)
+        if self.store is not None:
+            rows = self.store.read_ragged(self.space("tokens", cut), [text_key(text) for text in texts], self.backbone.width)
+        missing = [i for i, row in enumerate(rows) if row is None]
+        if missing:
+            found = self.read_texts([texts[i] for i in missing], cut).activations
+            assert found is not None  # a cut was asked for
+            for i, row in zip(missing, found, strict=True):
+                rows[i] = row
+        return [_present(row) for row in rows]
+
     def space(self, kind: str, layer: int) -> bytes:
         """The name under which results of one kind (`pooled` or `tokens`) at one layer are kept."""
         if (kind, layer) not in self._spaces:
@@ -83,12 +120,17 @@ class Reader:
                 )
         return self._spaces[kind, layer]
 
-    def read_texts(self, texts: Sequence[str], cut: int | None) -> Reading:
+    def read_texts(self, texts: Sequence[str], cut: int | None, shown: Any = None) -> Reading:
         """Pooled features of every layer and, with a `cut`, the activations that enter block `cut`, in one pass.
 
-        Equal texts are read once; texts whose results the store holds are not read at all.
+        Equal texts are read once; texts whose results the store holds are not read at all. `shown` is a bar to move; None: one of its own.
+
+        Raises:
+            ValueError: there is no such block.
         """
         layers = self.backbone.n_blocks + 1
+        if cut is not None and not 0 <= cut < layers - 1:
+            raise ValueError(f"cut is {cut}; it must lie between 0 and {layers - 2}")
         keys = [text_key(text) for text in texts]
         first: dict[bytes, int] = {}
         for i, key in enumerate(keys):
@@ -98,12 +140,12 @@ class Reader:
         activations: list[Float32 | None] | None = None if cut is None else [None] * len(distinct)
         missing = self._fetch(distinct, pooled, activations, cut)
         self.kept += len(distinct) - len(missing)
-        if len(missing):
-            with bar(len(missing), f"reading with {self.backbone.source.name}") as shown:
-                for start in range(0, len(missing), _CHUNK):
-                    part = missing[start : start + _CHUNK]
-                    self._compute([texts[first[distinct[i]]] for i in part], [distinct[i] for i in part], part, pooled, activations, cut)
-                    shown.update(len(part))
+        own = bar(len(missing), f"reading with {self.backbone.source.name}") if shown is None and len(missing) else nullcontext(shown)
+        with own as moving:
+            for start in range(0, len(missing), _CHUNK):
+                part = missing[start : start + _CHUNK]
+                self._compute([texts[first[distinct[i]]] for i in part], [distinct[i] for i in part], part, pooled, activations, cut)
+                moving.update(len(part))
         position = {key: i for i, key in enumerate(distinct)}
         where = np.fromiter((position[key] for key in keys), dtype=np.int64, count=len(keys))
         whole = pooled if len(distinct) == len(keys) else pooled[where]

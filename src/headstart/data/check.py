@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from headstart.data.duplicates import near_duplicates
 from headstart.data.examples import Examples, IntArray
 from headstart.data.rows import RowList, counted, finding
+from headstart.data.spelling import common_spelling, level_label
 from headstart.errors import DataError
 from headstart.records import Finding, RowNote, Severity
 from headstart.settings import Settings
@@ -101,7 +102,9 @@ def check_examples(
     for place, (name, other) in enumerate(others):
         begin = n + sum(len(earlier) for _, earlier in others[:place])
         findings += _near_leaks(train, texts, name, other, groups, near.groups[begin : begin + len(other)])
-    findings += _classes(train, labels, usable, folds)
+    spelled = common_spelling([labels[i] for i in np.flatnonzero(usable)])
+    counted_as = {label: spelled(label) for label in set(labels)}  # as a fit counts them
+    findings += _classes(train, [counted_as[label] for label in labels], usable, folds)
     findings += _label_spelling(train)
     findings += _texts(train)
     if tokenize_lengths is not None:
@@ -316,11 +319,6 @@ def _label_spelling(train: Examples) -> list[Finding]:
             finding("label spelling", Severity.WARNING, message, rows, "Spell each label in one way, or let `headstart check --fix` do it.")
         )
     return found
-
-
-def level_label(label: str) -> str:
-    """The label without differences of case, white space, `_` and `-`."""
-    return " ".join(label.casefold().replace("_", " ").replace("-", " ").split()) or label
 
 
 def _texts(train: Examples) -> list[Finding]:

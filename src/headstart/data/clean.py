@@ -17,9 +17,10 @@ from typing import Any, BinaryIO, TextIO, cast
 
 import numpy as np
 
-from headstart.data.check import CONTROL_CHARACTERS, CheckResult, level_label
+from headstart.data.check import CONTROL_CHARACTERS, CheckResult
 from headstart.data.examples import Examples
 from headstart.data.rows import RowList, counted
+from headstart.data.spelling import level_label
 from headstart.data.table import Format, Table, as_text, open_table
 from headstart.errors import DataError, HeadstartError, ResourceError
 

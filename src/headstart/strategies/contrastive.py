@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from headstart.strategies.base import LinearHead
 from headstart.strategies.heads import fit_head
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.model import TransferModel
-from headstart.strategies.training import last_layer_head, planned_steps, schedule_of, tune
+from headstart.strategies.training import Loss, planned_steps, schedule_of, start_head, tune
 
 # Tuned features of the training rows lie closer together than those of new rows; a firmer penalty keeps the head from trusting them.
 HEAD_STRENGTH = 0.3
@@ -21,8 +20,8 @@ HEAD_STRENGTH = 0.3
 def fit(job: Job) -> TransferModel:
     """Tune, then fit the head on the tuned features."""
     plan = schedule_of(job, planned_steps("contrastive", len(job.rows), job.settings))
-    start: LinearHead = last_layer_head(job)
-    tuned = tune(job.source, job.rows, cut=job.cut, head=start, schedule=plan, contrast=True)
+    start = start_head(job, job.cut)
+    tuned = tune(job.source, job.rows, cut=job.cut, head=start, schedule=plan, loss=Loss.PAIRS, balanced=True)
     head = fit_head(
         tuned.features(job.rows.texts), job.rows.y, job.rows.n_classes, strength=HEAD_STRENGTH, class_weight=job.class_weight, start=None
     )

@@ -19,6 +19,7 @@ from headstart.backbone.kernels import fast_linears
 from headstart.backbone.pooling import pool
 from headstart.backbone.reading import Float32, Reader, tokenize
 from headstart.records import CurvePoint
+from headstart.sources.source import Pooling
 from headstart.strategies.base import FloatArray, LinearHead
 
 
@@ -42,9 +43,8 @@ class TransferModel:
         if self.module is None:
             return np.asarray(self.reader.pooled(texts)[:, list(self.layers)].mean(axis=1))
         trunk = Trunk(self.module, self.cut, self.reader.backbone.above, stored=True)
-        trunk.eval()  # a new trunk counts as training, and would leave the module so: with dropout
         try:
-            return pooled_through(trunk, self.reader, texts)
+            return pooled_through(trunk, self.reader, texts, self.layers)
         finally:
             trunk.restore()
 
@@ -72,24 +72,31 @@ def entering_rows(reader: Reader, texts: Sequence[str], cut: int) -> list[Any]:
     """What enters the trunk for each text: stored activations (t, d), or token ids at cut 0."""
     if cut == 0:
         return [np.asarray(row, dtype=np.int64) for row in tokenize(reader.backbone, texts)]
-    activations = reader.read_texts(texts, cut).activations
-    assert activations is not None  # a cut was asked for
-    return activations
+    return reader.activations(texts, cut)
+
+
+def mean_pooled(trunk: Trunk, entering: torch.Tensor, mask: torch.Tensor | None, layers: Sequence[int], pooling: Pooling) -> torch.Tensor:
+    """What a head acts on, (b, d): the mean over the layers of pooled hidden states, in float32; `entering` as `Trunk.forward` takes it."""
+    pooled = [pool(states, mask, pooling).float() for states in trunk.hidden(entering, mask, layers)]
+    return pooled[0] if len(pooled) == 1 else torch.stack(pooled).mean(dim=0)
 
 
 @torch.inference_mode()
-def pooled_through(trunk: Trunk, reader: Reader, texts: Sequence[str], rows: list[Any] | None = None) -> Float32:
-    """Pooled last-layer features (n, d) of texts through a trunk. `rows` spares looking up what enters it."""
-    rows = entering_rows(reader, texts, trunk.cut if trunk.stored else 0) if rows is None else rows
-    out = np.empty((len(rows), reader.backbone.width), dtype=np.float32)
-    was_training = trunk.training
-    trunk.eval()
+def pooled_through(trunk: Trunk, reader: Reader, texts: Sequence[str], layers: Sequence[int]) -> Float32:
+    """Features (n, d) of texts through a trunk: the mean over `layers`, which lie above its cut. Memory is bounded."""
+    out = np.empty((len(texts), reader.backbone.width), dtype=np.float32)
+    device = next(trunk.module.parameters()).device
+    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))  # so that every portion holds texts of like length
+    done = 0
     with fast_linears(trunk):
-        for batch in plan_batches([len(row) for row in rows], reader.batch_tokens):
-            items = collate([{"row": rows[i], "label": 0} for i in batch])
-            assert items["entering"] is not None
-            device = next(trunk.module.parameters()).device
-            mask = None if items["mask"] is None else items["mask"].to(device)
-            out[batch] = pool(trunk(items["entering"].to(device), mask), mask, reader.backbone.pooling).float().cpu().numpy()
-    trunk.train(was_training)
+        for part in reader.portions([texts[i] for i in order]):
+            rows = entering_rows(reader, part, trunk.cut if trunk.stored else 0)
+            places = np.array(order[done : done + len(part)])
+            done += len(part)
+            for batch in plan_batches([len(row) for row in rows], reader.batch_tokens):
+                items = collate([{"row": rows[i], "label": 0} for i in batch])
+                assert items["entering"] is not None
+                mask = None if items["mask"] is None else items["mask"].to(device)
+                pooled = mean_pooled(trunk, items["entering"].to(device), mask, layers, reader.backbone.pooling)
+                out[places[batch]] = pooled.cpu().numpy()
     return out

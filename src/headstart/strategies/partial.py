@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.model import TransferModel
-from headstart.strategies.training import last_layer_head, planned_steps, schedule_of, stopping_rows, tune
+from headstart.strategies.training import planned_steps, schedule_of, start_head, stopping_rows, tune
 
 
 def fit_from(job: Job, cut: int) -> TransferModel:
-    """Tune the blocks from `cut` on with cross-entropy, from the head of the last layer's frozen features."""
+    """Tune the blocks from `cut` on, from a head on frozen features."""
     rows, validate = stopping_rows(job)
     plan = schedule_of(job, planned_steps("partial", len(rows), job.settings))
-    return tune(job.source, rows, cut=cut, head=last_layer_head(job), schedule=plan, class_weight=job.class_weight, validate=validate)
+    return tune(job.source, rows, cut=cut, head=start_head(job, cut), schedule=plan, class_weight=job.class_weight, validate=validate)
 
 
 def fit(job: Job) -> TransferModel:

@@ -8,22 +8,21 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from headstart.backbone.backbone import find_blocks
 from headstart.backbone.cut import Trunk
-from headstart.backbone.pooling import pool
 from headstart.backbone.reading import Reader
 from headstart.data.split import test_split
 from headstart.environment import fast_precision
@@ -31,15 +30,25 @@ from headstart.progress import bar
 from headstart.records import CurvePoint
 from headstart.settings import Precision, Settings
 from headstart.strategies.base import FloatArray, LinearHead, Rows
-from headstart.strategies.heads import choose_head
+from headstart.strategies.batches import Entering, GroupedBatches
+from headstart.strategies.heads import fit_head
 from headstart.strategies.ladder import Job
-from headstart.strategies.model import TransferModel, collate, entering_rows, pooled_through
+from headstart.strategies.model import TransferModel, collate, mean_pooled, pooled_through
+from headstart.strategies.probe import mean_of_layers, usual_layers
 
 HEAD_RATE = 5.0  # the head's learning rate as a multiple of the top block's
 STOPPING_FROM = 200  # rows from which some are set aside to stop training early
 STOPPING_SHARE = 0.1
 # Few rows make few batches a pass; below this many steps a contrastive loss has hardly moved the blocks.
 FEWEST_CONTRASTIVE_STEPS = 60
+
+
+class Loss(Enum):
+    """What training makes small."""
+
+    CROSS_ENTROPY = "cross-entropy"
+    PAIRS = "pairs"  # `contrastive_loss` alone; the head does not learn
+    BOTH = "both"
 
 
 @dataclass(frozen=True)
@@ -60,27 +69,36 @@ class Schedule:
 
 
 class TunedModel(nn.Module):
-    """Trunk, pooling and a linear head. With `contrast` the loss compares pairs of the batch, else it is cross-entropy."""
+    """Trunk, pooling and a linear head on the mean of some layers.
 
-    def __init__(self, trunk: Trunk, reader: Reader, head: LinearHead, class_weight: FloatArray | None, contrast: bool) -> None:
+    The loss is that of `loss`: cross-entropy, the comparison of all pairs of the batch, or the sum of both.
+    """
+
+    def __init__(
+        self, trunk: Trunk, reader: Reader, layers: Sequence[int], head: LinearHead, class_weight: FloatArray | None, loss: Loss
+    ) -> None:
         super().__init__()
         self.trunk = trunk
+        self.layers = tuple(layers)
         self.pooling = reader.backbone.pooling
         self.head = nn.Linear(head.weight.shape[1], head.weight.shape[0])
         with torch.no_grad():
             self.head.weight.copy_(torch.from_numpy(head.weight))
             self.head.bias.copy_(torch.from_numpy(head.bias))
-        self.contrast = contrast
+        self.loss = loss
         self.class_weight = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
 
     def forward(self, entering: torch.Tensor, mask: torch.Tensor | None, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """The loss of a batch; see `Trunk.forward` for `entering` and `mask`. `labels` is (b,)."""
-        pooled = pool(self.trunk(entering, mask), mask, self.pooling).float()
-        if self.contrast:
-            return {"loss": contrastive_loss(pooled, labels)}
-        weight = None if self.class_weight is None else self.class_weight.to(pooled.device)
+        pooled = mean_pooled(self.trunk, entering, mask, self.layers, self.pooling)
+        loss = pooled.new_zeros(())
         with torch.autocast(pooled.device.type, enabled=False):
-            return {"loss": functional.cross_entropy(self.head(pooled), labels, weight)}
+            if self.loss is not Loss.PAIRS:
+                weight = None if self.class_weight is None else self.class_weight.to(pooled.device)
+                loss = loss + functional.cross_entropy(self.head(pooled), labels, weight)
+            if self.loss is not Loss.CROSS_ENTROPY:
+                loss = loss + contrastive_loss(pooled, labels)
+        return {"loss": loss}
 
 
 Validate = Callable[[TunedModel], tuple[float, float]]
@@ -101,76 +119,6 @@ def contrastive_loss(pooled: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
     pull = ((1 - cosine) ** 2 * alike).sum() / alike.sum().clamp(min=1)
     push = (cosine**2 * unlike).sum() / unlike.sum().clamp(min=1)
     return pull + push
-
-
-class _Entering(Dataset[dict[str, Any]]):
-    """Training rows as what enters the trunk: activations (t, d), or token ids (t,) where nothing is stored."""
-
-    def __init__(self, rows: Sequence[Any], y: NDArray[np.int64]) -> None:
-        self.rows = rows
-        self.y = y
-        self.lengths = np.array([len(row) for row in rows])
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"row": self.rows[index], "label": int(self.y[index])}
-
-
-class GroupedBatches(Sampler[list[int]]):
-    """Batches of rows of like length, in random order, new at every pass.
-
-    With `balanced` every batch holds each class about equally often (rare classes come again), which a contrastive loss needs; there,
-    length plays no part.
-    """
-
-    def __init__(self, lengths: NDArray[np.int64], y: NDArray[np.int64], batch_size: int, seed: int, balanced: bool) -> None:
-        self.lengths, self.y, self.batch_size, self.balanced = lengths, y, batch_size, balanced
-        self.rng = np.random.default_rng(seed)
-
-    def __len__(self) -> int:
-        return max(1, -(-len(self.y) // self.batch_size))
-
-    def __iter__(self) -> Iterator[list[int]]:
-        if self.balanced:
-            yield from self._balanced()
-            return
-        order = self.rng.permutation(len(self.y))
-        pool_size = self.batch_size * 16  # sorted within pools only, so that passes differ
-        batches = []
-        for start in range(0, len(order), pool_size):
-            part = order[start : start + pool_size]
-            part = part[np.argsort(-self.lengths[part], kind="stable")]
-            batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
-        for i in self.rng.permutation(len(batches)):
-            yield batches[i].tolist()
-
-    def _balanced(self) -> Iterator[list[int]]:
-        """Each batch: some classes, at least two rows of each where it has them, classes in turn."""
-        members = {int(k): self.rng.permutation(np.flatnonzero(self.y == k)) for k in np.unique(self.y)}
-        per_class = max(2, self.batch_size // len(members))
-        classes_each = max(2, min(len(members), self.batch_size // per_class))
-        place = dict.fromkeys(members, 0)
-        queue: list[int] = []
-        for _ in range(len(self)):
-            batch: list[int] = []
-            chosen: list[int] = []
-            while len(chosen) < min(classes_each, len(members)):
-                if not queue:
-                    queue = self.rng.permutation(list(members)).tolist()
-                k = queue.pop()
-                if k not in chosen:
-                    chosen.append(k)
-            for k in chosen:
-                rows = members[k]
-                take = min(per_class, len(rows))
-                if place[k] + take > len(rows):
-                    members[k] = rows = self.rng.permutation(rows)
-                    place[k] = 0
-                batch += rows[place[k] : place[k] + take].tolist()
-                place[k] += take
-            yield batch
 
 
 class _Trainer(Trainer):  # type: ignore[misc]
@@ -196,9 +144,12 @@ class _Trainer(Trainer):  # type: ignore[misc]
             depth = max(0, top - level)  # a final norm learns as fast as the top block
             decay = plan.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((plan.learning_rate * plan.layer_decay**depth, decay), []).append(parameter)
-        if not tuned.contrast:
+        if tuned.loss is not Loss.PAIRS:
             groups[plan.head_rate, 0.0] = groups.get((plan.head_rate, 0.0), []) + list(tuned.head.parameters())
-        self.optimizer = torch.optim.AdamW([{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()])
+        self.optimizer = torch.optim.AdamW(
+            [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()],
+            fused=tuned.head.weight.device.type in ("cpu", "cuda"),  # one pass over the weights in place of ten
+        )
         return self.optimizer
 
 
@@ -248,7 +199,8 @@ def tune(
     head: LinearHead,
     schedule: Schedule,
     class_weight: FloatArray | None = None,
-    contrast: bool = False,
+    loss: Loss = Loss.CROSS_ENTROPY,
+    balanced: bool = False,
     module: nn.Module | None = None,
     stored: bool = True,
     validate: Validate | None = None,
@@ -259,10 +211,11 @@ def tune(
         reader: the source, frozen below the cut.
         rows: training rows.
         cut: blocks kept frozen, 0 to L-1.
-        head: where the head begins.
+        head: where the head begins; it acts on the mean of `tuned_layers`.
         schedule: how long and how fast.
         class_weight: (c,) weights of the cross-entropy; None: all 1.
-        contrast: compare pairs in place of cross-entropy.
+        loss: what is made small.
+        balanced: every batch holds each class about equally often.
         module: the backbone to begin from; None: the source's own weights.
         stored: feed stored activations; False runs the frozen blocks each time (for comparison, and where the disk is short).
         validate: called after each pass with the model, returns (loss, score) on validation rows; None: no early stopping.
@@ -270,9 +223,10 @@ def tune(
     backbone = reader.backbone
     _seed(schedule.seed)
     trunk = Trunk(copy.deepcopy(backbone.module) if module is None else module, cut, backbone.above, stored=stored)
-    model = TunedModel(trunk, reader, head, class_weight, contrast)
-    entering = _Entering(entering_rows(reader, rows.texts, cut if stored else 0), rows.y)
-    sampler = GroupedBatches(entering.lengths, rows.y, schedule.batch_size, schedule.seed, balanced=contrast)
+    layers = tuned_layers(backbone.n_blocks, cut)
+    model = TunedModel(trunk, reader, layers, head, class_weight, loss)
+    entering = Entering(reader, rows.texts, rows.y, cut if stored else 0)
+    sampler = GroupedBatches(entering.lengths, rows.y, schedule.batch_size, schedule.seed, balanced)
     with bar(schedule.steps, "training", "step") as shown:
         watch = _Watch(model, validate, schedule.patience, shown)
         trainer = _Trainer(
@@ -298,13 +252,18 @@ def tune(
     for parameter in whole.parameters():
         parameter.requires_grad_(False)
         parameter.grad = None
-    return TransferModel(reader, whole, cut, (backbone.n_blocks,), learned, tuple(watch.points))
+    return TransferModel(reader, whole, cut, layers, learned, tuple(watch.points))
 
 
-def last_layer_head(job: Job) -> LinearHead:
-    """A head on the frozen features of the last layer: where tuning begins."""
-    features = job.source.pooled(job.rows.texts)[:, -1]
-    return choose_head(features, job.rows.y, job.rows.n_classes, job.folds, job.class_weight).head
+def tuned_layers(blocks: int, cut: int) -> tuple[int, ...]:
+    """What the head of a tuned model reads: of the layers that serve a probe best, those above the cut."""
+    return tuple(layer for layer in usual_layers(blocks) if layer > cut)
+
+
+def start_head(job: Job, cut: int) -> LinearHead:
+    """A head on the frozen features of the layers that will be tuned: where tuning begins."""
+    features = mean_of_layers(job.source.pooled(job.rows.texts), tuned_layers(job.source.backbone.n_blocks, cut))
+    return fit_head(features, job.rows.y, job.rows.n_classes, class_weight=job.class_weight)
 
 
 def planned_steps(strategy: str, rows: int, settings: Settings) -> int:
@@ -339,7 +298,7 @@ def stopping_rows(job: Job) -> tuple[Rows, Validate | None]:
     watched = job.rows.take(held)
 
     def validate(model: TunedModel) -> tuple[float, float]:
-        pooled = pooled_through(model.trunk, job.source, watched.texts)
+        pooled = pooled_through(model.trunk, job.source, watched.texts, model.layers)
         logits = torch.from_numpy(pooled) @ model.head.weight.detach().cpu().T + model.head.bias.detach().cpu()
         y = torch.from_numpy(watched.y)
         weight = None if job.class_weight is None else torch.tensor(job.class_weight, dtype=logits.dtype)

@@ -1,0 +1,141 @@
+"""What is tried: the sources opened, and every strategy on every source for some rows, each with the same folds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.cost import CostModel
+from headstart.data.examples import IntArray
+from headstart.data.split import folds
+from headstart.errors import SettingsError
+from headstart.planner import Rung
+from headstart.progress import say
+from headstart.records import Finding, Severity
+from headstart.settings import Metric, Settings
+from headstart.strategies.base import Rows
+from headstart.strategies.heads import class_weights, uneven
+from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies
+from headstart.target import Target
+
+if TYPE_CHECKING:
+    from headstart.backbone.reading import Reader
+
+
+@dataclass
+class Means:
+    """What a run works with: the readers of its sources by name, the cost model, and sources that could not be opened."""
+
+    readers: dict[str, Reader]
+    cost: CostModel
+    findings: list[Finding]
+
+
+def asked_strategies(settings: Settings) -> list[str]:
+    """The strategies to try, checked.
+
+    Raises:
+        SettingsError: one of them does not exist.
+    """
+    names = list(settings.strategy) or known_strategies()
+    for name in names:
+        get_strategy(name)
+    return names
+
+
+@contextmanager
+def open_means(settings: Settings) -> Iterator[Means]:
+    """Open the store and every source; one bad source of several is a finding, the only one an error."""
+    from headstart.backbone.backbone import load_backbone
+    from headstart.backbone.reading import Reader
+    from headstart.backbone.store import Store
+    from headstart.cache import store_folder
+    from headstart.environment import fast_precision, gemm_speeds
+    from headstart.errors import SourceError
+    from headstart.settings import Precision
+    from headstart.sources.resolve import resolve_source
+
+    speeds = gemm_speeds()
+    precision = fast_precision() if settings.precision is Precision.AUTO else settings.precision
+    means = Means({}, CostModel(speeds[precision], speeds[Precision.FLOAT32]), [])
+    with Store(store_folder(settings.store), int(settings.store_limit * 1e9)) as store:
+        for name in settings.source or (None,):
+            try:
+                backbone = load_backbone(resolve_source(name), settings.max_length)
+            except SourceError as error:
+                if len(settings.source) < 2:
+                    raise
+                means.findings.append(Finding("source left out", Severity.WARNING, str(error), count=1))
+                say(f"  {error}")
+                continue
+            means.readers[backbone.source.name] = Reader(backbone, store, settings.batch_tokens)
+        if not means.readers:
+            raise SourceError(f"None of the {len(settings.source)} sources can be used; the last one: {means.findings[-1].message}")
+        yield means
+
+
+def rungs_on(
+    target: Target, learn: IntArray, settings: Settings, means: Means, strategies: list[str], logs: Path | None = None
+) -> list[Rung]:
+    """Every rung on every source for these rows, each with the same folds. `logs`: folder of TensorBoard events; None: none are written."""
+    rows = target.rows.take(learn)
+    pairs = _folds(target, learn, settings)
+    weigh = settings.metric is Metric.MACRO_F1 and uneven(rows.y)
+    weight = class_weights(rows.y, rows.n_classes) if weigh else None
+    job = Job(rows=rows, groups=target.groups[learn], folds=pairs, settings=settings, seed=settings.seed, class_weight=weight)
+    found = []
+    for name in strategies:
+        strategy = get_strategy(name)
+        if not strategy.needs_source:
+            found.append(Rung(strategy, None, job, mean_tokens(next(iter(means.readers.values())), rows)))
+            continue
+        for source, reader in means.readers.items():
+            here = replace(job, reader=reader, cut=cut_of(settings, reader))
+            if strategy.tunes_from is None or strategy.tunes_from(here) < reader.backbone.n_blocks:
+                found.append(Rung(strategy, source if len(means.readers) > 1 else None, here, mean_tokens(reader, rows)))
+    if not found:
+        raise SettingsError(f"--cut is {settings.cut}, which freezes every block, and {', '.join(strategies)} must train some; lower it.")
+    if logs is not None:
+        found = [replace(rung, job=replace(rung.job, logs=logs / folder_name(rung.name))) for rung in found]
+    return found
+
+
+def cut_of(settings: Settings, reader: Reader) -> int:
+    """Blocks kept frozen in a source: as many as were asked for, else a third of them.
+
+    Raises:
+        SettingsError: the source has fewer.
+    """
+    blocks, name = reader.backbone.n_blocks, reader.backbone.source.name
+    if settings.cut is None:
+        return min(blocks - 1, max(1, blocks // 3))
+    if settings.cut > blocks:
+        raise SettingsError(f"--cut is {settings.cut}; the source {name!r} has {blocks} blocks, so it must lie between 0 and {blocks}.")
+    return settings.cut
+
+
+def folder_name(text: str) -> str:
+    """The text with every character that a folder's name had better not hold turned into a dash."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
+
+
+def mean_tokens(reader: Reader, rows: Rows) -> float:
+    """Tokens of a text on average, over at most 500 of them."""
+    from headstart.backbone.reading import tokenize
+
+    some = rows.texts[:: max(1, len(rows) // 500)]
+    return float(np.mean([len(ids) for ids in tokenize(reader.backbone, some)]))
+
+
+def _folds(target: Target, learn: IntArray, settings: Settings) -> Folds:
+    """The validation file's rows as the one fold, else folds of the rows."""
+    if target.validation is not None:
+        held = np.isin(learn, target.validation)
+        if held.any() and not held.all():
+            return [(np.flatnonzero(~held), np.flatnonzero(held))]
+    return folds(target.rows.y[learn], target.groups[learn], settings.inner_folds, settings.seed)

@@ -1,0 +1,112 @@
+"""What training above the cut is fed with: rows as they enter the trunk, fetched when they are needed, in batches of like length.
+
+Letters in shapes: t tokens, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, Sampler
+
+from headstart.backbone.reading import Reader, tokenize
+from headstart.strategies.model import entering_rows
+
+# Bytes of what enters the trunk that stay in memory during a training.
+HELD_BYTES = 2**30
+# Groups of rows of one class among which the one of fitting length is chosen.
+_CHOICE = 8
+
+
+class Entering(Dataset[dict[str, Any]]):
+    """Training rows as what enters the trunk: activations (t, d), or token ids (t,) where nothing is stored.
+
+    Rows are fetched a batch at a time; as many as `HELD_BYTES` take stay in memory, the others are fetched from the store again.
+    """
+
+    def __init__(self, reader: Reader, texts: Sequence[str], y: NDArray[np.int64], cut: int) -> None:
+        self.reader, self.texts, self.y, self.cut = reader, texts, y, cut
+        self.lengths = np.array([len(ids) for ids in tokenize(reader.backbone, texts)])
+        self._held: dict[int, Any] = {}
+        self._room = HELD_BYTES
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """A batch; PyTorch's loader looks for this name."""
+        missing = [i for i in dict.fromkeys(indices) if i not in self._held]
+        fetched = dict(zip(missing, entering_rows(self.reader, [self.texts[i] for i in missing], self.cut), strict=True))
+        for i, row in fetched.items():
+            if row.nbytes <= self._room:
+                self._held[i] = row
+                self._room -= row.nbytes
+        return [{"row": fetched[i] if i in fetched else self._held[i], "label": int(self.y[i])} for i in indices]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+
+class GroupedBatches(Sampler[list[int]]):
+    """Batches of rows of like length, in random order, new at every pass.
+
+    With `balanced` every batch holds each class about equally often (rare classes come again), which a contrastive loss needs.
+    """
+
+    def __init__(self, lengths: NDArray[np.int64], y: NDArray[np.int64], batch_size: int, seed: int, balanced: bool) -> None:
+        self.lengths, self.y, self.batch_size, self.balanced = lengths, y, batch_size, balanced
+        self.rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return max(1, -(-len(self.y) // self.batch_size))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        if self.balanced:
+            yield from self._balanced()
+            return
+        order = self.rng.permutation(len(self.y))
+        pool_size = self.batch_size * 16  # sorted within pools only, so that passes differ
+        batches = []
+        for start in range(0, len(order), pool_size):
+            part = order[start : start + pool_size]
+            part = part[np.argsort(-self.lengths[part], kind="stable")]
+            batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
+        for i in self.rng.permutation(len(batches)):
+            yield batches[i].tolist()
+
+    def _balanced(self) -> Iterator[list[int]]:
+        """Each batch: some classes in turn, at least two rows of each where it has them, of like length where there is a choice."""
+        members = {int(k): np.flatnonzero(self.y == k) for k in np.unique(self.y)}
+        per_class = max(2, self.batch_size // len(members))
+        classes_each = min(len(members), max(2, self.batch_size // per_class))
+        groups: dict[int, list[NDArray[np.int64]]] = {k: [] for k in members}
+        queue: list[int] = []
+
+        def next_group(k: int, near: float | None) -> NDArray[np.int64]:
+            """Rows of a class, of those that come next the ones whose mean length is nearest."""
+            if not groups[k]:
+                rows = self.rng.permutation(members[k])
+                take = min(per_class, len(rows))
+                for start in range(0, len(rows) - take + 1, take * _CHOICE):
+                    part = rows[start : start + take * _CHOICE]
+                    part = part[np.argsort(self.lengths[part], kind="stable")][: len(part) // take * take]
+                    groups[k] += np.split(part, len(part) // take)
+            choice = groups[k][:_CHOICE]
+            if near is None:
+                return groups[k].pop(int(self.rng.integers(len(choice))))
+            return groups[k].pop(int(np.argmin([abs(self.lengths[group].mean() - near) for group in choice])))
+
+        for _ in range(len(self)):
+            chosen: list[int] = []
+            batch: list[NDArray[np.int64]] = []
+            while len(chosen) < classes_each:
+                if not queue:
+                    queue = self.rng.permutation(list(members)).tolist()
+                k = queue.pop()
+                if k not in chosen:
+                    chosen.append(k)
+                    batch.append(next_group(k, float(self.lengths[batch[0]].mean()) if batch else None))
+            yield np.concatenate(batch).tolist()
