@@ -24,7 +24,7 @@ from headstart.backbone.reading import Reader
 from headstart.backbone.store import Store
 from headstart.candidates import mean_tokens
 from headstart.data.split import folds
-from headstart.judge.calibration import softmax
+from headstart.judge.calibration import fit_temperature, softmax
 from headstart.judge.metrics import accuracy, log_loss
 from headstart.settings import make_settings
 from headstart.sources.resolve import resolve_source
@@ -93,7 +93,8 @@ def main() -> int:
                     begin = time.perf_counter()
                     fitted = get_strategy(rung).fit(job)
                     seconds = time.perf_counter() - begin
-                    probabilities = softmax(fitted.predict_logits(held.texts))
+                    logits = fitted.predict_logits(held.texts)
+                    probabilities = softmax(logits)
                     cell = {
                         "data": name,
                         "asked": per_class,
@@ -103,6 +104,7 @@ def main() -> int:
                         "tokens": round(mean_tokens(reader, train), 1),
                         "accuracy": round(accuracy(probabilities, held.y), 4),
                         "log_loss": round(log_loss(probabilities, held.y), 4),
+                        "temperature": round(fit_temperature(logits, held.y), 3),
                         "seconds": round(seconds, 2),
                     }
                     done.append(cell)
@@ -121,7 +123,7 @@ def write_table(cells: list[dict[str, object]]) -> None:
         probe = probes.get((cell["data"], cell["asked"]))
         if probe is None or cell is probe:
             continue
-        kept = {name: cell[name] for name in ("data", "rung", "per_class", "classes", "tokens")}
+        kept = {name: cell[name] for name in ("data", "rung", "per_class", "classes", "tokens", "temperature")}
         kept["accuracy"] = round(float(str(cell["accuracy"])) - float(str(probe["accuracy"])), 4)
         kept["log_loss"] = round(float(str(probe["log_loss"])) - float(str(cell["log_loss"])), 4)
         cases.append(kept)

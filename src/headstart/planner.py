@@ -33,6 +33,8 @@ from headstart.strategies.ladder import Job, Strategy
 
 # An expected gain below this is not worth a trial: in points of the metric.
 _WORTH = {Metric.ACCURACY: 0.0007, Metric.MACRO_F1: 0.0007, Metric.LOG_LOSS: 0.003}
+# What the whole time of a decision is worth in that unit: a trial that takes a tenth of it must promise a tenth of this.
+_PRICE = {Metric.ACCURACY: 0.15, Metric.MACRO_F1: 0.15, Metric.LOG_LOSS: 0.6}
 # A second seed of the same rung differs by about this much: no fold is trusted beyond it.
 _SEED_NOISE = {Metric.ACCURACY: 0.006, Metric.MACRO_F1: 0.006, Metric.LOG_LOSS: 0.02}
 # Share of rows on which two rungs are expected to differ in being right, before any fold says.
@@ -115,7 +117,7 @@ def decide(
         _lean_on(probe, states)
     while True:
         left = seconds - (run.clock - begin)
-        chosen = _next(states, left, cost, first, metric)
+        chosen = _next(states, left, seconds, cost, first, metric)
         if chosen is None:
             break
         _run_fold(chosen, run, label, cost)
@@ -263,8 +265,8 @@ def _learn(state: _State, anchor: _State | None, job: Job, metric: Metric) -> No
     state.belief = update(state.prior, difference + anchor.belief.mean, error)
 
 
-def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: Metric) -> _State | None:
-    """The trial that is worth most for its seconds, or None when none is worth its time."""
+def _next(states: list[_State], left: float, seconds: float, cost: CostModel, job: Job, metric: Metric) -> _State | None:
+    """The trial that is worth most for its seconds, or None when none is worth its time; `left` of the `seconds` remain."""
     best: tuple[float, _State] | None = None
     for state in states:
         rung = state.rung
@@ -281,7 +283,7 @@ def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: 
             continue
         error = math.sqrt((_DISAGREEMENT if metric is not Metric.LOG_LOSS else 0.5) / max(len(held), 1) + _SEED_NOISE[metric] ** 2)
         value = worth_measuring(state.belief, rival, error)
-        if value < _WORTH[metric]:
+        if value < max(_WORTH[metric], _PRICE[metric] * needed / max(seconds, 1.0)):
             state.stopped = "could hardly win any more" if state.belief.mean < rival else "leads clearly"
             continue
         if best is None or value / max(needed, 0.1) > best[0]:

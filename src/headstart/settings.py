@@ -127,11 +127,11 @@ class Settings:
     quiet: bool = _setting(False, "no progress bars", group="run")
 
     # --- training above the cut ---
-    learning_rate: float = _setting(2e-4, "peak learning rate of the top block", group="training", low=1e-7, high=1.0)
+    learning_rate: float = _setting(3e-4, "peak learning rate of the top block", group="training", low=1e-7, high=1.0)
     layer_decay: float = _setting(
         0.9, "each block's learning rate as a share of the next higher one's", group="training", low=0.1, high=1.0
     )
-    epochs: int = _setting(8, "passes over the training rows at most", group="training", low=1, high=1000)
+    epochs: int = _setting(4, "passes over the training rows at most", group="training", low=1, high=1000)
     batch_size: int = _setting(32, "rows in one training step", group="training", unit="rows", low=2, high=4096)
     warmup: float = _setting(0.1, "share of the steps over which the learning rate rises", group="training", low=0.0, high=1.0)
     weight_decay: float = _setting(0.01, "weight decay of AdamW", group="training", low=0.0, high=1.0)

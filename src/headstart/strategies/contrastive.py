@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from headstart.strategies.heads import fit_head
+from headstart.strategies.heads import fit_head, usual_strength
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.model import TransferModel
 from headstart.strategies.training import Loss, planned_steps, schedule_of, start_head, tune
 
 # Tuned features of the training rows lie closer together than those of new rows; a firmer penalty keeps the head from trusting them.
-HEAD_STRENGTH = 0.3
+FIRMER = 3.0
 
 
 def fit(job: Job) -> TransferModel:
@@ -23,7 +23,12 @@ def fit(job: Job) -> TransferModel:
     start = start_head(job, job.cut)
     tuned = tune(job.source, job.rows, cut=job.cut, head=start, schedule=plan, loss=Loss.PAIRS, balanced=True)
     head = fit_head(
-        tuned.features(job.rows.texts), job.rows.y, job.rows.n_classes, strength=HEAD_STRENGTH, class_weight=job.class_weight, start=None
+        tuned.features(job.rows.texts),
+        job.rows.y,
+        job.rows.n_classes,
+        strength=FIRMER * usual_strength(job.rows.n_classes),
+        class_weight=job.class_weight,
+        start=None,
     )
     return replace(tuned, head=head)
 

@@ -1,17 +1,31 @@
-"""A probe first, then the blocks above the cut go on learning from the probe's head (LP-FT, Kumar et al. 2022, arXiv 2202.10054)."""
+"""A probe first, then the blocks above the cut go on learning from the probe's head (LP-FT, Kumar et al. 2022, arXiv 2202.10054).
+
+The loss is cross-entropy plus the comparison of all pairs of the batch, which draws rows of one class together: better by half a point
+than cross-entropy alone on four sets of 600 rows (docs/log.md). Supervised contrastive learning beside cross-entropy: Gunel et al. 2021,
+arXiv 2011.01403.
+"""
 
 from __future__ import annotations
 
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.model import TransferModel
-from headstart.strategies.training import planned_steps, schedule_of, start_head, stopping_rows, tune
+from headstart.strategies.training import Loss, planned_steps, schedule_of, start_head, stopping_rows, tune
 
 
 def fit_from(job: Job, cut: int) -> TransferModel:
     """Tune the blocks from `cut` on, from a head on frozen features."""
     rows, validate = stopping_rows(job)
     plan = schedule_of(job, planned_steps("partial", len(rows), job.settings))
-    return tune(job.source, rows, cut=cut, head=start_head(job, cut), schedule=plan, class_weight=job.class_weight, validate=validate)
+    return tune(
+        job.source,
+        rows,
+        cut=cut,
+        head=start_head(job, cut),
+        schedule=plan,
+        class_weight=job.class_weight,
+        loss=Loss.BOTH,
+        validate=validate,
+    )
 
 
 def fit(job: Job) -> TransferModel:

@@ -37,7 +37,7 @@ from headstart.strategies.model import TransferModel, collate, mean_pooled, pool
 from headstart.strategies.probe import mean_of_layers, usual_layers
 
 HEAD_RATE = 5.0  # the head's learning rate as a multiple of the top block's
-STOPPING_FROM = 200  # rows from which some are set aside to stop training early
+STOPPING_FROM = 3000  # rows from which some are set aside to stop training early: fewer need all they have
 STOPPING_SHARE = 0.1
 # Few rows make few batches a pass; below this many steps a contrastive loss has hardly moved the blocks.
 FEWEST_CONTRASTIVE_STEPS = 60
