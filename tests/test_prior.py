@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from headstart.prior import Belief, Case, expect, read_cases, update, worth_measuring
+from headstart.prior import Belief, Case, expect, expect_temperature, read_cases, update, worth_measuring
 from headstart.settings import Metric
 from headstart.strategies.ladder import known_strategies
 
@@ -159,3 +160,22 @@ def test_another_table_can_be_read(tmp_path):
     place = tmp_path / "prior.json"
     place.write_text(json.dumps({"cases": [case().__dict__]}))
     assert read_cases(str(place)) == (case(),)
+
+
+# --- temperatures ---
+
+
+def temperature_here(cases, rung="partial"):
+    return expect_temperature(rung, per_class=64.0, classes=6, tokens=20.0, cases=cases)
+
+
+def test_without_cases_nothing_is_known_of_the_temperature():
+    assert temperature_here([]) == 1.0
+    assert temperature_here([replace(case(), temperature=3.0)], rung="full") == 1.0
+
+
+def test_the_temperature_is_the_geometric_mean_of_near_cases_drawn_to_one_as_if_half_a_case_said_so():
+    cases = [replace(case(), temperature=2.0), replace(case(), temperature=4.5)]
+    assert temperature_here(cases) == pytest.approx((2.0 * 4.5) ** (1 / 2.5))
+    far = replace(case(per_class=1.0), temperature=50.0)
+    assert temperature_here([*cases, far]) == pytest.approx(temperature_here(cases), rel=1e-3)

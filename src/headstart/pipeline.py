@@ -17,8 +17,7 @@ import numpy as np
 from headstart.candidates import Means, asked_strategies, folder_name, open_means, rungs_on
 from headstart.data.examples import Examples, IntArray
 from headstart.errors import RunError
-from headstart.judge.calibration import fit_temperature
-from headstart.planner import Decision, Rung, decide, failure_of, trial_seconds
+from headstart.planner import Decision, Rung, decide, failure_of, temperature_of, trial_seconds
 from headstart.progress import say
 from headstart.records import Severity
 from headstart.runs import MODEL, Run, RunFolder, open_run, write_results
@@ -317,11 +316,7 @@ def calibrated(rung: Rung, decision: Decision) -> Fitted:
         if reason is None:
             raise
         raise _TrainingFailedError(rung.name, reason) from error
-    out_of_fold = decision.out_of_fold.get(rung.name)
-    if out_of_fold is None:
-        return fitted
-    seen = np.flatnonzero(~np.isnan(out_of_fold[:, 0]))
-    return fitted.scaled(1.0 / fit_temperature(out_of_fold[seen], rung.job.rows.y[seen]))
+    return fitted.scaled(1.0 / temperature_of(rung, decision.out_of_fold.get(rung.name)))
 
 
 def train_winner(final: Decision) -> Fitted:

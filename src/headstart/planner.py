@@ -23,7 +23,7 @@ from headstart.errors import HeadstartError, SettingsError
 from headstart.judge.calibration import fit_temperature, softmax
 from headstart.judge.intervals import estimate
 from headstart.judge.metrics import predicted, row_losses, score
-from headstart.prior import Belief, expect, read_cases, update, worth_measuring
+from headstart.prior import Belief, expect, expect_temperature, read_cases, update, worth_measuring
 from headstart.progress import say
 from headstart.records import TrialRecord, TrialStatus
 from headstart.runs import RunFolder
@@ -33,7 +33,7 @@ from headstart.strategies.ladder import Job, Strategy
 
 # An expected gain below this is not worth a trial: in points of the metric.
 _WORTH = {Metric.ACCURACY: 0.0007, Metric.MACRO_F1: 0.0007, Metric.LOG_LOSS: 0.003}
-# What the whole time of a decision is worth in that unit: a trial that takes a tenth of it must promise a tenth of this.
+# What the whole budget is worth in that unit: a trial that takes a hundredth of it must promise a hundredth of this.
 _PRICE = {Metric.ACCURACY: 0.15, Metric.MACRO_F1: 0.15, Metric.LOG_LOSS: 0.6}
 # A second seed of the same rung differs by about this much: no fold is trusted beyond it.
 _SEED_NOISE = {Metric.ACCURACY: 0.006, Metric.MACRO_F1: 0.006, Metric.LOG_LOSS: 0.02}
@@ -117,7 +117,7 @@ def decide(
         _lean_on(probe, states)
     while True:
         left = seconds - (run.clock - begin)
-        chosen = _next(states, left, seconds, cost, first, metric)
+        chosen = _next(states, left, cost, first, metric)
         if chosen is None:
             break
         _run_fold(chosen, run, label, cost)
@@ -145,12 +145,24 @@ def decide(
 
 def expectation(rung: Rung, metric: Metric) -> Belief:
     """What is believed of a rung before it ran."""
-    rows = rung.job.rows
     if rung.strategy.name == "probe":
         return Belief(0.0, 1e-6)
+    rows = rung.job.rows
     return expect(
         rung.strategy.name, metric, per_class=len(rows) / rows.n_classes, classes=rows.n_classes, tokens=rung.tokens, cases=read_cases()
     )
+
+
+def temperature_of(rung: Rung, out_of_fold: FloatArray | None) -> float:
+    """The temperature that calibrates a rung: by its out-of-fold logits (n, c), NaN where not measured; None: as the table expects."""
+    rows = rung.job.rows
+    usual = expect_temperature(
+        rung.strategy.name, per_class=len(rows) / rows.n_classes, classes=rows.n_classes, tokens=rung.tokens, cases=read_cases()
+    )
+    if out_of_fold is None:
+        return usual
+    seen = np.flatnonzero(~np.isnan(out_of_fold[:, 0]))
+    return fit_temperature(out_of_fold[seen], rows.y[seen], usual)
 
 
 def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
@@ -265,8 +277,8 @@ def _learn(state: _State, anchor: _State | None, job: Job, metric: Metric) -> No
     state.belief = update(state.prior, difference + anchor.belief.mean, error)
 
 
-def _next(states: list[_State], left: float, seconds: float, cost: CostModel, job: Job, metric: Metric) -> _State | None:
-    """The trial that is worth most for its seconds, or None when none is worth its time; `left` of the `seconds` remain."""
+def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: Metric) -> _State | None:
+    """The trial that is worth most for its seconds, or None when none is worth its time; `left` seconds remain."""
     best: tuple[float, _State] | None = None
     for state in states:
         rung = state.rung
@@ -283,7 +295,7 @@ def _next(states: list[_State], left: float, seconds: float, cost: CostModel, jo
             continue
         error = math.sqrt((_DISAGREEMENT if metric is not Metric.LOG_LOSS else 0.5) / max(len(held), 1) + _SEED_NOISE[metric] ** 2)
         value = worth_measuring(state.belief, rival, error)
-        if value < max(_WORTH[metric], _PRICE[metric] * needed / max(seconds, 1.0)):
+        if value < max(_WORTH[metric], _PRICE[metric] * needed / job.settings.budget):
             state.stopped = "could hardly win any more" if state.belief.mean < rival else "leads clearly"
             continue
         if best is None or value / max(needed, 0.1) > best[0]:
@@ -299,10 +311,9 @@ def _record(state: _State, winner: _State, metric: Metric, cost: CostModel) -> T
     if state.logits is not None:
         seen = np.flatnonzero(~np.isnan(state.logits[:, 0]))
         y = rung.job.rows.y[seen]
-        temperature = fit_temperature(state.logits[seen], y)
         measured = estimate(
             metric,
-            softmax(state.logits[seen] / temperature),
+            softmax(state.logits[seen] / temperature_of(rung, state.logits)),
             y,
             groups=rung.job.groups[seen],
             confidence=settings.confidence,

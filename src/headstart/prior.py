@@ -10,7 +10,7 @@ import functools
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -36,7 +36,10 @@ class Belief:
 
 @dataclass(frozen=True)
 class Case:
-    """One measured rung on one data set at one size. `accuracy` and `log_loss` are differences to the probe, greater is better."""
+    """One measured rung on one data set at one size.
+
+    `accuracy` and `log_loss` are differences to the probe, greater is better; `temperature` is the one that calibrated it on held-out rows.
+    """
 
     data: str
     rung: str
@@ -45,6 +48,7 @@ class Case:
     tokens: float
     accuracy: float
     log_loss: float
+    temperature: float = 1.0
 
 
 @functools.cache
@@ -57,14 +61,10 @@ def read_cases(path: str | None = None) -> tuple[Case, ...]:
 
 def expect(rung: str, metric: Metric, *, per_class: float, classes: int, tokens: float, cases: Sequence[Case]) -> Belief:
     """The belief about a rung on a task of so many rows a class, classes and tokens a text."""
-    here = {"per_class": per_class, "classes": classes, "tokens": tokens}
     weights, values = [_BLANK_WEIGHT * math.exp(-_count(rung, cases))], [0.0]
     squares = [_BLANK_SPREAD[metric] ** 2]
-    for case in cases:
-        if case.rung != rung:
-            continue
-        apart = sum((math.log(getattr(case, name) / max(value, 1e-9)) / _REACH[name]) ** 2 for name, value in here.items())
-        weights.append(math.exp(-apart / 2))
+    for case, weight in _near(rung, per_class, classes, tokens, cases):
+        weights.append(weight)
         values.append(case.log_loss if metric is Metric.LOG_LOSS else case.accuracy)
         squares.append(0.0)
     total = sum(weights)
@@ -73,6 +73,22 @@ def expect(rung: str, metric: Metric, *, per_class: float, classes: int, tokens:
     mean = sum(w * v for w, v in zip(weights, values, strict=True)) / total
     variance = sum(w * ((v - mean) ** 2 + s) for w, v, s in zip(weights, values, squares, strict=True)) / total
     return Belief(mean, math.sqrt(variance + _LEAST_SPREAD[metric] ** 2))
+
+
+def expect_temperature(rung: str, *, per_class: float, classes: int, tokens: float, cases: Sequence[Case]) -> float:
+    """The calibration temperature to expect of a rung of which no fold was measured: a geometric mean, 1 where nothing like it is known."""
+    near = list(_near(rung, per_class, classes, tokens, cases))
+    total = _BLANK_WEIGHT + sum(weight for _, weight in near)
+    return math.exp(sum(weight * math.log(case.temperature) for case, weight in near) / total)
+
+
+def _near(rung: str, per_class: float, classes: int, tokens: float, cases: Sequence[Case]) -> Iterator[tuple[Case, float]]:
+    """The cases of a rung, each with how much it speaks for a task of so many rows a class, classes and tokens a text, in (0, 1]."""
+    here = {"per_class": per_class, "classes": classes, "tokens": tokens}
+    for case in cases:
+        if case.rung == rung:
+            apart = sum((math.log(getattr(case, name) / max(value, 1e-9)) / _REACH[name]) ** 2 for name, value in here.items())
+            yield case, math.exp(-apart / 2)
 
 
 def _count(rung: str, cases: Sequence[Case]) -> int:

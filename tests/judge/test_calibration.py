@@ -45,6 +45,15 @@ def test_no_prediction_changes_and_the_loss_of_the_fitting_rows_never_grows(seed
     assert metrics.log_loss(after, y) <= metrics.log_loss(before, y) + 1e-12
 
 
+def test_what_is_usual_stands_where_no_row_speaks_and_fades_where_many_do():
+    logits, y = logits_of(0, 5000, 5, 1.0)
+    assert fit_temperature(logits[:0], y[:0], 2.5) == 2.5
+    few = [fit_temperature(logits[:12], y[:12], usual) for usual in (0.4, 1.0, 2.5)]
+    many = [fit_temperature(logits, y, usual) for usual in (0.4, 1.0, 2.5)]
+    assert few == sorted(few) and few[2] > 1.1 * few[0]
+    assert many == pytest.approx([1.0] * 3, rel=0.05)
+
+
 def test_many_rows_find_the_true_temperature():
     for scale in (0.1, 1.0, 8.0):
         logits, y = logits_of(0, 5000, 5, scale)

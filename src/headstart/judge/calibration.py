@@ -2,8 +2,8 @@
 
 Guo et al. (2017, "On Calibration of Modern Neural Networks"): logits divided by a temperature T > 0 keep their order, so no prediction
 changes, only how sure it sounds. T is the one that makes the log-loss of held-out rows least. With 16 rows, all of them right, that
-would be T -> 0: certainty from almost nothing. A weak prior, log T normal about 0 with standard deviation 1, counts as little against
-hundreds of rows and holds back a few.
+would be T -> 0: certainty from almost nothing. A weak prior, log T normal about the logarithm of what is usual with standard deviation
+1, counts as little against hundreds of rows and holds back a few.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ def softmax(logits: FloatArray) -> FloatArray:
     return np.asarray(np.exp(log_softmax(np.asarray(logits, dtype=np.float64))))
 
 
-def fit_temperature(logits: FloatArray, y: IntArray) -> float:
+def fit_temperature(logits: FloatArray, y: IntArray, usual: float = 1.0) -> float:
     """The temperature that calibrates these logits; use `logits / temperature`, or `LinearHead.scaled(1 / temperature)`.
 
-    On the rows given, the log-loss after is never above the log-loss before.
+    On the rows given, the log-loss after is never above the log-loss at the usual temperature.
 
     Args:
         logits: of rows that the model was not trained on (out of fold), shape (n, c).
-        y: true class numbers, shape (n,). No rows: the temperature is 1.
+        y: true class numbers, shape (n,). No rows: the temperature is `usual`.
+        usual: what is expected before any row is seen, above 0; the prior is centred there.
 
     Returns:
         T in [0.01, 100]; above 1 the model was too sure.
@@ -53,18 +54,19 @@ def fit_temperature(logits: FloatArray, y: IntArray) -> float:
             "A logit to be calibrated is not a number; the training diverged: lower the learning rate or choose another source."
         )
     if len(y) == 0:
-        return 1.0
+        return usual
+    middle = -math.log(usual)
     shifted = logits - logits.max(axis=1, keepdims=True)
     true = np.take_along_axis(shifted, y[:, None], axis=1)[:, 0]
 
     def cost(sharpness: float) -> float:
         """Summed loss and prior at T = exp(-sharpness)."""
         factor = math.exp(sharpness)
-        return float((np.log(np.exp(factor * shifted).sum(axis=1)) - factor * true).sum()) + 0.5 * sharpness**2
+        return float((np.log(np.exp(factor * shifted).sum(axis=1)) - factor * true).sum()) + 0.5 * (sharpness - middle) ** 2
 
-    # The prior can put a second valley beside the first, so a coarse walk chooses the valley. It starts from T = 1, which nothing worse
-    # replaces.
-    walk = [0.0, *np.linspace(-_WIDEST, _WIDEST, 12)]
+    # The prior can put a second valley beside the first, so a coarse walk chooses the valley. It starts from what is usual, which nothing
+    # worse replaces.
+    walk = [middle, *np.linspace(-_WIDEST, _WIDEST, 12)]
     costs = [cost(point) for point in walk]
     best = walk[int(np.argmin(costs))]
     step = 2 * _WIDEST / 11
