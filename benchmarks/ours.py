@@ -7,6 +7,7 @@ import json
 import pkgutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,28 @@ def fit_and_score(task: Task, clock: Clock, *, seed: int, **settings: Any) -> Ma
     Returns scores of the saved model on all test rows.
 
     `trained_seconds` is when the winner was trained on all rows, which is where the peers' clocks stop; the whole run goes on to judge,
-    save, verify and report.
+    save, verify and report. `probe_seconds` is when the first model that transfers, the probe, was trained on all rows, and
+    `probe_accuracy` what it scores.
     """
     import headstart
     import headstart.outcome
+    from headstart.pipeline import without_store
+    from headstart.strategies import probe
 
     import_all()
     marks: dict[str, float] = {}
-    assemble = headstart.outcome.assemble
+    early: list[Any] = []
+    assemble, strategy = headstart.outcome.assemble, probe.STRATEGY
+
+    def first(job: Any) -> Any:
+        assert strategy.out_of_fold is not None
+        fitted, logits = strategy.out_of_fold(job)
+        if not early:
+            marks["probe_seconds"] = round(clock.elapsed(), 3)
+            early.append(without_store(fitted))
+        return fitted, logits
+
+    probe.STRATEGY = replace(strategy, out_of_fold=first)
 
     def noted(*args: Any, **kwargs: Any) -> Any:
         marks["trained_seconds"] = round(clock.elapsed(), 3)
@@ -75,6 +90,9 @@ def fit_and_score(task: Task, clock: Clock, *, seed: int, **settings: Any) -> Ma
         clock.stop()
         predicted = headstart.load(str(folder / "run")).predict(list(task.test.texts))
         results = run.results
+    if early:
+        guessed = early[0].predict_logits(list(task.test.texts)).argmax(axis=1)
+        marks["probe_accuracy"] = scores(task.test.labels, [task.labels[k] for k in guessed])["accuracy"]
     return {
         **scores(task.test.labels, [str(label) for label in predicted]),
         **marks,

@@ -113,6 +113,12 @@ def headstart(cell: Cell, clock: Clock) -> Mapping[str, Any]:
     return fit_and_score(task_of(cell), clock, seed=cell["seed"], max_length=MAX_LENGTH)
 
 
+def seconds_to(theirs: Record, ours: Record) -> float:
+    """Seconds until headstart has a model with the accuracy of Trainer's best pass: its first one, else its winner (reached or not)."""
+    early = ours["result"].get("probe_accuracy", 0.0) >= theirs["result"]["best_accuracy"]
+    return median(times_of([ours], "probe_seconds" if early else "trained_seconds"))
+
+
 def cells(quick: bool) -> list[Cell]:
     if quick:
         return alternate([{"data": "trec", "rows": 64, "epochs": 1, "seed": 0}], SIDES)
@@ -122,17 +128,24 @@ def cells(quick: bool) -> list[Cell]:
 
 def report(records: list[Record]) -> Report:
     figures: dict[str, Any] = {}
-    rows, every_speed, every_gain = [], [], []
+    rows, every_speed, every_end, every_gain = [], [], [], []
     for name in SETS:
         here = {side: {r["cell"]["seed"]: r for r in records if r["cell"]["data"] == name and r["cell"]["side"] == side} for side in SIDES}
         theirs, ours = here["trainer"], here["headstart"]
         if not theirs and not ours:
             continue
         seeds = sorted(set(theirs) & set(ours))
-        speeds = [median(times_of([theirs[k]], "best_seconds")) / median(times_of([ours[k]], "trained_seconds")) for k in seeds]
+        speeds = [median(times_of([theirs[k]], "best_seconds")) / seconds_to(theirs[k], ours[k]) for k in seeds]
+        ends = [median(times_of([theirs[k]], "best_seconds")) / median(times_of([ours[k]], "trained_seconds")) for k in seeds]
         gains = [100 * (ours[seed]["result"]["accuracy"] - theirs[seed]["result"]["best_accuracy"]) for seed in seeds]
         reached = sum(gain >= 0 for gain in gains)
-        figures[name] = {"seeds": len(seeds), "speed": [round(x, 2) for x in speeds], "gain_points": [round(x, 2) for x in gains]}
+        probes = [100 * r["result"]["probe_accuracy"] for r in ours.values() if "probe_accuracy" in r["result"]]
+        figures[name] = {
+            "seeds": len(seeds),
+            "speed_to_the_end": [round(x, 2) for x in ends],
+            "speed": [round(x, 2) for x in speeds],
+            "gain_points": [round(x, 2) for x in gains],
+        }
         rows.append(
             (
                 name,
@@ -141,6 +154,7 @@ def report(records: list[Record]) -> Report:
                 spread([100 * r["result"]["accuracy"] for r in ours.values()]),
                 spread(times_of(theirs.values(), "best_seconds")),
                 spread(times_of(theirs.values())),
+                f"{spread(probes)} % after {spread(times_of(ours.values(), 'probe_seconds'))} s",
                 spread(times_of(ours.values(), "trained_seconds")),
                 spread(times_of(ours.values())),
                 spread(times_of(ours.values(), imports=True)),
@@ -150,6 +164,7 @@ def report(records: list[Record]) -> Report:
         )
         if seeds:
             every_speed.append(geometric_mean(speeds))
+            every_end.append(geometric_mean(ends))
             every_gain.append(sum(gains) / len(gains))
     lines = []
     if every_speed:
@@ -158,8 +173,10 @@ def report(records: list[Record]) -> Report:
         fast = speed >= WANTED_SPEED and min(every_speed) >= LEAST_SPEED
         good = min(every_gain) >= -TOLERATED and gain > 0
         lines = [
-            f"headstart's trained winner against Trainer's best pass: {speed:.1f} x as fast (geometric mean), on the slowest data set "
-            f"{min(every_speed):.1f} x; goal: {WANTED_SPEED:.0f} x and {LEAST_SPEED:.0f} x: {'met' if fast else 'not met'}.",
+            f"headstart has the score of Trainer's best pass (its first model, where that has it, else the winner) {speed:.1f} x as fast "
+            f"(geometric mean), on the slowest data set {min(every_speed):.1f} x; goal: {WANTED_SPEED:.0f} x and {LEAST_SPEED:.0f} x: "
+            f"{'met' if fast else 'not met'}. Its winner is trained {geometric_mean(every_end):.1f} x as fast, on the slowest "
+            f"{min(every_end):.1f} x.",
             f"headstart's accuracy minus Trainer's at its best pass: {gain:+.2f} points on average, on the worst data set "
             f"{min(every_gain):+.2f}; goal: above 0 and no worse than -{TOLERATED}: {'met' if good else 'not met'}.",
         ]
@@ -170,6 +187,7 @@ def report(records: list[Record]) -> Report:
         "headstart, %",
         "s to Trainer's best",
         f"s of Trainer, all {EPOCHS} passes",
+        "headstart's first model",
         "s to headstart's trained winner",
         "s of the whole run",
         "with imports",
@@ -189,8 +207,9 @@ BENCHMARK = Benchmark(
     notes=(
         f"Trainer: AutoModelForSequenceClassification, batch 16, 1e-4, 10 % warm-up, dynamic padding, {EPOCHS} passes; the test score "
         "after each pass is taken outside its clock. Its best pass is chosen on the test rows, which favours it.",
-        "headstart: `headstart.fit` with its defaults, in an empty store. Speed is to the moment when the winner is trained on all rows, "
-        "all tried rungs included; the whole run goes on to judge, save, verify and report, which Trainer's clock does not hold either.",
+        "headstart: `headstart.fit` with its defaults, in an empty store. Speed is to the moment when it has a model, trained on all rows, "
+        "that scores what Trainer's best pass scores: the probe or the winner, all rungs that were tried before it included. The whole run "
+        "goes on to judge, save, verify and report, which Trainer's clock does not hold either.",
         f"All texts are cut at {MAX_LENGTH} tokens on both sides; rows: banking77 26 a class, the others 1,000 in the labels' own shares.",
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,6 +143,13 @@ def _tokenizer(source: Source) -> Callable[[list[str]], list[int]]:
 
     full = open_tokenizer(source)
     return lambda texts: [len(ids) for ids in full(texts, truncation=False, padding=False, verbose=False)["input_ids"]]
+
+
+def with_findings(checked: Checked, findings: Sequence[Finding]) -> Checked:
+    """The same rows with further findings, most severe first."""
+    order = list(Severity)
+    both = sorted((*checked.result.findings, *findings), key=lambda found: order.index(found.severity))
+    return replace(checked, result=replace(checked.result, findings=tuple(both)))
 
 
 def needs_a_hand(findings: Sequence[Finding]) -> bool:

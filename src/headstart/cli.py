@@ -260,6 +260,9 @@ def _check_options(parser: _Parser) -> None:
         help="whose tokeniser counts the texts that would be cut off; without it the embedded source's",
     )
     _add_settings(parser, ["max_length"])
+    parser.add_argument(
+        "--suspects", action="store_true", help="also read the texts with the source and list rows whose label is probably wrong"
+    )
     parser.add_argument("--fix", action="store_true", help="write a cleaned copy beside the file and list what was changed")
     parser.epilog = "Exit status: 0 nothing but notes, 1 findings, 2 the data could not be checked."
 
@@ -326,6 +329,11 @@ def _check(parsed: argparse.Namespace, words: list[str]) -> int:
         source=parsed.source,
         max_length=settings.max_length,
     )
+    if parsed.suspects:
+        from headstart.suspects import suspected_labels
+
+        source = (parsed.source,) if parsed.source else ()
+        checked = checking.with_findings(checked, suspected_labels(checked, dataclasses.replace(settings, source=source)))
     print(checking.findings_text(checked))
     if parsed.fix:
         from headstart.data.clean import write_cleaned

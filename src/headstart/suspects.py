@@ -1,0 +1,36 @@
+"""Rows whose label is probably wrong, found before any fit: the probe's folds disagree with them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headstart.candidates import open_means, rungs_on
+from headstart.checking import Checked
+from headstart.data.check import suspect_finding, suspect_labels
+from headstart.judge.calibration import softmax
+from headstart.records import Finding
+from headstart.settings import Settings
+from headstart.target import make_target
+
+
+def suspected_labels(checked: Checked, settings: Settings) -> tuple[Finding, ...]:
+    """What `check` adds once the texts are read: rows that heads trained on the other rows would label otherwise (cleanlab).
+
+    Args:
+        checked: the rows and what was found without a model.
+        settings: source, store, folds and seed.
+
+    Raises:
+        DataError: the rows cannot be learned from.
+        SourceError: the source cannot be used.
+    """
+    checked.result.require_usable()
+    target = make_target(checked, name="check", test=None, validation=None)
+    with open_means(settings) as means:
+        [rung] = rungs_on(target, np.arange(len(target.rows)), settings, means, ["probe"])
+        rung.job.source.read_ahead(target.rows.texts, None)
+        assert rung.strategy.out_of_fold is not None
+        logits = rung.strategy.out_of_fold(rung.job)[1]
+    seen = np.flatnonzero(~np.isnan(logits[:, 0]))
+    examples = target.examples.take(target.origin[seen])
+    return suspect_finding(suspect_labels(softmax(logits[seen]), target.rows.y[seen], examples, target.labels))

@@ -1,0 +1,34 @@
+"""`check --suspects`: wrong labels that were planted are found by models that did not see them."""
+
+import pytest
+
+from headstart import cli
+from small import LABELS, sentences, write_csv
+from tiny import make_tiny
+
+PLANTED = (5, 20, 52)
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("suspects")
+    rows = sentences(150, 1)
+    for number in PLANTED:
+        text, label = rows[number - 1]
+        rows[number - 1] = (text, LABELS[(LABELS.index(label) + 1) % 3])
+    write_csv(folder / "rows.csv", rows)
+    make_tiny(folder / "source", "bert", blocks=2)
+    return folder
+
+
+def test_planted_wrong_labels_are_found(task, capsys, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CACHE", str(task / "store"))
+    words = ["check", str(task / "rows.csv"), "--text", "text", "--label", "label", "--source", str(task / "source")]
+    assert cli.main(words) == 0
+    assert "probably wrong" not in capsys.readouterr().out
+    assert cli.main([*words, "--suspects"]) == cli.FOUND
+    lines = capsys.readouterr().out.splitlines()
+    [at] = [i for i, line in enumerate(lines) if "probably wrong: models that did not see the row disagree." in line]
+    shown = {int(word) for word in lines[at + 1].removeprefix("     Rows ").removeprefix("     Row ").rstrip(".").replace(",", "").split()}
+    assert set(PLANTED) <= shown and len(shown) < 20
+    assert lines[at + 2] == "     Look at these rows, most suspect first."
