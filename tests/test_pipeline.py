@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -406,6 +407,16 @@ def test_a_finished_run_is_exported_when_asked_afterwards(task, quick, monkeypat
     for _ in range(2):
         fit(task, "exported later", export="onnx")
     assert written == [(run.folder / "model", run.folder / "model" / "model.onnx")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [40, 60])
+def test_a_whole_run_keeps_its_budget(task, seconds):
+    rungs = ("tfidf", "probe", "contrastive", "partial", "full", "scratch")
+    begin = time.monotonic()
+    run = fit(task, f"budget {seconds}", strategy=rungs, epochs=150, budget=seconds, store=str(task / f"store {seconds}"))
+    assert time.monotonic() - begin <= 1.1 * seconds
+    assert run.results.winner.strategy in rungs
 
 
 # --- sources ---

@@ -31,6 +31,8 @@ def describe_plan(target: Target, parts: Sequence[Part], rungs: Sequence[Rung], 
         settings: what was asked.
         seconds: what each decision may take.
     """
+    from headstart.strategies.batches import HELD_BYTES
+
     decisions = len(parts) + (0 if parts[0].judge is None else 1)
     lines = [
         f"{len(target.rows):,} usable rows of {len(target.examples):,}, {target.rows.n_classes} labels; judged on {_judges(target, parts)}",
@@ -54,7 +56,7 @@ def describe_plan(target: Target, parts: Sequence[Part], rungs: Sequence[Rung], 
         if rung.strategy.tunes_from is not None:
             lowest = rung.strategy.tunes_from(rung.job)
             learning = backbone.parameters_total if lowest == 0 else backbone.block_parameters * (1 - lowest / backbone.n_blocks)
-            held = tokens * backbone.width * _FLOAT if lowest else 0.0
+            held = min(HELD_BYTES, tokens * backbone.width * _FLOAT) if lowest else 0.0
             step = settings.batch_size * rung.tokens * backbone.width * backbone.n_blocks * _FLOAT * _ACTIVATIONS
             memory = max(memory, backbone.parameters_total * _FLOAT + learning * _STATES * _FLOAT + held + step)
             if lowest:
