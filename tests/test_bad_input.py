@@ -263,12 +263,12 @@ def test_ctrl_c_in_mid_run_says_how_to_go_on_and_the_command_goes_on(task, tmp_p
 
     out = tmp_path / "run"
     with monkeypatch.context() as patched:
-        patched.setattr("headstart.strategies.probe.choose_probe", stop)
+        patched.setattr("headstart.strategies.tfidf.fit_tfidf", stop)
         status, error = told(capsys, *words(task, out))
     assert (status, error) == (
         130,
         "headstart: Stopped. Whatever was finished is kept; to go on, run the same command again: "
         f"headstart {' '.join(words(task, out))}\n",
     )
-    assert set(runs._read_journal(out / "journal.jsonl")) == {"sources", "test file/tfidf/folds"}
+    assert set(runs._read_journal(out / "journal.jsonl")) == {"sources", "test file/probe/folds"}
     assert finishes(capsys, task, out)

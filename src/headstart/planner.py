@@ -33,8 +33,8 @@ from headstart.strategies.ladder import Job, Strategy
 
 # An expected gain below this is not worth a trial: in points of the metric.
 _WORTH = {Metric.ACCURACY: 0.0007, Metric.MACRO_F1: 0.0007, Metric.LOG_LOSS: 0.003}
-# What the whole budget is worth in that unit: a trial that takes a hundredth of it must promise a hundredth of this.
-_PRICE = {Metric.ACCURACY: 0.15, Metric.MACRO_F1: 0.15, Metric.LOG_LOSS: 0.6}
+# What the whole budget is worth in that unit: what takes a hundredth of it, a trial or a training, must promise a hundredth of this.
+_PRICE = {Metric.ACCURACY: 0.1, Metric.MACRO_F1: 0.1, Metric.LOG_LOSS: 0.4}
 # A second seed of the same rung differs by about this much: no fold is trusted beyond it.
 _SEED_NOISE = {Metric.ACCURACY: 0.006, Metric.MACRO_F1: 0.006, Metric.LOG_LOSS: 0.02}
 # Share of rows on which two rungs are expected to differ in being right, before any fold says.
@@ -103,7 +103,8 @@ def decide(
     begin = run.clock
     expected = [expectation(rung, metric) for rung in rungs]
     states = [_State(rung, belief, belief, failed=failed.get(rung.name, "")) for rung, belief in zip(rungs, expected, strict=True)]
-    for state in states:
+    # The probe first: so the first model that transfers is there soonest.
+    for state in sorted(states, key=lambda state: state.rung.strategy.name != "probe"):
         if state.rung.strategy.out_of_fold is not None and not state.failed:
             _run_light(state, run, label, cost)
     lights = [state for state in states if state.logits is not None]
@@ -129,14 +130,15 @@ def decide(
         raise SettingsError(f"No rung could be trained ({reasons}). Choose others with --strategy, or a lower --learning-rate.")
     # A rung that was never tried may win on what is known of it, if there is time to train it.
     ready = [state for state in sound if state.logits is not None or trial_seconds(state.rung, cost) <= left] or sound
-    winner = max(ready, key=lambda state: state.belief.mean)
+    worth = {id(state): _net(state, cost) for state in ready}
+    winner = max(ready, key=lambda state: worth[id(state)])
 
     def best(transfers: bool) -> Rung | None:
         kind = [state for state in ready if state.rung.strategy.transfers is transfers]
         if transfers is not winner.rung.strategy.transfers:
             # The other side is only ever compared with: what was measured goes before what is merely expected.
             kind = [state for state in kind if state.logits is not None] or kind
-        return max(kind, key=lambda state: state.belief.mean).rung if kind else None
+        return max(kind, key=lambda state: worth[id(state)]).rung if kind else None
 
     logits = {state.rung.name: state.logits for state in states if state.logits is not None}
     records = tuple(_record(state, winner, metric, cost) for state in states)
@@ -277,6 +279,14 @@ def _learn(state: _State, anchor: _State | None, job: Job, metric: Metric) -> No
     state.belief = update(state.prior, difference + anchor.belief.mean, error)
 
 
+def _net(state: _State, cost: CostModel) -> float:
+    """What is expected of a rung less the price of the time that its training on all rows takes; light ones are trained already."""
+    if state.rung.strategy.out_of_fold is not None:
+        return state.belief.mean
+    settings = state.rung.job.settings
+    return state.belief.mean - _PRICE[settings.metric] * trial_seconds(state.rung, cost) / settings.budget
+
+
 def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: Metric) -> _State | None:
     """The trial that is worth most for its seconds, or None when none is worth its time; `left` seconds remain."""
     best: tuple[float, _State] | None = None
@@ -289,14 +299,15 @@ def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: 
         if needed + trial_seconds(rung, cost) > left:  # its training on all rows must fit in too
             state.stopped = "no time left"
             continue
-        rival = max((other.belief.mean for other in states if other is not state and not other.failed), default=None)
+        rival = max((_net(other, cost) for other in states if other is not state and not other.failed), default=None)
         if rival is None:
             state.stopped = "the only rung"
             continue
         error = math.sqrt((_DISAGREEMENT if metric is not Metric.LOG_LOSS else 0.5) / max(len(held), 1) + _SEED_NOISE[metric] ** 2)
-        value = worth_measuring(state.belief, rival, error)
+        net = _net(state, cost)
+        value = worth_measuring(replace(state.belief, mean=net), rival, error)
         if value < max(_WORTH[metric], _PRICE[metric] * needed / job.settings.budget):
-            state.stopped = "could hardly win any more" if state.belief.mean < rival else "leads clearly"
+            state.stopped = "could hardly win any more" if net < rival else "leads clearly"
             continue
         if best is None or value / max(needed, 0.1) > best[0]:
             best = value / max(needed, 0.1), state

@@ -1,7 +1,8 @@
 """The frozen rung: which layers of a source to read, and a logistic head on them.
 
 Candidates are every single layer and means over the last layers. A ridge fit with exact leave-one-out residuals, closed-form on the
-principal axes that the head needs anyway, sorts them; the best few and the usual one then get the real head, and held-out log-loss decides.
+principal axes that the head needs anyway, sorts them; those that are clearly better than the usual one get the real head too, and held-out
+log-loss decides.
 The usual one is the mean over the upper half of the blocks, which beat the last layer by about four points of accuracy on average over
 eight sets with 8 or 64 rows a class (`benchmarks/heads.py` measures it). Few rows make noisy folds, so another candidate must beat it by
 more than the standard error of the paired difference.
@@ -22,7 +23,8 @@ from headstart.strategies.heads import FINAL, Folds, Space, choose_strength, mak
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.model import TransferModel
 
-FINALISTS = 2  # candidates that get the real head, beside the usual one
+FINALISTS = 2  # candidates that get the real head, beside the usual one, if at all
+PROMISING = 0.98  # ... those whose leave-one-out error is below this share of the usual one's
 PENALTIES = (0.1, 1.0, 10.0, 100.0)  # of the ridge fit that sorts candidates
 
 
@@ -124,7 +126,7 @@ def choose_probe(features: NDArray[np.float32], y: IntArray, n_classes: int, fol
             errors[layers] = error
             ranked = sorted(errors, key=lambda each: errors[each])[:FINALISTS]
             spaces = {kept: (space if kept == layers else spaces[kept]) for kept in errors if kept in ranked or (kept == usual)}
-    tried = [usual, *(each for each in spaces if each != usual)] if folds else [usual]
+    tried = [usual, *(each for each in spaces if each != usual and errors[each] < PROMISING * errors[usual])] if folds else [usual]
     choices = {each: choose_strength(spaces[each].z, y, n_classes, folds, class_weight)[:2] for each in tried}
     best = _better_than_usual({each: logits for each, (_, logits) in choices.items()}, usual, y, class_weight) if folds else usual
     strength, logits = choices[best]
