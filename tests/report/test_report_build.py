@@ -2,6 +2,7 @@ import dataclasses
 import os
 import re
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 
 from pytest import fixture, mark, raises
@@ -117,6 +118,12 @@ def test_the_page_says_how_to_use_the_model(outline):
     assert "headstart predict runs/tickets FILE.csv --out predictions.csv" in said
     assert "headstart.load('runs/tickets').predict([\"a text to label\"])" in said
     assert 'pipeline("text-classification", \'runs/tickets/model\', trust_remote_code=True) classify("a text to label")' in said
+
+
+def test_the_page_says_which_rows_the_model_learned_from():
+    again, same = "trained again on all labelled rows after it had been judged", "It is the model that was judged."
+    split, file = build_report(sample_results()), build_report(replace(sample_results(), judged_on="the test file"))
+    assert (again in split, same in split, again in file, same in file) == (True, False, False, True)
 
 
 def test_a_folder_is_quoted_for_the_shell():
