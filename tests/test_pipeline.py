@@ -322,6 +322,20 @@ headstart.fit({str(task / "train.csv")!r}, **{settings!r})
     assert weights(resumed) == weights(straight)
 
 
+def test_a_run_that_goes_on_after_judging_saves_what_was_judged_and_decides_once(task, quick, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("headstart.saving.save_winner", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            fit(task, "judged", strategy=("tfidf", "probe", "partial"))
+    decisions = []
+    decide = pipeline.decide
+    monkeypatch.setattr(pipeline, "decide", lambda *given, **how: decisions.append(decide(*given, **how)) or decisions[-1])
+    resumed = fit(task, "judged", strategy=("tfidf", "probe", "partial"))
+    assert [decision.winner.name for decision in decisions] == [resumed.results.winner.name]
+    texts = [text for text, _ in sentences(144, 1)[90:120]]
+    np.testing.assert_allclose(resumed.model.predict_proba(texts), softmax(judged_logits(resumed, resumed.results.winner.name)), atol=1e-5)
+
+
 def test_a_report_that_could_not_be_written_is_written_by_the_next_run(task, quick, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr("headstart.report.build.write_report", lambda *_: (_ for _ in ()).throw(Killed()))

@@ -90,6 +90,8 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -
             every, label = np.arange(len(target.rows)), parts[0].name if target.test is not None else "all rows"
 
             def decide_anew(failed: Failed) -> Decision:
+                if target.test is not None and not failed:
+                    return judged[0].decision  # what was judged is what is saved, also in a run that goes on
                 return decide_on(target, every, label, settings, run, means, strategies, share, failed=failed)
 
             final, model = until_trained(decide_anew, lambda decision: (decision, train_winner(decision)))
