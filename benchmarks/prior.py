@@ -34,7 +34,7 @@ from headstart.strategies.ladder import Job, get_strategy
 HERE = Path(__file__).parent
 WORK, TABLE = HERE / "work" / "prior.jsonl", HERE.parent / "src" / "headstart" / "prior.json"
 SETS = ("snips", "csabstruct", "mpqa", "tweeteval_offensive", "chemprot", "r8", "reviews_kitchen_housewares", "clinc150")
-PER_CLASS = (8, 64)
+PER_CLASS = (8, 64, 256)
 MOST_ROWS, HELD_ROWS = 1000, 800
 RUNGS = ("tfidf", "static", "probe", "contrastive", "partial", "full", "scratch")
 # Dear rungs are measured on some of the sets only.
