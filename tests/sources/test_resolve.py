@@ -194,10 +194,10 @@ def test_the_longest_text_is_the_smallest_limit_that_the_source_names(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("", "The name of a source is empty; give a folder, an installed package or hub:NAME."),
+        ("", "The name of a source is empty; give a folder, an installed package, a name on the shelf or hub:NAME."),
         (
             "bert-tiny-nowhere",
-            "There is no source 'bert-tiny-nowhere': no folder and no installed package with a model has that name. "
+            "There is no source 'bert-tiny-nowhere': no folder, no installed package with a model and nothing on the shelf has that name. "
             "To download one, give hub:NAME.",
         ),
         (
@@ -206,7 +206,7 @@ def test_the_longest_text_is_the_smallest_limit_that_the_source_names(
         ),
         (
             "./nothing",
-            "There is no source './nothing': no folder and no installed package with a model has that name. "
+            "There is no source './nothing': no folder, no installed package with a model and nothing on the shelf has that name. "
             "To download one, give hub:NAME.",
         ),
         ("hub:", "'hub:' names no model of the hub; write hub:OWNER/NAME or hub:OWNER/NAME@REVISION."),
