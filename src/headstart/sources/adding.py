@@ -106,10 +106,14 @@ def _entry(kind: Kind, place: str, config: Mapping[str, Any], results: Results |
         labels=_own_labels(config),
         learned=None if results is None else _learned(results),
         came_from=None if results is None or not results.winner.transfers else _noted_origin(Path(place), results),
-        added=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        added=_today(),
     )
     folder = shelf.model_folder(entry)
     return entry if folder is None else replace(entry, files=identifying_files(folder), digest=content_digest(folder))
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).date().isoformat()
 
 
 def _own_labels(config: Mapping[str, Any]) -> tuple[str, ...]:
