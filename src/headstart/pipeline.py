@@ -115,6 +115,7 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
     from headstart.plan import describe_plan
 
     settings = replace(settings, source=expand_names(settings.source))
+    refuse_own_source(run_folder(data_name(data), settings), settings.source)
     target = read_target(data, settings)
     parts = parts_of(target, settings)
     with open_means(settings) as means:
