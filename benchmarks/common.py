@@ -200,6 +200,7 @@ def run_cell(script: Path, cell: Cell, threads: int, code: str) -> Record:
             **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)),
             "HF_HUB_OFFLINE": "1",
             "HEADSTART_CACHE": str(Path(folder) / "store"),  # nothing of an earlier run may help
+            "HEADSTART_SHELF": str(Path(folder) / "shelf"),  # and nothing of it stays
             "TMPDIR": folder,
         }
         busy_before, began = _busy_seconds(), time.monotonic()

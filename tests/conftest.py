@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,26 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub: a test that reaches for a network fails at once
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch: on tiny models threads only wait for each other
+
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A shelf for the runs that several tests share: nothing is ever written on the shelf of whoever runs the tests."""
+    place = tmp_path_factory.mktemp("shelves")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_SHELF", str(place / "shared"))
+        yield place
+
+
+@pytest.fixture(autouse=True)
+def shelf_folder(session_shelf: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The shelf of this test alone; it is not there yet."""
+    place = session_shelf / str(next(_NUMBERS))
+    monkeypatch.setenv("HEADSTART_SHELF", str(place))
+    return place
 
 
 @pytest.fixture(scope="session")

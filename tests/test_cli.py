@@ -15,7 +15,7 @@ from headstart import __version__, cli
 from headstart.errors import DataError, ResourceError, RunError, SettingsError
 from headstart.settings import Metric, Settings, flag, setting_types
 
-VERBS = ["check", "fit", "predict", "report", "env", "cache"]
+VERBS = ["check", "fit", "predict", "report", "sources", "env", "cache"]
 HEAVY = ["torch", "transformers", "numpy", "sklearn", "scipy", "pyarrow", "matplotlib", "pandas", "tqdm", "yaml", "lmdb"]
 
 
@@ -105,7 +105,7 @@ def test_version_is_the_packages(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fitt", "x"], "There is no verb 'fitt'; the verbs are check, fit, predict, report, env, cache. Did you mean 'fit'?"),
+        (["fitt", "x"], "There is no verb 'fitt'; the verbs are check, fit, predict, report, sources, env, cache. Did you mean 'fit'?"),
         (["fit"], "The following arguments are required: DATA. See `headstart fit --help`."),
         (["predict", "run"], "The following arguments are required: DATA. See `headstart predict --help`."),
         (["fit", "x", "--bugdet", "90"], "`headstart fit` has no option --bugdet. Did you mean '--budget'?"),
@@ -126,6 +126,8 @@ def test_version_is_the_packages(capsys):
         ),
         (["fit", "x", "--config", "no.yaml"], "There is no config file 'no.yaml'."),
         (["cache", "--to", "2"], "--to says what prune leaves; give it as in `headstart cache prune --to 2`."),
+        (["sources", "add"], "The following arguments are required: PLACE. See `headstart sources add --help`."),
+        (["sources", "add", "x", "--nam", "y"], "`headstart sources` has no option --nam. Did you mean '--name'?"),
         (["predict", "run", "x", "--top", "0"], "--top is 0; it must be at least 1."),
         (["predict", "run", "x", "--format", "xml"], "--format is 'xml'; it must be one of csv, jsonl, parquet."),
     ],
@@ -276,6 +278,14 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
     command = f'"{sys.executable}" -c "{script}" cache --store {tmp_path / "none"} | true; echo ${{PIPESTATUS[0]}}'
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == (f"{cli.BROKEN_PIPE}\n", "")
+
+
+def test_options_of_sources_may_stand_on_either_side_of_the_places(monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr("headstart.shelving.add", lambda places, name: calls.append((places, name)) or ["done"])
+    assert [cli.main(["sources", "add", *words]) for words in (["a", "b"], ["a", "--name", "n"], ["--name", "n", "a"])] == [0, 0, 0]
+    assert calls == [(["a", "b"], None), (["a"], "n"), (["a"], "n")]
+    assert capsys.readouterr().out == "done\n" * 3
 
 
 # --- the other verbs, as far as they are only wired here ---

@@ -21,6 +21,9 @@ from headstart import candidates, pipeline, runs
 from headstart.errors import RunError, SourceError
 from headstart.records import TrialStatus
 from headstart.settings import Settings, make_settings
+from headstart.sources import shelf
+from headstart.sources.entries import Origin
+from headstart.sources.identity import content_digest
 from small import LABELS, sentences, without_times, write_csv
 from tiny import make_tiny
 
@@ -472,6 +475,58 @@ def test_the_table_is_asked_about_no_transfer_with_the_length_of_the_texts(task)
     with candidates.open_means(settings) as means:
         rungs = candidates.rungs_on(target, np.arange(90), settings, means, ["tfidf", "probe"])
     assert rungs[0].tokens == rungs[1].tokens == pytest.approx(10.0, abs=0.5)  # eight words and two special tokens
+
+
+# --- the shelf ---
+
+
+def test_a_finished_run_is_a_source_for_the_next_by_its_name(task, quick, capsys):
+    first = fit(task, "first of two", strategy=("probe",))
+    assert "on the shelf as 'first of two'" in capsys.readouterr().err.splitlines()
+    entry = shelf.find("first of two")
+    assert (entry.place, entry.labels, entry.learned.rows) == (str(first.folder), LABELS, 90)
+    assert entry.learned.score == first.results.scores.macro_f1
+    assert entry.came_from == Origin(str(task / "source"), str(task / "source"), content_digest(task / "source"))
+    second = fit(task, "second of two", strategy=("probe",), source="first of two")
+    assert second.results.winner.source == "first of two"
+    assert shelf.find("second of two").came_from == Origin("first of two", str(first.folder), entry.digest)
+
+
+def test_a_run_that_was_killed_before_it_stood_on_the_shelf_is_put_there_by_the_same_command(task, quick):
+    fit(task, "late", strategy=("probe",), shelf=False)
+    assert shelf.read_shelf() == ([], [])
+    fit(task, "late", strategy=("probe",))
+    before = shelf.find("late")
+    weights = task / "late" / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b" ")
+    fit(task, "late", strategy=("probe",))
+    assert shelf.find("late") == before  # a changed model is not taken for what was added
+
+
+def test_a_winner_without_transfer_is_not_put_on_the_shelf(task, quick):
+    fit(task, "nothing to transfer", strategy=("tfidf",))
+    assert shelf.read_shelf() == ([], [])
+
+
+def test_a_run_cannot_begin_from_itself_and_is_left_as_it_was(task, quick):
+    run = fit(task, "round", strategy=("probe",))
+    before = sorted((path, path.stat().st_mtime_ns) for path in run.folder.rglob("*"))
+    for source in (str(run.folder), str(run.folder / "model"), shelf.find("round").name):
+        with pytest.raises(RunError) as caught:
+            fit(task, "round", strategy=("probe",), source=source)
+        assert str(caught.value) == (
+            f"The run in {str(run.folder)!r} would be its own source: {source!r} is in that folder. "
+            "Name another folder with --out, or another source with --source."
+        )
+    assert sorted((path, path.stat().st_mtime_ns) for path in run.folder.rglob("*")) == before
+
+
+def test_a_text_file_of_sources_is_what_it_names(task, quick):
+    (task / "sources.txt").write_text(f"# two\n{task / 'source'}\n{task / 'nowhere'}\n")
+    run = fit(task, "from a list", source=str(task / "sources.txt"))
+    [finding] = [item for item in run.results.findings if item.kind == "source left out"]
+    assert str(task / "nowhere") in finding.message
+    assert f"- {task / 'nowhere'}\n" in (run.folder / "run.yaml").read_text()
 
 
 # --- scikit-learn ---

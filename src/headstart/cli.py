@@ -117,7 +117,9 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError(f"{message[:1].upper()}{message[1:].rstrip('.')}. See `{self.prog} --help`.")
 
     def known_options(self) -> list[str]:
-        return [word for action in self._actions for word in action.option_strings]
+        """Of this verb and of what stands under it."""
+        parts = [part for action in self._actions if isinstance(action, argparse._SubParsersAction) for part in action.choices.values()]
+        return [word for parser in (self, *parts) for action in parser._actions for word in action.option_strings]
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -169,6 +171,7 @@ def _make_parsers() -> tuple[_Parser, dict[str, _Parser]]:
         ("fit", "find the best way to transfer, train it, judge it, save it", _fit_options, _fit),
         ("predict", "label a file of any size with the model of a run", _predict_options, _predict),
         ("report", "write the report of a run again and say where it is", _report_options, _report),
+        ("sources", "list, add, describe or remove what stands on the shelf of sources", _sources_options, _sources),
         ("env", "say what this machine is and what headstart makes of it", _env_options, _env),
         ("cache", "show or prune the store of what was read", _cache_options, _cache),
     ]
@@ -283,6 +286,18 @@ def _report_options(parser: _Parser) -> None:
     parser.add_argument("folder", metavar="RUN", help="folder of a finished run")
 
 
+def _sources_options(parser: _Parser) -> None:
+    actions = parser.add_subparsers(metavar="[list|add|describe|remove]", dest="action", parser_class=_Parser, help="without it, list")
+    listed = actions.add_parser("list", help="every source, a line each")
+    listed.add_argument("--json", action="store_true", help="as JSON, with all that is known")
+    place = "a folder (a model, or a run), an installed package, hub:NAME, or a text file (*.txt) of these, one a line"
+    added = actions.add_parser("add", help="put sources on the shelf; what stands there already is taken as it is now")
+    added.add_argument("names", metavar="PLACE", nargs="+", help=place)
+    added.add_argument("--name", metavar="NAME", help="under which it stands there; without it the last part of its place")
+    for action, what in (("describe", "say all that is known of sources, lineage too"), ("remove", "take sources off; the models stay")):
+        actions.add_parser(action, help=what).add_argument("names", metavar="NAME", nargs="+", help="a name on the shelf")
+
+
 def _env_options(parser: _Parser) -> None:
     pass
 
@@ -358,6 +373,22 @@ def _report(parsed: argparse.Namespace, words: list[str]) -> int:
     from headstart import runs
 
     print(runs.rewrite_report(parsed.folder))
+    return 0
+
+
+def _sources(parsed: argparse.Namespace, words: list[str]) -> int:
+    from headstart import shelving
+
+    if parsed.action == "add":
+        lines = shelving.add(parsed.names, parsed.name)
+    elif parsed.action == "describe":
+        lines = shelving.describe(parsed.names)
+    elif parsed.action == "remove":
+        lines = shelving.remove(parsed.names)
+    else:
+        lines = shelving.listing_json() if getattr(parsed, "json", False) else shelving.listing()
+    for line in lines:
+        print(line)
     return 0
 
 

@@ -160,12 +160,14 @@ def _device_name(place: torch.device) -> str:
 def describe() -> str:
     """The facts, the measured speed of matrix products, and the number format that follows from it, line by line."""
     from headstart.cache import store_folder
+    from headstart.sources.shelf import shelf_folder
 
     lines = dict(facts())
     for precision, speed in gemm_speeds().items():
         lines[precision.value] = f"{speed / 1e9:,.0f} GFLOP/s" if speed else "not possible here"
     lines["precision auto"] = f"{fast_precision().value} (bfloat16 from {WORTH_IT} times the speed of float32)"
     lines["store"] = str(store_folder(None))
+    lines["shelf"] = str(shelf_folder())
     lines["offline"] = "yes" if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE") else "no"
     lines["interpreter"] = sys.executable
     wide = max(map(len, lines))

@@ -22,11 +22,12 @@ from headstart.progress import say
 from headstart.records import Severity
 from headstart.runs import MODEL, Run, RunFolder, open_run, write_results
 from headstart.settings import Export, Settings, as_plain
+from headstart.sources.names import expand_names, refuse_own_source
 from headstart.strategies.base import Fitted, FloatArray
-from headstart.target import Part, Target, make_target, parts_of, read_target
+from headstart.target import Part, Target, data_name, make_target, parts_of, read_target
 
 # Settings that say where and how to talk, not what to compute: a run may go on under others.
-_NOT_ASKED = {"out", "quiet", "dry_run", "store", "store_limit", "export", "budget"}
+_NOT_ASKED = {"out", "quiet", "dry_run", "store", "store_limit", "export", "budget", "shelf"}
 # Seconds of a run that are neither trials nor training: starting, judging, saving, opening again, the report.
 _AROUND = 20.0
 
@@ -62,17 +63,21 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -
     from headstart.export.onnx import check_onnx_installed
     from headstart.outcome import assemble
     from headstart.saving import export_model, save_winner
+    from headstart.sources.adding import note_origin
 
     begin = time.perf_counter()
+    settings = replace(settings, source=expand_names(settings.source))
+    refuse_own_source(run_folder(data_name(data), settings), settings.source)
     strategies = asked_strategies(settings)
     if settings.export is Export.ONNX:
         check_onnx_installed()  # before hours are spent, not after
     target = read_target(data, settings)
-    run = RunFolder.open(run_folder(target, settings), asked(target, settings))
+    run = RunFolder.open(run_folder(target.name, settings), asked(target, settings))
     with suppress(RunError):  # not finished yet, or its results were damaged: then it goes on
         finished = open_run(run.path)
         say(f"{run.path} is finished already; its results:")
         export_model(run.path / MODEL, settings)
+        put_on_shelf(run.path, settings, renew=False)
         return finished
     for finding in target.findings:
         if finding.severity is not Severity.NOTE:
@@ -98,7 +103,10 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -
         results = assemble(target, settings, parts, judged, final, model, means.readers, means.findings, run, command, begin)
         save_winner(run.path / MODEL, model, target, results)
         export_model(run.path / MODEL, settings)
+        if results.winner.transfers and results.winner.source is not None:
+            note_origin(run, means.readers[results.winner.source].backbone.source)
     write_results(run.path, results)
+    put_on_shelf(run.path, settings, renew=True)
     return Run(run.path, results)
 
 
@@ -106,6 +114,8 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
     """What `fit` would do: trials, predicted seconds, memory and disk."""
     from headstart.plan import describe_plan
 
+    settings = replace(settings, source=expand_names(settings.source))
+    refuse_own_source(run_folder(data_name(data), settings), settings.source)
     target = read_target(data, settings)
     parts = parts_of(target, settings)
     with open_means(settings) as means:
@@ -119,6 +129,7 @@ def train_classifier(texts: Sequence[str], labels: Sequence[str], settings: Sett
 
     from headstart.checking import Checked, check_data
 
+    settings = replace(settings, source=expand_names(settings.source))
     examples = Examples(tuple(texts), tuple(labels), tuple(range(1, len(texts) + 1)), "(texts, labels)", "text", "label")
     checked: Checked = check_data(
         examples,
@@ -160,9 +171,9 @@ class TrainedClassifier:
 # --- what was asked ---
 
 
-def run_folder(target: Target, settings: Settings) -> Path:
-    """Where the run lives."""
-    return Path(settings.out) if settings.out else Path("runs") / target.name
+def run_folder(name: str, settings: Settings) -> Path:
+    """Where the run on the data of this name lives."""
+    return Path(settings.out) if settings.out else Path("runs") / name
 
 
 def asked(target: Target, settings: Settings) -> dict[str, object]:
@@ -224,6 +235,15 @@ def write_splits(folder: Path, target: Target, parts: list[Part]) -> None:
     table = pa.table({"row": numbers, "label": [target.labels[k] for k in target.rows.y], "group": target.groups, "judged_by": list(judge)})
     with whole_file(folder / "splits.parquet") as temporary:
         pq.write_table(table, temporary)
+
+
+def put_on_shelf(run: Path, settings: Settings, *, renew: bool) -> None:
+    """Make the finished run a source for the next, unless `shelf` is off. `renew`: also where it stands there already."""
+    from headstart.shelving import shelve_run
+
+    line = shelve_run(run, renew=renew) if settings.shelf else ""
+    if line:
+        say(line)
 
 
 # --- deciding, judging, training ---

@@ -96,8 +96,8 @@ class Settings:
     # --- transfer ---
     source: tuple[str, ...] = _setting(
         (),
-        "what to transfer from: a folder, an installed package, an earlier run, or hub:NAME; repeatable; "
-        "without it the embedded all-MiniLM-L6-v2",
+        "what to transfer from: a folder, an installed package, an earlier run, a name on the shelf (see headstart sources), or hub:NAME; "
+        "or a text file (*.txt) of such names, one a line; repeatable; without it the embedded all-MiniLM-L6-v2",
         group="transfer",
         placeholder="SOURCE",
     )
@@ -122,6 +122,7 @@ class Settings:
     metric: Metric = _setting(Metric.MACRO_F1, "what decides between rungs", group="run")
     seed: int = _setting(0, "start of every random choice", group="run", low=0, high=2**32 - 1)
     out: str | None = _setting(None, "folder of the run; without it runs/ and the data's name", group="run", placeholder="DIR")
+    shelf: bool = _setting(True, "put the finished run on the shelf, where it is a source for the next", group="run")
     export: Export = _setting(Export.NONE, "also save the model in this form", group="run")
     dry_run: bool = _setting(False, "print the plan (trials, seconds, memory, disk) and stop", group="run")
     quiet: bool = _setting(False, "no progress bars", group="run")

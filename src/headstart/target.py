@@ -74,10 +74,15 @@ def read_target(data: str | Path | Examples, settings: Settings) -> Target:
     checked.result.require_usable()
     return make_target(
         checked,
-        name=Path(str(data)).name.split(".")[0] if isinstance(data, str | Path) and str(data) != "-" else "texts",
+        name=data_name(data),
         test=_also(settings.test, checked),
         validation=_also(settings.validation, checked),
     )
+
+
+def data_name(data: str | Path | Examples) -> str:
+    """What a run on this data is called: the file's name without its endings."""
+    return Path(str(data)).name.split(".")[0] if isinstance(data, str | Path) and str(data) != "-" else "texts"
 
 
 def _counting_source(names: Sequence[str]) -> str | None:

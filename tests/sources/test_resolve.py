@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -9,33 +8,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from headstart.errors import SourceError
 from headstart.sources import embedded
 from headstart.sources.resolve import resolve_source
 from headstart.sources.source import Pooling
-
-HIDDEN, TOKENS = 8, 50
-
-
-def write_json(path: Path, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
-def make_source(folder: Path, *, rows: int = TOKENS, tokens: int = TOKENS, **config: Any) -> Path:
-    """The files of a model as far as checks read them: no torch needed, written in a millisecond."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", {"model_type": "bert", "vocab_size": TOKENS, "max_position_embeddings": 64, **config})
-    write_json(
-        folder / "tokenizer.json", {"model": {"vocab": {f"w{i}": i for i in range(tokens - 1)}}, "added_tokens": [{"id": tokens - 1}]}
-    )
-    write_json(folder / "tokenizer_config.json", {"model_max_length": 1e30})
-    save_file({"embeddings.word_embeddings.weight": np.zeros((rows, HIDDEN), np.float32)}, folder / "model.safetensors")
-    return folder
+from modelfiles import TOKENS, make_source, write_json
 
 
 def refusal(name: object) -> str:
@@ -194,10 +173,10 @@ def test_the_longest_text_is_the_smallest_limit_that_the_source_names(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("", "The name of a source is empty; give a folder, an installed package or hub:NAME."),
+        ("", "The name of a source is empty; give a folder, an installed package, a name on the shelf or hub:NAME."),
         (
             "bert-tiny-nowhere",
-            "There is no source 'bert-tiny-nowhere': no folder and no installed package with a model has that name. "
+            "There is no source 'bert-tiny-nowhere': no folder, no installed package with a model and nothing on the shelf has that name. "
             "To download one, give hub:NAME.",
         ),
         (
@@ -206,7 +185,7 @@ def test_the_longest_text_is_the_smallest_limit_that_the_source_names(
         ),
         (
             "./nothing",
-            "There is no source './nothing': no folder and no installed package with a model has that name. "
+            "There is no source './nothing': no folder, no installed package with a model and nothing on the shelf has that name. "
             "To download one, give hub:NAME.",
         ),
         ("hub:", "'hub:' names no model of the hub; write hub:OWNER/NAME or hub:OWNER/NAME@REVISION."),

@@ -40,9 +40,10 @@ def model_card(results: Results, source: Source | None, *, max_length: int | Non
 
 def base_model(source: Source) -> str | None:
     """The source's name on the hub; None when it is only a folder or a package."""
-    if source.name == NAME:
+    if NAME in (source.name, source.place):
         return MODEL_ID
-    return source.name.removeprefix(HUB).partition("@")[0] if source.name.startswith(HUB) else None
+    place = source.place or source.name  # a name on the shelf may stand for a model of the hub
+    return place.removeprefix(HUB).partition("@")[0] if place.startswith(HUB) else None
 
 
 def _metadata(results: Results, source: Source | None, language: str | None) -> dict[str, Any]:

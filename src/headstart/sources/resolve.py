@@ -1,7 +1,7 @@
-"""From a name to a checked source: a folder, an installed package, an earlier run, or a model on the hub.
+"""From a name to a checked source: a folder, an installed package, an earlier run, a name on the shelf, or a model on the hub.
 
 Everything is checked from the files alone, in milliseconds and without torch, so that a bad source is refused before any work is done.
-Only a name that begins with `hub:` touches a network.
+Only a name that begins with `hub:`, or that the shelf knows as one of these, touches a network.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import SourceError
-from headstart.sources import embedded, files
+from headstart.sources import embedded, files, shelf
+from headstart.sources.entries import Entry
+from headstart.sources.package import package_folder
 from headstart.sources.source import Pooling, Source
 
 HUB = "hub:"
@@ -48,27 +50,28 @@ def resolve_source(name: str | None) -> Source:
     """Find and check a pretrained source.
 
     Args:
-        name: a folder (a model, or an earlier run), an installed package that carries a model folder, or `hub:NAME` with an optional
-            `@REVISION`; None: the embedded all-MiniLM-L6-v2.
+        name: a folder (a model, or an earlier run), an installed package that carries a model folder, a name on the shelf, or `hub:NAME`
+            with an optional `@REVISION`; None: the embedded all-MiniLM-L6-v2. What comes first in this order is meant.
 
     Raises:
-        SourceError: it is missing, half downloaded, pickled, inconsistent, of a kind that cannot be used, or wants to run its own code.
+        SourceError: it is missing, half downloaded, pickled, inconsistent, of a kind that cannot be used, wants to run its own code, or
+            is not what was put on the shelf.
     """
     if name is None or name == embedded.NAME:
-        folder = _package_folder(embedded.PACKAGE)
+        folder = package_folder(embedded.NAME)
         if folder is None:
             raise SourceError(
                 f"The embedded source is not installed; run `pip install {embedded.REQUIREMENT}`, or name another with --source."
             )
-        return _check(embedded.NAME, folder)
+        return _check(embedded.NAME, folder, embedded.NAME)
     if not name.strip():
-        raise SourceError("The name of a source is empty; give a folder, an installed package or hub:NAME.")
+        raise SourceError("The name of a source is empty; give a folder, an installed package, a name on the shelf or hub:NAME.")
     if name.startswith(HUB):
-        return _check(name, _download(name))
-    return _check(name, _find_here(name))
+        return _check(name, _download(name), name)
+    return _check(name, *_find_here(name))
 
 
-def _check(name: str, folder: Path) -> Source:
+def _check(name: str, folder: Path, place: str) -> Source:
     """The source in a folder, after every check that files allow."""
     folder = _model_folder(name, folder)
     config = files.read_json(folder / "config.json")
@@ -92,47 +95,52 @@ def _check(name: str, folder: Path) -> Source:
         model_type=str(backbone["model_type"]),
         licence=files.card_licence(folder),
         notes=notes,
+        place=place,
     )
 
 
-def _find_here(name: str) -> Path:
-    """The folder that a name means on this machine."""
+def _find_here(name: str) -> tuple[Path, str]:
+    """The folder that a name means on this machine, and its place: the same, said so that it holds from everywhere."""
     path = Path(name).expanduser()
     if path.is_dir():
-        return path
+        return path, str(path.resolve())
     if path.exists():
         raise SourceError(f"The source {name!r} is a file; give the folder that holds the model.")
-    package = _package_folder(name)
+    package = package_folder(name)
     if package is not None:
-        return package
+        return package, name
+    entry = shelf.find(name)
+    if entry is not None:
+        return _off_the_shelf(entry), entry.place
     if re.fullmatch(r"\w[\w.-]*/[\w.-]+(@[\w./-]+)?", name):
         raise SourceError(f"There is no folder {name!r}. If you mean the model of that name on the hub, {HUB}{name} downloads it.")
     raise SourceError(
-        f"There is no source {name!r}: no folder and no installed package with a model has that name. To download one, give {HUB}NAME."
+        f"There is no source {name!r}: no folder, no installed package with a model and nothing on the shelf has that name. "
+        f"To download one, give {HUB}NAME."
     )
 
 
-def _package_folder(name: str) -> Path | None:
-    """The model folder inside an installed package, found without running the package; None when there is none."""
-    module = name.replace("-", "_")
-    if not module.isidentifier():
-        return None
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None
-    for place in (spec.submodule_search_locations if spec else None) or []:
-        for folder in (Path(place) / "model", Path(place)):
-            if (folder / "config.json").is_file():
-                return folder
-    return None
+def _off_the_shelf(entry: Entry) -> Path:
+    """The folder of a source on the shelf, after its files were compared with what was added."""
+    shelf.require_unchanged(entry)
+    return shelf.model_folder(entry) or _download(entry.place)
+
+
+def hub_name(name: str) -> tuple[str, str]:
+    """Repository and revision ("" for the newest) that `hub:NAME` or `hub:NAME@REVISION` asks for.
+
+    Raises:
+        SourceError: it is no such name.
+    """
+    repository, _, revision = name.removeprefix(HUB).partition("@")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repository):
+        raise SourceError(f"{name!r} names no model of the hub; write {HUB}OWNER/NAME or {HUB}OWNER/NAME@REVISION.")
+    return repository, revision
 
 
 def _download(name: str) -> Path:
     """Fetch a model of the hub (or find it in the hub's own cache) and return its folder."""
-    repository, _, revision = name.removeprefix(HUB).partition("@")
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repository):
-        raise SourceError(f"{name!r} names no model of the hub; write {HUB}OWNER/NAME or {HUB}OWNER/NAME@REVISION.")
+    repository, revision = hub_name(name)
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -255,7 +263,7 @@ def _check_weights(name: str, folder: Path, config: Mapping[str, Any]) -> None:
             f"The config.json of {name!r} says {int(stated):,} tokens and its weights have embeddings for {rows:,}: "
             "they do not belong together. Copy or download the source again."
         )
-    if folder == _package_folder(embedded.PACKAGE):
+    if folder == package_folder(embedded.NAME):
         embedded.check_weights(weights[0])
 
 
