@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.errors import DataError, HeadstartError, ResourceError, RunError, SettingsError, SourceError
 
 if TYPE_CHECKING:
-    from headstart._public import check, fit
+    from headstart._public import check, fit, rank
     from headstart.estimator import TransferClassifier
     from headstart.loaded import load
 
@@ -29,6 +29,7 @@ __all__ = [
     "check",
     "fit",
     "load",
+    "rank",
 ]
 
 _LAZY = {
@@ -36,6 +37,7 @@ _LAZY = {
     "check": "headstart._public",
     "fit": "headstart._public",
     "load": "headstart.loaded",
+    "rank": "headstart._public",
 }
 
 # Tracebacks and help texts show the names by which users import them.

@@ -1,9 +1,9 @@
-"""The thin wrappers behind `headstart.fit` and `headstart.check`: they load by name and call the plain functions."""
+"""The thin wrappers behind `headstart.fit`, `headstart.rank` and `headstart.check`: they load by name and call the plain functions."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from headstart.settings import Settings, as_plain, make_settings, setting_types
 if TYPE_CHECKING:
     from headstart.data.check import CheckResult
     from headstart.data.examples import Examples
+    from headstart.records import Ranking
     from headstart.runs import Run
 
 TextsAndLabels = tuple[Sequence[str], Sequence[object]]
@@ -73,6 +74,27 @@ def check(
     return checked.result
 
 
+def rank(data: str | Path | TextsAndLabels, **settings: Any) -> Ranking:
+    """Say which sources to start from, without training any.
+
+    Args:
+        data: a file or folder of labelled texts as on the command line, or a pair `(texts, labels)` of equal length.
+        settings: any setting of `fit` by its name with underscores; `source` names what to rank. Without it, the embedded source and all that
+            stand on the shelf are ranked.
+
+    Returns:
+        The sources, best first, each with its predicted score and interval, and those that were left out.
+
+    Raises:
+        SettingsError: a setting that does not exist or lies outside its range; all problems at once.
+        DataError: data that cannot be read or learnt from.
+        SourceError: none of the sources can be used.
+    """
+    from headstart.ranking import rank as run_rank
+
+    return run_rank(as_data(data), make_settings(settings))
+
+
 def as_data(data: str | Path | TextsAndLabels) -> str | Path | Examples:
     """A path as it is, and a pair of texts and labels as examples.
 
@@ -99,15 +121,16 @@ def as_data(data: str | Path | TextsAndLabels) -> str | Path | Examples:
     )
 
 
-def _signature() -> inspect.Signature:
-    """`fit` as `help()` shows it: every setting with its type and default, made from `Settings`."""
+def _signature(function: Callable[..., Any], returns: str) -> inspect.Signature:
+    """A function as `help()` shows it: every setting with its type and default, made from `Settings`."""
     plain, kinds = as_plain(Settings()), setting_types()
     keyword = [
         inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=plain[item.name], annotation=kinds[item.name])
         for item in fields(Settings)
     ]
-    first = inspect.signature(fit).parameters["data"]
-    return inspect.Signature([first, *keyword], return_annotation="Run")
+    first = inspect.signature(function).parameters["data"]
+    return inspect.Signature([first, *keyword], return_annotation=returns)
 
 
-fit.__signature__ = _signature()  # type: ignore[attr-defined]
+fit.__signature__ = _signature(fit, "Run")  # type: ignore[attr-defined]
+rank.__signature__ = _signature(rank, "Ranking")  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ import sys
 import typing
 from collections.abc import Callable, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import Any, NoReturn
 
 from headstart import __version__
@@ -169,6 +170,7 @@ def _make_parsers() -> tuple[_Parser, dict[str, _Parser]]:
     described: list[tuple[str, str, Callable[[_Parser], None], Callable[[argparse.Namespace, list[str]], int]]] = [
         ("check", "say what is wrong with labelled data, before any model is loaded", _check_options, _check),
         ("fit", "find the best way to transfer, train it, judge it, save it", _fit_options, _fit),
+        ("rank", "say which sources to start from, without training any", _rank_options, _rank),
         ("predict", "label a file of any size with the model of a run", _predict_options, _predict),
         ("report", "write the report of a run again and say where it is", _report_options, _report),
         ("sources", "list, add, describe or remove what stands on the shelf of sources", _sources_options, _sources),
@@ -270,6 +272,15 @@ def _check_options(parser: _Parser) -> None:
     parser.epilog = "Exit status: 0 nothing but notes, 1 findings, 2 the data could not be checked."
 
 
+def _rank_options(parser: _Parser) -> None:
+    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    parser.add_argument("--save", metavar="DIR", help="also write ranking.json and the page ranking.html into this folder")
+    parser.add_argument("--scores", action="store_true", help="also print the score of every single estimator")
+    _add_settings(parser, ["text", "label", "test", "validation", "source", "strategy", "cut", "max_length", "budget", "metric", "seed"])
+    _add_settings(parser, ["quiet", "store", "store_limit", "batch_tokens"])
+    parser.epilog = "Without --source, the embedded source and all that stand on the shelf are ranked."
+
+
 def _predict_options(parser: _Parser) -> None:
     parser.add_argument("folder", metavar="RUN", help="folder of a run, or of a saved model")
     parser.add_argument("data", metavar="DATA", help="csv, tsv, json, jsonl or parquet file, or - for standard input")
@@ -355,6 +366,19 @@ def _check(parsed: argparse.Namespace, words: list[str]) -> int:
 
         print("", *write_cleaned(checked.train, checked.result), sep="\n")
     return FOUND if checking.needs_a_hand(checked.result.findings) else 0
+
+
+def _rank(parsed: argparse.Namespace, words: list[str]) -> int:
+    settings = make_settings(_given(parsed))
+    from headstart import progress, ranking, ranking_table
+
+    progress.set_quiet(settings.quiet)
+    found = ranking.rank(parsed.data, settings, command=_command(words))
+    for line in ranking_table.table(found, scores=parsed.scores):
+        print(line)
+    if parsed.save is not None:
+        print(f"page  {ranking.save_ranking(found, Path(parsed.save))}")
+    return 0
 
 
 def _predict(parsed: argparse.Namespace, words: list[str]) -> int:

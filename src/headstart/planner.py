@@ -281,10 +281,15 @@ def _learn(state: _State, anchor: _State | None, job: Job, metric: Metric) -> No
 
 def _net(state: _State, cost: CostModel) -> float:
     """What is expected of a rung less the price of the time that its training on all rows takes; light ones are trained already."""
-    if state.rung.strategy.out_of_fold is not None:
-        return state.belief.mean
-    settings = state.rung.job.settings
-    return state.belief.mean - _PRICE[settings.metric] * trial_seconds(state.rung, cost) / settings.budget
+    return net_of(state.belief, state.rung, cost)
+
+
+def net_of(belief: Belief, rung: Rung, cost: CostModel) -> float:
+    """A belief's mean less the price of the time that the rung's training on all rows takes; light rungs cost nothing."""
+    if rung.strategy.out_of_fold is not None:
+        return belief.mean
+    settings = rung.job.settings
+    return belief.mean - _PRICE[settings.metric] * trial_seconds(rung, cost) / settings.budget
 
 
 def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: Metric) -> _State | None:

@@ -224,3 +224,54 @@ class Results:
     spent: Spent
     command: str
     environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RankedSource:
+    """A source as it was ranked on training rows of the target.
+
+    `predicted` is the score of `strategy`, the one recommended, trained on all rows, in the target's metric, with its interval; `probe` the
+    held-out score of a linear head on its frozen features. `tied`: not to be told from the first. `layers` serve the head best, of
+    `blocks`. `seconds` are those of the recommended training. `tokens_per_word` shows whether its vocabulary fits; `truncated_share` of
+    the texts are longer than it reads. `scores` are single estimators by name. `place` is where it stands on the map of sources.
+    """
+
+    name: str
+    predicted: Estimate
+    probe: Estimate
+    tied: bool
+    strategy: str
+    layers: tuple[int, ...]
+    blocks: int
+    seconds: float
+    parameters: int
+    truncated_share: float
+    tokens_per_word: float
+    why: str
+    scores: dict[str, float]
+    layer_scores: tuple[LayerScore, ...]
+    place: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A source that was not ranked, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Sources for one target, best first: what `headstart rank` prints and saves. `rows` of the target's `all_rows` were read."""
+
+    title: str
+    created: str
+    metric: str
+    rows: int
+    all_rows: int
+    classes: int
+    sources: tuple[RankedSource, ...]
+    left_out: tuple[LeftOut, ...]
+    seconds: float
+    command: str = ""

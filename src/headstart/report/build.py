@@ -59,7 +59,7 @@ def build_report(results: Results, folder: str | None = None) -> str:
     Returns:
         The page. The same arguments give the same text, byte by byte.
     """
-    template = _environment().get_template("report.html")
+    template = environment().get_template("report.html")
     verdict, footing = _headline(verdict_sentence(results))
     without = {trial.name for trial in results.trials if not trial.transfers}
     return template.render(
@@ -141,7 +141,7 @@ def _headline(sentence: str) -> tuple[str, str]:
     return f"{said}.", f"{circumstances[0].upper()}{circumstances[1:-2]}."
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     """Jinja with escaping on, and the report's ways of writing numbers as filters."""
     environment = Environment(
         loader=PackageLoader("headstart", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -1,0 +1,72 @@
+"""A ranking in words: the table that `headstart rank` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headstart.records import RankedSource, Ranking
+from headstart.report.wording import clean, metric_name
+
+
+def table(ranking: Ranking, *, scores: bool = False) -> Iterator[str]:
+    """A line of headings, a source a line, then what was left out and what the figures stand on.
+
+    Args:
+        ranking: what was found.
+        scores: also every single estimator's score.
+    """
+    metric = metric_name(ranking.metric)
+    rows: list[tuple[str, ...]] = [("", "source", metric, "with", "seconds", "parameters", "cut off", "tokens/word")]
+    for place, source in enumerate(ranking.sources, start=1):
+        rows.append((_place(place, source), *_cells(source)))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    left = (1, 2, 3)
+    for row in rows:
+        yield "  ".join(f"{cell:{'<' if i in left else '>'}{widths[i]}}" for i, cell in enumerate(row)).rstrip()
+    yield ""
+    for place, source in enumerate(ranking.sources, start=1):
+        yield f"{place:>3}  {clean(source.name)}: {source.why}"
+    if scores:
+        yield ""
+        yield from _scores(ranking)
+    for left_out in ranking.left_out:
+        yield f"left out: {clean(left_out.reason)}"
+    yield ""
+    yield footing(ranking)
+
+
+def footing(ranking: Ranking) -> str:
+    """What the figures stand on, in one or two sentences."""
+    read = f"{ranking.rows:,} training rows" if ranking.rows == ranking.all_rows else f"{ranking.rows:,} of {ranking.all_rows:,} training rows"
+    level = f"{ranking.sources[0].predicted.confidence:.0%}"
+    ties = sum(source.tied for source in ranking.sources)
+    tied = f" The first {ties} (=) cannot be told apart." if ties > 1 else ""
+    return f"Predicted {metric_name(ranking.metric)} after training with the named strategy on all rows, with {level} intervals; from {read}.{tied}"
+
+
+def _place(place: int, source: RankedSource) -> str:
+    return f"{place}{'=' if source.tied and place > 1 else ' '}"
+
+
+def _cells(source: RankedSource) -> tuple[str, ...]:
+    score = source.predicted
+    return (
+        clean(source.name),
+        f"{score.value:.2f} [{score.low:.2f}, {score.high:.2f}]",
+        source.strategy,
+        f"{source.seconds:,.0f}",
+        f"{source.parameters / 1e6:,.1f} M",
+        f"{source.truncated_share:.0%}",
+        f"{source.tokens_per_word:.2f}",
+    )
+
+
+def _scores(ranking: Ranking) -> Iterator[str]:
+    """Every estimator's score, a source a line; - where it does not apply."""
+    names = list(dict.fromkeys(name for source in ranking.sources for name in source.scores))
+    width = max(len(clean(source.name)) for source in ranking.sources)
+    columns = [max(len(name), 7) for name in names]
+    yield "  ".join([" " * width, *(f"{name:>{w}}" for name, w in zip(names, columns, strict=True))])
+    for source in ranking.sources:
+        cells = [f"{source.scores[name]:>{w}.3f}" if name in source.scores else f"{'-':>{w}}" for name, w in zip(names, columns, strict=True)]
+        yield "  ".join([f"{clean(source.name):<{width}}", *cells])

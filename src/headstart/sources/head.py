@@ -1,0 +1,45 @@
+"""The classification head that a source brings from its own task, where headstart saved it: what LEEP and NCE look at.
+
+Letters in shapes: s classes of the source, d width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.sources import files
+from headstart.sources.resolve import WRAPPER
+from headstart.sources.source import Source
+
+
+@dataclass(frozen=True)
+class SavedHead:
+    """A linear head: `weight` (s, d) and `bias` (s,) on the mean of the pooled vectors of `layers`; `labels` are the s class names."""
+
+    layers: tuple[int, ...]
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    labels: tuple[str, ...]
+
+
+def saved_head(source: Source) -> SavedHead | None:
+    """The head of a model that headstart saved; None for any other, whose head may be of any shape."""
+    config = files.read_json(source.folder / "config.json")
+    if config.get("model_type") != WRAPPER:
+        return None
+    from safetensors import safe_open
+
+    arrays = {}
+    for path in files.weight_files(source.folder):
+        with safe_open(path, framework="numpy") as file:
+            for name in ("classifier.weight", "classifier.bias"):
+                if name in file.keys():  # noqa: SIM118 - it is no dictionary
+                    arrays[name] = file.get_tensor(name).astype(np.float64)
+    names = config.get("id2label") or {}
+    if len(arrays) < 2 or config.get("layers") is None or len(names) != len(arrays["classifier.bias"]):
+        return None
+    labels = tuple(str(names[key]) for key in sorted(names, key=int))
+    return SavedHead(tuple(int(layer) for layer in config["layers"]), arrays["classifier.weight"], arrays["classifier.bias"], labels)
