@@ -4,9 +4,7 @@ Held-out rows are folds, so each row is predicted at most once per size and neve
 subsets are nested stratified draws from the rest: the rows of a small subset are part of every larger one, and each class has a row as
 soon as there are as many rows as classes.
 
-The labels that the rung without transfer would need come from a power law, score = a - b n^-g, the usual shape of learning curves
-(Hestness et al. 2017, "Deep Learning Scaling is Predictable, Empirically"; Viering and Loog 2023, "The Shape of Learning Curves: a
-Review").
+The labels that the rung without transfer would need come from a power law through its scores (`judge/power_law.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ from headstart.data import split
 from headstart.data.examples import IntArray
 from headstart.judge.intervals import estimate, normal_quantile
 from headstart.judge.metrics import FloatArray
+from headstart.judge.power_law import fit_power_law
 from headstart.records import LabelCurve, LabelPoint
 from headstart.settings import Metric
 
@@ -91,7 +90,7 @@ def label_curve(
     rng = np.random.default_rng(seed)
     pairs = split.folds(y, np.arange(len(y)) if groups is None else groups, folds, seed)[:repeats]
     helds = [held for _, held in pairs]
-    orders = [_nested_order(y, training, rng) for training, _ in pairs]
+    orders = [nested_order(y, training, rng) for training, _ in pairs]
     held = np.concatenate(helds)
     points = []
     for size in sizes(min(len(order) for order in orders), int(y.max()) + 1):
@@ -125,7 +124,8 @@ def needed_labels(points: Sequence[tuple[int, float, float]], target: float, *, 
     if len(sizes_measured) < 3:
         return Needed(None, "Too few sizes were measured to tell how many labels would be needed without transfer.")
     fewest, most = min(sizes_measured), max(sizes_measured)
-    top, drop, power = _fit(points, ceiling)
+    law = fit_power_law(points, ceiling)
+    top, drop, power = law.top, law.drop, law.power
     if top <= target:
         return Needed(None, f"From its curve up to {most:,} labels, the rung without transfer never reaches the same score.")
     # In logarithms, for a small power overflows; a flat curve that lies above the target needs nothing.
@@ -155,33 +155,7 @@ def _needed_by(points: Sequence[LabelPoint], rung: str, baseline: str | None, me
     return needed_labels(curve, sign * target, ceiling=ceiling)
 
 
-def _fit(points: Sequence[tuple[int, float, float]], ceiling: float) -> tuple[float, float, float]:
-    """a, b, g of a - b n^-g with a <= ceiling, b >= 0 and g in [0.05, 2], by weighted least squares.
-
-    For a given g the other two are linear, so g is walked over a fine grid. Three noisy points fit any g; a weak prior, log g normal about
-    log 0.5 with standard deviation 1, then decides, and yields to points that are sure.
-    """
-    labels, scores, errors = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
-    weights = 1.0 / np.maximum(errors, 1e-4) ** 2
-    powers = np.geomspace(0.05, 2.0, 2000)[:, None]
-    x = (labels / labels.max()) ** -powers
-    total = weights.sum()
-    mean_x, mean_s = (x * weights).sum(axis=1) / total, (scores * weights).sum() / total
-    spread_x = (weights * (x - mean_x[:, None]) ** 2).sum(axis=1)
-    drop = -(weights * (x - mean_x[:, None]) * (scores - mean_s)).sum(axis=1) / spread_x
-    drop = np.maximum(drop, 0.0)
-    top = mean_s + drop * mean_x
-    # Where the best line passes the ceiling, the best that does not passes through it.
-    high = top > ceiling
-    pinned = np.maximum((weights * x * (ceiling - scores)).sum(axis=1) / (weights * x * x).sum(axis=1), 0.0)
-    top, drop = np.where(high, ceiling, top), np.where(high, pinned, drop)
-    misfit = (weights * (top[:, None] - drop[:, None] * x - scores) ** 2).sum(axis=1) + np.log(powers[:, 0] / 0.5) ** 2
-    best = int(np.argmin(misfit))
-    power = float(powers[best, 0])
-    return float(top[best]), float(drop[best] * labels.max() ** power), power
-
-
-def _nested_order(y: IntArray, rows: IntArray, rng: np.random.Generator) -> IntArray:
+def nested_order(y: IntArray, rows: IntArray, rng: np.random.Generator) -> IntArray:
     """`rows` in an order of which every beginning is a stratified draw: one row of each class first, then all classes in proportion."""
     shuffled = rng.permutation(rows)
     shuffled = shuffled[np.argsort(y[shuffled], kind="stable")]
