@@ -27,6 +27,7 @@ def test_the_public_names_are_these():
         "check",
         "fit",
         "load",
+        "rank",
     ]
     assert headstart.__all__ == sorted(headstart.__all__)
     assert dir(headstart) == headstart.__all__

@@ -79,8 +79,8 @@ def rank(data: str | Path | TextsAndLabels, **settings: Any) -> Ranking:
 
     Args:
         data: a file or folder of labelled texts as on the command line, or a pair `(texts, labels)` of equal length.
-        settings: any setting of `fit` by its name with underscores; `source` names what to rank. Without it, the embedded source and all that
-            stand on the shelf are ranked.
+        settings: any setting of `fit` by its name with underscores; `source` names what to rank. Without it, the embedded source and all
+            that stand on the shelf are ranked.
 
     Returns:
         The sources, best first, each with its predicted score and interval, and those that were left out.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart.candidates import Means, rungs_on
 from headstart.cost import CostModel
@@ -47,6 +48,7 @@ from headstart.transferability.registry import HeadOutputs, LabelledFeatures, Ne
 if TYPE_CHECKING:
     from headstart.backbone.backbone import Backbone
     from headstart.backbone.reading import Reader
+    from headstart.backbone.store import Store
 
 MOST_ROWS = 2000  # rows that are read where there are more: they tell sources apart to about a point
 MAP_ROWS = 200
@@ -151,7 +153,7 @@ def make_task(target: Target, settings: Settings) -> Task:
 # --- one source ---
 
 
-def measure(source: Source, task: Task, store: object, cost: CostModel) -> Kept:
+def measure(source: Source, task: Task, store: Store, cost: CostModel) -> Kept:
     """Read the rows with one source and take every figure from that reading.
 
     Raises:
@@ -159,9 +161,7 @@ def measure(source: Source, task: Task, store: object, cost: CostModel) -> Kept:
     """
     from headstart.backbone.backbone import load_backbone
     from headstart.backbone.reading import Reader
-    from headstart.backbone.store import Store
 
-    assert isinstance(store, Store)
     settings, y, c = task.settings, task.y, task.target.rows.n_classes
     backbone = load_backbone(source, settings.max_length)
     reader = Reader(backbone, store, settings.batch_tokens)
@@ -197,7 +197,7 @@ def measure(source: Source, task: Task, store: object, cost: CostModel) -> Kept:
     )
 
 
-def best_layers(pooled: FloatArray, task: Task, name: str) -> tuple[tuple[int, ...], Space, tuple[LayerScore, ...]]:
+def best_layers(pooled: NDArray[np.float32], task: Task, name: str) -> tuple[tuple[int, ...], Space, tuple[LayerScore, ...]]:
     """The layers that a linear head reads best, by leave-one-out error, their space, and the accuracy on each single layer.
 
     The usual ones stay unless others are clearly better, as in the probe. `pooled` is (n, L+1, d).
@@ -233,7 +233,9 @@ def held_out(seen: LabelledFeatures, space: Space, metric: Metric) -> FloatArray
     if metric is Metric.LOG_LOSS:
         _, logits, _ = choose_strength(space.z, seen.y, seen.n_classes, seen.folds, None)
         return softmax(logits)
-    predicted = np.maximum(ridge_score(seen.decomposed, seen.y, seen.n_classes, seen.folds).predictions, _LEAST_PROBABILITY / seen.n_classes)
+    predicted = np.maximum(
+        ridge_score(seen.decomposed, seen.y, seen.n_classes, seen.folds).predictions, _LEAST_PROBABILITY / seen.n_classes
+    )
     result: FloatArray = predicted / predicted.sum(axis=1, keepdims=True)
     return result
 
@@ -259,7 +261,7 @@ def text_shares(backbone: Backbone, texts: Sequence[str]) -> tuple[float, float]
     return float((lengths > backbone.max_length).mean()), float((lengths - special).sum() / max(1, words))
 
 
-def sketch_of(features: FloatArray) -> FloatArray:
+def sketch_of(features: NDArray[np.float32]) -> FloatArray:
     """Inner products (m, m) of at most `MAP_ROWS` centred rows, scaled to norm 1: what two sources are compared by."""
     some = features[:: max(1, math.ceil(len(features) / MAP_ROWS))].astype(np.float64)
     some = some - some.mean(axis=0)
@@ -339,8 +341,8 @@ def paired_error(first: FloatArray, second: FloatArray, task: Task, metric: Metr
 def on_map(sketches: Sequence[FloatArray]) -> list[tuple[float, float]]:
     """Places of s sources in the plane: near ones see the rows alike.
 
-    Distances are the angles of centred kernel alignment (Kornblith et al. 2019, arXiv 1905.00414), 0 for features that differ by a rotation;
-    classical scaling (Torgerson 1952) puts them into the plane.
+    Distances are the angles of centred kernel alignment (Kornblith et al. 2019, arXiv 1905.00414), 0 for features that differ by a
+    rotation; classical scaling (Torgerson 1952) puts them into the plane.
     """
     flat = np.stack([sketch.ravel() for sketch in sketches])
     angles = np.arccos(np.clip(flat @ flat.T, 0.0, 1.0))

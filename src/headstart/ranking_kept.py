@@ -65,20 +65,24 @@ def kept_key(source: Source, content: str, settings: Settings) -> str:
 
 
 def keep(folder: Path, key: str, kept: Kept) -> Kept:
-    """Write the figures, the arrays first; returns them. A folder that cannot be written is passed over: they can be computed again."""
+    """Write the figures, the arrays first; returns them as `recall` will, rounded to float32.
+
+    A folder that cannot be written is passed over: they can be computed again.
+    """
     place = folder / "rankings"
+    held, sketch = kept.held.astype(np.float32), kept.sketch.astype(np.float32)
     plain = {f.name: getattr(kept, f.name) for f in dataclasses.fields(kept) if f.name not in ("held", "sketch")}
     plain |= {"gain": dataclasses.asdict(kept.gain), "layer_scores": [dataclasses.asdict(item) for item in kept.layer_scores]}
     try:
         place.mkdir(parents=True, exist_ok=True)
         with whole_file(place / f"{key}.npz") as temporary, open(temporary, "wb") as file:
-            np.savez(file, held=kept.held.astype(np.float32), sketch=kept.sketch.astype(np.float32))
+            np.savez(file, held=held, sketch=sketch)
         with whole_file(place / f"{key}.json") as temporary:
             temporary.write_text(json.dumps(plain), encoding="utf-8")
         _prune(place)
     except OSError:
         pass
-    return kept
+    return dataclasses.replace(kept, held=held.astype(np.float64), sketch=sketch.astype(np.float64))
 
 
 def recall(folder: Path, key: str) -> Kept | None:

@@ -37,11 +37,14 @@ def table(ranking: Ranking, *, scores: bool = False) -> Iterator[str]:
 
 def footing(ranking: Ranking) -> str:
     """What the figures stand on, in one or two sentences."""
-    read = f"{ranking.rows:,} training rows" if ranking.rows == ranking.all_rows else f"{ranking.rows:,} of {ranking.all_rows:,} training rows"
+    read = (
+        f"{ranking.rows:,} training rows" if ranking.rows == ranking.all_rows else f"{ranking.rows:,} of {ranking.all_rows:,} training rows"
+    )
     level = f"{ranking.sources[0].predicted.confidence:.0%}"
     ties = sum(source.tied for source in ranking.sources)
     tied = f" The first {ties} (=) cannot be told apart." if ties > 1 else ""
-    return f"Predicted {metric_name(ranking.metric)} after training with the named strategy on all rows, with {level} intervals; from {read}.{tied}"
+    what = f"Predicted {metric_name(ranking.metric)} after training with the named strategy on all rows, with {level} intervals"
+    return f"{what}; from {read}.{tied}"
 
 
 def _place(place: int, source: RankedSource) -> str:
@@ -68,5 +71,7 @@ def _scores(ranking: Ranking) -> Iterator[str]:
     columns = [max(len(name), 7) for name in names]
     yield "  ".join([" " * width, *(f"{name:>{w}}" for name, w in zip(names, columns, strict=True))])
     for source in ranking.sources:
-        cells = [f"{source.scores[name]:>{w}.3f}" if name in source.scores else f"{'-':>{w}}" for name, w in zip(names, columns, strict=True)]
+        cells = [
+            f"{source.scores[name]:>{w}.3f}" if name in source.scores else f"{'-':>{w}}" for name, w in zip(names, columns, strict=True)
+        ]
         yield "  ".join([f"{clean(source.name):<{width}}", *cells])

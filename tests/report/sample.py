@@ -16,6 +16,9 @@ from headstart.records import (
     LabelCurve,
     LabelPoint,
     LayerScore,
+    LeftOut,
+    RankedSource,
+    Ranking,
     Results,
     RowNote,
     Scores,
@@ -332,4 +335,48 @@ def crowded_results() -> Results:
         label_curve=dataclasses.replace(label_curve(), needed=None, note="tfidf would not get there with ten times the labels."),
         worth_a_look=tuple(dataclasses.replace(note, row=i, text="w" * 100_000) for i in range(12) for note in worth_a_look()),
         command="headstart fit " + "B" * 300 + ".csv",
+    )
+
+
+def sample_ranking() -> Ranking:
+    """Eight sources, two of them near each other on the map, with long and foreign names, and one left out."""
+    rng = random.Random(5)
+    names = (
+        "all-MiniLM-L6-v2",
+        "all-mpnet-base-v2",
+        "runs/a-rather-long-folder-name-of-an-earlier-run-on-support-tickets",
+        "hub:somebody/<b>bold</b> & $x$",
+        "tickets",
+        "all-MiniLM-L6-v2 via sst2",
+        "\u8bc4\u8bba\u6a21\u578b",
+        "random",
+    )
+    sources = []
+    for at, name in enumerate(names):
+        value = 0.84 - 0.03 * at - 0.0003 * at**4
+        scores = {"logme": 0.2 - 0.1 * at, "hscore": 9.0 - at, "ridge": value - 0.05} | ({"leep": -1.4} if at == 4 else {})
+        place = (rng.uniform(-1, 1), rng.uniform(-1, 1)) if at != 1 else (sources[0].place[0] + 0.01, sources[0].place[1])
+        sources.append(
+            RankedSource(
+                name=name,
+                predicted=estimate(value, 0.06),
+                probe=estimate(value - 0.04, 0.04),
+                tied=at < 3,
+                strategy=("full", "partial", "probe")[at % 3],
+                layers=(4, 5, 6),
+                blocks=6,
+                seconds=3.0 * 4**at,
+                parameters=22_700_000 * (at + 1),
+                truncated_share=0.07 * (at == 2),
+                tokens_per_word=1.3 + 0.2 * at,
+                why="a probe on layers 4 to 6 of 6 has 0.80; full is expected to change that by +0.04",
+                scores=scores,
+                layer_scores=tuple(LayerScore(name, k, estimate(value - 0.2 + 0.03 * k, 0.03)) for k in range(7)),
+                place=place,
+            )
+        )
+    reason = "The source 'old-bert' has only pickled weights (pytorch_model.bin), which can run code when opened, and headstart opens none."
+    left_out = (LeftOut("old-bert", reason),)
+    return Ranking(
+        "tickets", "2026-01-02T03:04:05+00:00", "macro_f1", 2000, 5412, 14, tuple(sources), left_out, 12.5, "headstart rank tickets.csv"
     )

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from pytest import fixture, mark
-from sample import bare_results, crowded_results, sample_results
+from sample import bare_results, crowded_results, sample_ranking, sample_results
 
 from headstart.report.build import write_report
+from headstart.report.ranking_page import write_page
 
 CHROMIUM = Path("/usr/bin/chromium")
 OPTIONS = [
@@ -49,12 +50,13 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
     for name, results in (("rich", sample_results()), ("bare", bare_results()), ("crowded", crowded_results())):
         write_report(results, folder / f"{name}.html")
+    write_page(sample_ranking(), folder / "ranking.html")
     return folder
 
 
 @mark.parametrize("scheme", ["light", "dark"])
 @mark.parametrize("width", [390, 1400])
-@mark.parametrize("name", ["rich", "bare", "crowded"])
+@mark.parametrize("name", ["rich", "bare", "crowded", "ranking"])
 def test_the_report_opens_without_complaint_and_fits(browser, folder, name, width, scheme):
     address = (folder / f"{name}.html").as_uri()
     said: list[str] = []

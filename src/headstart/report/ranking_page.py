@@ -17,18 +17,22 @@ from headstart.runs import whole_file
 def build_page(ranking: Ranking) -> str:
     """The ranking as one HTML page without outside requests and without scripts. The same ranking gives the same text."""
     layers = [item for source in ranking.sources for item in source.layer_scores]
-    return environment().get_template("ranking.html").render(
-        r=ranking,
-        best=ranking.sources[0],
-        tied=[source for source in ranking.sources[1:] if source.tied],
-        footing=footing(ranking),
-        style=Markup(resources.files("headstart.report").joinpath("report.css").read_text(encoding="utf-8")),
-        figure_predicted=ranking_figures.predicted_scores(ranking.sources, ranking.metric),
-        figure_layers=figures.score_by_layer(layers, "accuracy"),
-        figure_map=ranking_figures.source_map(ranking.sources),
-        estimators=list(dict.fromkeys(name for source in ranking.sources for name in source.scores)),
-        max_panels=figures.MAX_PANELS,
-        max_sources=ranking_figures.MAX_SOURCES,
+    return (
+        environment()
+        .get_template("ranking.html")
+        .render(
+            r=ranking,
+            best=ranking.sources[0],
+            tied=[source for source in ranking.sources[1:] if source.tied],
+            footing=footing(ranking),
+            style=Markup(resources.files("headstart.report").joinpath("report.css").read_text(encoding="utf-8")),
+            figure_predicted=ranking_figures.predicted_scores(ranking.sources, ranking.metric),
+            figure_layers=figures.score_by_layer(layers, "accuracy"),
+            figure_map=ranking_figures.source_map(ranking.sources),
+            estimators=list(dict.fromkeys(name for source in ranking.sources for name in source.scores)),
+            max_panels=figures.MAX_PANELS,
+            max_sources=ranking_figures.MAX_SOURCES,
+        )
     )
 
 

@@ -1,0 +1,301 @@
+"""`headstart rank`: order, ties, the map, what is kept, what is left out."""
+
+import json
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import headstart
+from headstart import cli, ranking, ranking_kept
+from headstart.prior import Belief
+from headstart.ranking import in_order, make_task, on_map, rank, sketch_of, text_shares
+from headstart.ranking_kept import Kept
+from headstart.settings import Metric, make_settings
+from headstart.target import read_target
+from small import sentences, write_csv
+from tiny import make_tiny
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranking")
+    write_csv(folder / "rows.csv", sentences(120, 1))
+    write_csv(folder / "test.csv", sentences(60, 2))
+    make_tiny(folder / "bert", "bert", blocks=3)
+    make_tiny(folder / "gpt2", "gpt2", blocks=2)
+    make_tiny(folder / "broken", "bert", blocks=2)
+    (folder / "broken" / "model.safetensors").write_bytes(b"no weights")
+    return folder
+
+
+@pytest.fixture
+def settings(place, tmp_path):
+    return make_settings(
+        {"source": [str(place / name) for name in ("bert", "gpt2", "broken")], "store": str(tmp_path / "store"), "resamples": 200}
+    )
+
+
+def test_sources_of_other_kinds_are_ranked_together_and_a_broken_one_is_left_out_with_its_reason(place, settings):
+    found = rank(place / "rows.csv", settings)
+    assert {source.name for source in found.sources} == {str(place / "bert"), str(place / "gpt2")}
+    values = [source.predicted.value for source in found.sources]
+    assert values == sorted(values, reverse=True)
+    [left_out] = found.left_out
+    assert left_out.name == str(place / "broken") and str(place / "broken") in left_out.reason
+    for source in found.sources:
+        assert source.predicted.low <= source.predicted.value <= source.predicted.high
+        assert [item.layer for item in source.layer_scores] == list(range(source.blocks + 1))
+        assert {"logme", "hscore", "transrate", "knn", "ridge", "ridge_curve"} == set(source.scores)
+    assert found.rows == found.all_rows == 120
+
+
+def test_ranked_again_no_model_is_opened_and_the_figures_are_the_same(place, settings, monkeypatch):
+    first = rank(place / "rows.csv", settings)
+    monkeypatch.setattr(ranking, "measure", None)  # calling it would fail
+    again = rank(place / "rows.csv", settings)
+    assert replace(again, created="", seconds=0.0) == replace(first, created="", seconds=0.0)
+
+
+def test_adding_a_source_costs_one_source(place, settings, monkeypatch):
+    rank(place / "rows.csv", replace(settings, source=(str(place / "bert"),)))
+    measured, measure = [], ranking.measure
+    monkeypatch.setattr(ranking, "measure", lambda source, *rest: measured.append(source.name) or measure(source, *rest))
+    rank(place / "rows.csv", settings)
+    assert measured == [str(place / "gpt2")]
+
+
+def test_what_is_kept_is_measured_again_when_it_is_damaged_or_another_thing_is_asked(place, settings, tmp_path):
+    alone = replace(settings, source=(str(place / "bert"),))
+    first = rank(place / "rows.csv", alone)
+    for path in (tmp_path / "store" / "rankings").iterdir():
+        path.write_bytes(path.read_bytes()[:-40])
+    assert rank(place / "rows.csv", alone).sources == first.sources
+    keys = len(list((tmp_path / "store" / "rankings").glob("*.json")))
+    rank(place / "rows.csv", replace(alone, metric=Metric.ACCURACY))
+    assert len(list((tmp_path / "store" / "rankings").glob("*.json"))) == keys + 1
+
+
+def test_rankings_unused_for_longest_go_first(tmp_path, monkeypatch):
+    import os
+
+    monkeypatch.setattr(ranking_kept, "MOST_KEPT", 2)
+    for at, key in enumerate(("a", "b", "c")):
+        ranking_kept.keep(tmp_path, key, _kept(np.full((4, 2), 0.5), key))
+        if (tmp_path / "rankings" / f"{key}.json").exists():
+            os.utime(tmp_path / "rankings" / f"{key}.json", (at + 1, at + 1))
+    ranking_kept.recall(tmp_path, "b")
+    ranking_kept.keep(tmp_path, "d", _kept(np.full((4, 2), 0.5), "d"))
+    assert sorted(path.name for path in (tmp_path / "rankings").iterdir()) == ["b.json", "b.npz", "d.json", "d.npz"]
+
+
+def test_what_is_kept_comes_back_as_it_was(tmp_path):
+    kept = _kept(np.array([[0.3, 0.7], [np.nan, np.nan]]), "x")
+    given = ranking_kept.keep(tmp_path, "key", kept)
+    back = ranking_kept.recall(tmp_path, "key")
+    assert np.array_equal(back.held, given.held, equal_nan=True)
+    kept = replace(kept, held=kept.held.astype(np.float32).astype(np.float64))
+    assert np.array_equal(back.held, kept.held, equal_nan=True) and np.array_equal(back.sketch, kept.sketch)
+    nothing = np.zeros(0)
+    assert replace(back, held=nothing, sketch=nothing) == replace(kept, held=nothing, sketch=nothing)
+
+
+def test_no_row_of_the_test_file_takes_part(place, settings, tmp_path):
+    """The same training rows give the same ranking, whatever the test file says."""
+    one = replace(settings, source=(str(place / "bert"),))
+    other = [(text, "card") for text, _ in sentences(60, 3)]
+    write_csv(tmp_path / "other.csv", other)
+    with_test = rank(place / "rows.csv", replace(one, test=str(place / "test.csv")))
+    with_other = rank(place / "rows.csv", replace(one, test=str(tmp_path / "other.csv"), store=str(tmp_path / "fresh")))
+    assert with_test.sources[0].scores == with_other.sources[0].scores
+    assert with_test.sources[0].predicted == with_other.sources[0].predicted
+
+
+def test_without_a_source_the_embedded_one_and_the_shelf_are_ranked(place, shelf_folder, capsys):
+    assert cli.main(["sources", "add", str(place / "bert"), "--name", "mine"]) == 0
+    assert ranking.every_known_source() == ["all-MiniLM-L6-v2", "mine"]
+    (place / "bert" / "config.json").rename(place / "bert" / "away.json")
+    try:
+        assert ranking.every_known_source() == ["all-MiniLM-L6-v2"]
+    finally:
+        (place / "bert" / "away.json").rename(place / "bert" / "config.json")
+
+
+def test_none_that_can_be_used_is_one_sentence(place, tmp_path, capsys):
+    words = ["rank", str(place / "rows.csv"), "--source", "nowhere", "--store", str(tmp_path / "store"), "--quiet"]
+    assert cli.main(words) != 0
+    assert capsys.readouterr().err == (
+        "headstart: There is no source 'nowhere': no folder, no installed package with a model and nothing on the shelf has that name. "
+        "To download one, give hub:NAME.\n"
+    )
+
+
+def test_an_earlier_run_is_also_scored_by_its_head(place, settings, tmp_path):
+    run = headstart.fit(
+        str(place / "rows.csv"),
+        text="text",
+        label="label",
+        test=str(place / "test.csv"),
+        source=str(place / "bert"),
+        strategy="probe",
+        out=str(tmp_path / "run"),
+        store=settings.store,
+        quiet=True,
+        resamples=200,
+    )
+    found = rank(place / "rows.csv", replace(settings, source=(str(run.folder),)))
+    scores = found.sources[0].scores
+    # Its own head, on rows that it was trained on, against a loop over the definition of NCE.
+    model = headstart.load(run.folder)
+    target = read_target(place / "rows.csv", settings)
+    given = model.predict(list(target.rows.texts))
+    pairs = list(zip(given, target.rows.y, strict=True))
+    wanted = sum(math.log(pairs.count(pair) / given.count(pair[0])) for pair in pairs) / len(pairs)
+    assert scores["nce"] == pytest.approx(wanted, abs=1e-6)
+    assert scores["leep"] < 0
+
+
+# --- order, ties, intervals ---
+
+
+def _kept(held, name="x", gain=0.0, ahead=0.0):
+    return Kept(
+        name=name,
+        held=held,
+        sketch=np.eye(2),
+        ahead=ahead,
+        gain=Belief(gain, 0.02),
+        strategy="partial",
+        layers=(4, 5, 6),
+        blocks=6,
+        seconds=1.0,
+        parameters=10,
+        truncated_share=0.0,
+        tokens_per_word=1.2,
+        scores={},
+        layer_scores=(),
+    )
+
+
+def _task(n, metric="accuracy"):
+    y = np.arange(n) % 2
+    return SimpleNamespace(y=y, groups=np.arange(n), settings=make_settings({"metric": metric, "resamples": 200}))
+
+
+def _held(task, right):
+    """Probabilities that are right on these rows."""
+    probabilities = np.full((len(task.y), 2), 0.1)
+    chosen = np.where(right, task.y, 1 - task.y)
+    probabilities[np.arange(len(task.y)), chosen] = 0.9
+    return probabilities
+
+
+def test_the_best_probe_comes_first_a_near_one_is_tied_and_a_far_one_is_not():
+    task = _task(1000)
+    rows = np.arange(1000)
+    best, near, far = _held(task, rows % 10 > 0), _held(task, rows % 9 > 0), _held(task, rows % 2 > 0)
+    ranked = in_order([_kept(far, "far"), _kept(near, "near"), _kept(best, "best")], task)
+    assert [(source.name, source.tied) for source in ranked] == [("best", True), ("near", True), ("far", False)]
+    assert ranked[0].probe.value == pytest.approx(0.9)
+
+
+def test_the_gain_of_the_strategy_and_the_curve_are_added_and_widen_the_interval():
+    task = _task(1000)
+    held = _held(task, np.arange(1000) % 10 > 1)
+    [one] = in_order([_kept(held, gain=0.05, ahead=0.02)], task)
+    assert one.predicted.value == pytest.approx(0.87)
+    assert one.predicted.high - one.predicted.low > one.probe.high - one.probe.low
+    [sure] = in_order([_kept(held, gain=0.9)], task)
+    assert sure.predicted.value == sure.predicted.high == 1.0
+
+
+def test_for_log_loss_lower_is_better():
+    task = _task(400, "log_loss")
+    right = np.arange(400) % 10 > 0
+    good, poor = _held(task, right), np.full((400, 2), 0.5)
+    ranked = in_order([_kept(poor, "poor"), _kept(good, "good", gain=0.1)], task)
+    assert [source.name for source in ranked] == ["good", "poor"]
+    expected = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1)) - 0.1
+    assert ranked[0].predicted.value == pytest.approx(expected)
+
+
+# --- the map ---
+
+
+def test_features_that_differ_by_a_rotation_and_a_scale_stand_at_one_place():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(50, 8)).astype(np.float32)
+    turn, _ = np.linalg.qr(rng.normal(size=(8, 8)))
+    other = rng.normal(size=(50, 8)).astype(np.float32)
+    places = on_map([sketch_of(features), sketch_of((features @ turn * 3 + 2).astype(np.float32)), sketch_of(other)])
+    assert places[0] == pytest.approx(places[1], abs=1e-3)
+    apart = math.dist(places[0], places[2])
+    # Centred kernel alignment by its own definition.
+    x, z = features - features.mean(axis=0), other - other.mean(axis=0)
+    alignment = np.linalg.norm(x.T @ z) ** 2 / (np.linalg.norm(x.T @ x) * np.linalg.norm(z.T @ z))
+    assert apart == pytest.approx(math.acos(alignment), rel=1e-3)
+
+
+def test_one_source_stands_in_the_middle():
+    assert on_map([np.eye(3) / math.sqrt(3)]) == [(0.0, 0.0)]
+
+
+# --- rows and texts ---
+
+
+def test_of_many_rows_a_stratified_draw_is_read(place, settings, monkeypatch):
+    monkeypatch.setattr(ranking, "MOST_ROWS", 30)
+    target = read_target(place / "rows.csv", settings)
+    task = make_task(target, settings)
+    assert len(task.picked) == 30 and task.all_rows == 120
+    assert np.bincount(task.y).tolist() == [10, 10, 10]
+
+
+def test_shares_of_texts_are_those_of_a_count_by_hand(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    short = replace(backbone, max_length=6)
+    # Every word is one token, and two special tokens stand around a text.
+    cut, per_word = text_shares(short, ["my card", "my card is lost again please help", "the a to i"])
+    words = 2 + 7 + 4
+    extra = len(backbone.tokenizer("again")["input_ids"]) - 2 - 1
+    assert cut == pytest.approx(1 / 3)
+    assert per_word == pytest.approx((words + extra) / words)
+
+
+# --- the command ---
+
+
+def test_the_command_prints_a_table_and_saves_json_and_page(place, tmp_path, capsys):
+    words = [
+        "rank",
+        str(place / "rows.csv"),
+        "--text",
+        "text",
+        "--label",
+        "label",
+        "--store",
+        str(tmp_path / "store"),
+        "--quiet",
+        "--scores",
+    ]
+    for name in ("bert", "gpt2", "broken"):
+        words += ["--source", str(place / name)]
+    assert cli.main([*words, "--save", str(tmp_path / "page")]) == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[0].split() == ["source", "macro-F1", "with", "seconds", "parameters", "cut", "off", "tokens/word"]
+    assert "left out: " in printed and "from 120 training rows." in printed and "ridge_curve" in printed
+    plain = json.loads((tmp_path / "page" / "ranking.json").read_text())
+    assert {item["name"] for item in plain["sources"]} == {str(place / "bert"), str(place / "gpt2")}
+    page = (tmp_path / "page" / "ranking.html").read_text()
+    assert page.count("<svg") == 4  # two figures, each wide and narrow; two sources make no map
+    assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
+
+
+def test_a_file_in_place_of_the_folder_is_refused(place, tmp_path, capsys):
+    (tmp_path / "page").write_text("mine")
+    words = ["rank", str(place / "rows.csv"), "--source", str(place / "bert"), "--store", str(tmp_path / "store"), "--quiet"]
+    assert cli.main([*words, "--save", str(tmp_path / "page")]) == 2
+    assert capsys.readouterr().err == f"headstart: {str(tmp_path / 'page')!r} is a file; name a folder with --save.\n"
+    assert (tmp_path / "page").read_text() == "mine"
