@@ -353,7 +353,7 @@ def sample_ranking() -> Ranking:
     )
     sources = []
     for at, name in enumerate(names):
-        value = 0.84 - 0.03 * at - 0.0003 * at**4
+        value = 0.84 - 0.03 * at - 0.00008 * at**4
         scores = {"logme": 0.2 - 0.1 * at, "hscore": 9.0 - at, "ridge": value - 0.05} | ({"leep": -1.4} if at == 4 else {})
         place = (rng.uniform(-1, 1), rng.uniform(-1, 1)) if at != 1 else (sources[0].place[0] + 0.01, sources[0].place[1])
         sources.append(

@@ -35,7 +35,11 @@ def verdict_sentence(results: Results) -> str:
         # The gain then tells how the best rung that transfers stands to the winner.
         beside = f"and {gain.winner}, the best rung with transfer, stands {difference} it"
         return f"{opening}: {rung} reaches {number}, {beside} ({footing} intervals)."
-    return f"{opening}: {rung} reaches {number}, {difference} {gain.opponent}, the best rung without transfer ({footing} intervals)."
+    told = f"{opening}: {rung} reaches {number}, {difference} {gain.opponent}, the best rung without transfer"
+    if gain.verdict is Verdict.HURTS:
+        # Judged rows decide nothing, so the run keeps what the training rows chose; the user may choose otherwise.
+        told += f"; the training rows did not show it, and --strategy {gain.opponent} trains that one"
+    return f"{told} ({footing} intervals)."
 
 
 def _opening(verdict: Verdict) -> str:
