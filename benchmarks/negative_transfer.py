@@ -29,7 +29,8 @@ WORK, RESULTS = HERE / "work" / "negative_transfer.jsonl", HERE / "results" / "n
 CASES = ("shuffled embeddings", "another language", "word counts", "random labels")
 ROWS, TEST_ROWS = 400, 1000
 RUNGS = ["tfidf", "static", "probe"]
-FILLER = "the a of and to in is it that was for on with as at by from this be are or an but not they his her its we you all".split()
+COMMON = "the a of and to in is it that was for on with as at by from this be are or an but not they his her its we you all"
+FILLER = COMMON.split()
 
 Pairs = list[tuple[str, str]]
 
