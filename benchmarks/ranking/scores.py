@@ -2,7 +2,8 @@
 
 Every estimator from features is asked three times: of the last layer, of the mean over the upper half of the blocks, and of the best layer,
 whose score is the greatest of all blocks'. Estimators between data sets compare the rows of a source task with the target's, both read by
-MiniLM; what they say stands for MiniLM trained on that task. transformer-ranker is asked with its default settings.
+MiniLM; what they say stands for MiniLM trained on that task. Their seconds are those of comparing: one source reads each set once, however
+many are ranked. transformer-ranker is asked with its default settings.
 
 Finished scores are lines in benchmarks/work/ranking/scores.jsonl and not made again; features are kept in a store beside it.
 """
@@ -128,20 +129,17 @@ def from_data_sets(task: str, target: str, seed: int, store: Any, lacking: set[s
 
     train, other = draw_target(target, seed)[0], draw_task(task)[0]
     reader = open_reader(sources.folder_of("minilm"), store)
-    begin = time.perf_counter()
     layers = usual_layers(reader.backbone.n_blocks)
     pair = FeaturePair(mean_of_layers(reader.pooled(other.texts), layers), mean_of_layers(reader.pooled(train.texts), layers), seed)
-    read_seconds = _read_seconds(reader, len({*train.texts, *other.texts}), time.perf_counter() - begin)
     texts = TextPair(other.texts, train.texts)
     for name, estimator in _estimators("data_sets", "texts").items():
         ranker = f"{name} {DATA_SETS}"
         if ranker not in lacking:
             continue
         begin = time.perf_counter()
-        of_texts = estimator.needs.value == "texts"
-        score = estimator.score(texts if of_texts else pair) * (1.0 if estimator.greater_is_better else -1.0)
+        score = estimator.score(texts if estimator.needs.value == "texts" else pair) * (1.0 if estimator.greater_is_better else -1.0)
         seconds = time.perf_counter() - begin
-        yield {"ranker": ranker, "score": score, "seconds": round(seconds, 4), "read_seconds": 0.0 if of_texts else read_seconds}
+        yield {"ranker": ranker, "score": score, "seconds": round(seconds, 4), "read_seconds": 0.0}
 
 
 def _read_seconds(reader: Any, distinct: int, seconds: float) -> float | None:
