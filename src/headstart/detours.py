@@ -271,6 +271,7 @@ def _stage_settings(settings: Settings, source: str, out: Path, stages: int) -> 
         validation=None,
         out=str(out),
         export=Export.NONE,
+        outer_folds=2,  # its rows set aside judge it; these folds only draw its label curve
         budget=max(1.0, settings.budget * _SHARE / stages),
     )
 
