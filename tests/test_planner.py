@@ -61,7 +61,7 @@ class Ladder:
 
         return Strategy(name, transfers, source, f"right on {share} of the rows", fit, out_of_fold if light else None)
 
-    def decide(self, strategies, *, rows=400, seconds=1e6, seed=0, folder="run", sources=None, **settings):
+    def decide(self, strategies, *, rows=400, seconds=1e6, seed=0, folder="run", sources=None, detours=None, **settings):
         rng = np.random.default_rng(seed)
         y = rng.integers(CLASSES, size=rows)
         texts = tuple(f"{i} {k}" for i, k in enumerate(y))
@@ -69,7 +69,7 @@ class Ladder:
         folds = [(np.flatnonzero(bins != k), np.flatnonzero(bins == k)) for k in range(5)]
         made = Settings(resamples=100, metric=settings.get("metric", Metric.ACCURACY))
         job = Job(rows=Rows(texts, y, CLASSES), groups=np.arange(rows), folds=folds, settings=made, seed=0)
-        rungs = [Rung(s, sources[i] if sources else None, job, 20.0) for i, s in enumerate(strategies)]
+        rungs = [Rung(s, sources[i] if sources else None, job, 20.0, detours[i] if detours else None) for i, s in enumerate(strategies)]
         run = RunFolder.open(self.tmp_path / folder, {})
         return decide(rungs, run=run, label="all rows", seconds=seconds, cost=self.cost), run
 
@@ -296,3 +296,21 @@ def test_a_decision_taken_again_computes_nothing_and_is_the_same(ladder):
     assert (second.winner.name, second.trials) == (first.winner.name, first.trials)
     for name, logits in first.out_of_fold.items():
         np.testing.assert_array_equal(second.out_of_fold[name], logits)
+
+
+def test_of_the_variants_of_a_detour_only_the_better_by_its_probe_goes_on_beside_the_direct_way(ladder):
+    made = [
+        ladder.strategy("probe", 0.80, light=True),
+        ladder.strategy("probe", 0.60, light=True, seed=1),
+        ladder.strategy("probe", 0.85, light=True, seed=2),
+        *(ladder.strategy(f"tuned {source}", 0.9) for source in ("direct", "lesser", "better")),
+    ]
+    places = ["direct", "lesser", "better"] * 2
+    decision, _ = ladder.decide(made, sources=places, detours=[None if place == "direct" else "detour" for place in places])
+    reasons = {trial.name: trial.reason for trial in decision.trials}
+    assert reasons["tuned lesser from lesser"] == "the probe does better on better"
+    assert "tuned lesser" not in {name for name, _ in ladder.trained}
+    assert {"tuned direct", "tuned better"} <= {name for name, _ in ladder.trained}
+    assert decision.via.source == "better"
+    assert decision.direct.source == "direct"
+    assert decision.winner in (decision.via, decision.direct)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +29,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class Means:
-    """What a run works with: the readers of its sources by name, the cost model, and sources that could not be opened."""
+    """What a run works with: the readers of its sources by name, the cost model, and what was noticed, as sources that cannot be opened.
+
+    `detour_of` names the detour by which a source's weights came; direct ones are not in it.
+    """
 
     readers: dict[str, Reader]
     cost: CostModel
     findings: list[Finding]
+    detour_of: dict[str, str] = field(default_factory=dict)
 
 
 def asked_strategies(settings: Settings) -> list[str]:
@@ -95,9 +99,12 @@ def rungs_on(
             found.append(Rung(strategy, None, job, mean_tokens(next(iter(means.readers.values())), rows)))
             continue
         for source, reader in means.readers.items():
+            detour = means.detour_of.get(source)
+            if detour is not None and (not strategy.transfers or strategy.name == "static"):
+                continue  # random weights are the same by whatever way, and the tokens' embeddings as good as the same
             here = replace(job, reader=reader, cut=cut_of(settings, reader))
             if strategy.tunes_from is None or strategy.tunes_from(here) < reader.backbone.n_blocks:
-                found.append(Rung(strategy, source if len(means.readers) > 1 else None, here, mean_tokens(reader, rows)))
+                found.append(Rung(strategy, source if len(means.readers) > 1 else None, here, mean_tokens(reader, rows), detour))
     if not found:
         raise SettingsError(f"--cut is {settings.cut}, which freezes every block, and {', '.join(strategies)} must train some; lower it.")
     if logs is not None:

@@ -170,7 +170,7 @@ def _make_parsers() -> tuple[_Parser, dict[str, _Parser]]:
     described: list[tuple[str, str, Callable[[_Parser], None], Callable[[argparse.Namespace, list[str]], int]]] = [
         ("check", "say what is wrong with labelled data, before any model is loaded", _check_options, _check),
         ("fit", "find the best way to transfer, train it, judge it, save it", _fit_options, _fit),
-        ("rank", "say which sources to start from, without training any", _rank_options, _rank),
+        ("rank", "say which sources, or source tasks, to start from, without training any", _rank_options, _rank),
         ("predict", "label a file of any size with the model of a run", _predict_options, _predict),
         ("report", "write the report of a run again and say where it is", _report_options, _report),
         ("sources", "list, add, describe or remove what stands on the shelf of sources", _sources_options, _sources),
@@ -276,9 +276,12 @@ def _rank_options(parser: _Parser) -> None:
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     parser.add_argument("--save", metavar="DIR", help="also write ranking.json and the page ranking.html into this folder")
     parser.add_argument("--scores", action="store_true", help="also print the score of every single estimator")
-    _add_settings(parser, ["text", "label", "test", "validation", "source", "strategy", "cut", "max_length", "budget", "metric", "seed"])
-    _add_settings(parser, ["quiet", "store", "store_limit", "batch_tokens"])
-    parser.epilog = "Without --source, the embedded source and all that stand on the shelf are ranked."
+    _add_settings(parser, ["text", "label", "test", "validation", "source", "via", "strategy", "cut", "max_length", "budget"])
+    _add_settings(parser, ["metric", "seed", "quiet", "store", "store_limit", "batch_tokens"])
+    parser.epilog = (
+        "Without --source, the embedded source and all that stand on the shelf are ranked. With --via, the data sets that it names are ranked "
+        "as source tasks instead."
+    )
 
 
 def _predict_options(parser: _Parser) -> None:
@@ -370,9 +373,15 @@ def _check(parsed: argparse.Namespace, words: list[str]) -> int:
 
 def _rank(parsed: argparse.Namespace, words: list[str]) -> int:
     settings = make_settings(_given(parsed))
-    from headstart import progress, ranking, ranking_table
+    from headstart import progress, ranking, ranking_data, ranking_table
 
     progress.set_quiet(settings.quiet)
+    if settings.via:
+        if parsed.save is not None:
+            raise SettingsError("--save keeps a ranking of sources; with --via it is data sets that are ranked. Leave one of them out.")
+        for line in ranking_data.data_table(ranking_data.rank_data(parsed.data, settings)):
+            print(line)
+        return 0
     found = ranking.rank(parsed.data, settings, command=_command(words))
     for line in ranking_table.table(found, scores=parsed.scores):
         print(line)

@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,17 +80,19 @@ def assemble(
         command: the command line, "" in Python.
         begin: `time.perf_counter()` at the start of the run.
     """
-    y = np.concatenate([part.y for part in judged])
+    rows = judged_rows(target, parts, judged)
+    y = rows.y
     winner = softmax(np.concatenate([part.winner for part in judged]))
-    judge_groups = None if target.test is not None else np.concatenate([target.groups[p.judge] for p in parts if p.judge is not None])
-    fold_of = np.repeat(np.arange(len(judged)), [len(part.y) for part in judged]) if len(judged) > 1 else None
 
     def score(probabilities: FloatArray) -> Scores:
         return scores(
-            probabilities, y, groups=judge_groups, confidence=settings.confidence, resamples=settings.resamples, seed=settings.seed
+            probabilities, y, groups=rows.groups, confidence=settings.confidence, resamples=settings.resamples, seed=settings.seed
         )
 
-    gain = _gain(judged, final, y, judge_groups, fold_of, settings)
+    gain = None
+    if final.transfer is not None and final.plain is not None:
+        names = final.transfer.name, final.plain.name
+        gain = gain_of([part.transfer for part in judged], [part.plain for part in judged], names, rows, settings)
     plain = _joined([part.plain for part in judged])
     source = readers[final.winner.source] if final.winner.source else next(iter(readers.values()))
     suspects, notes = _worth_a_look(target, final, source, settings)
@@ -126,22 +129,41 @@ def _joined(parts: Sequence[FloatArray | None]) -> FloatArray | None:
     return softmax(np.concatenate(present)) if len(present) == len(parts) else None
 
 
-def _gain(
-    judged: Sequence[Judged], final: Decision, y: IntArray, groups: IntArray | None, fold_of: IntArray | None, settings: Settings
+@dataclass(frozen=True)
+class JudgedRows:
+    """The rows of all parts, one part after the other.
+
+    `y` (n,); `groups` (n,) as the target's, None: each row stands for itself; `folds` (n,) is the part of each row, None: there is one.
+    """
+
+    y: IntArray
+    groups: IntArray | None
+    folds: IntArray | None
+
+
+def judged_rows(target: Target, parts: Sequence[Part], judged: Sequence[Judged]) -> JudgedRows:
+    """The rows on which a run was judged."""
+    groups = None if target.test is not None else np.concatenate([target.groups[p.judge] for p in parts if p.judge is not None])
+    folds = np.repeat(np.arange(len(judged)), [len(part.y) for part in judged]) if len(judged) > 1 else None
+    return JudgedRows(np.concatenate([part.y for part in judged]), groups, folds)
+
+
+def gain_of(
+    ours: Sequence[FloatArray | None], theirs: Sequence[FloatArray | None], names: tuple[str, str], rows: JudgedRows, settings: Settings
 ) -> Gain | None:
-    """Transfer minus no transfer; None where one of the two was not on the list."""
-    transfer, plain = _joined([part.transfer for part in judged]), _joined([part.plain for part in judged])
-    if transfer is None or plain is None or final.transfer is None or final.plain is None:
+    """The gain of one rung over another, from the logits of both part by part; None where a part has none of one of them."""
+    first, second = _joined(ours), _joined(theirs)
+    if first is None or second is None:
         return None
     return paired_gain(
-        transfer,
-        plain,
-        y,
+        first,
+        second,
+        rows.y,
         settings.metric,
-        winner=final.transfer.name,
-        opponent=final.plain.name,
-        groups=groups,
-        folds=fold_of,
+        winner=names[0],
+        opponent=names[1],
+        groups=rows.groups,
+        folds=rows.folds,
         confidence=settings.confidence,
         resamples=settings.resamples,
         seed=settings.seed,
@@ -150,7 +172,7 @@ def _gain(
 
 def _judged_on(target: Target, parts: Sequence[Part]) -> str:
     if target.test is not None:
-        return "the test file"
+        return target.judged_on
     return "one stratified test split" if len(parts) == 1 else f"{len(parts)} outer folds"
 
 

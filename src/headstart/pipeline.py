@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +17,9 @@ import numpy as np
 
 from headstart.candidates import Means, asked_strategies, folder_name, open_means, rungs_on
 from headstart.data.examples import Examples, IntArray
+from headstart.detours import Task, contents, describe_tasks, read_tasks, take_detours, tell, with_source_tasks
 from headstart.errors import RunError
+from headstart.judge.verdict import verdict_sentence
 from headstart.planner import Decision, Rung, decide, failure_of, temperature_of, trial_seconds
 from headstart.progress import say
 from headstart.records import Severity
@@ -27,7 +30,7 @@ from headstart.strategies.base import Fitted, FloatArray
 from headstart.target import Part, Target, data_name, make_target, parts_of, read_target
 
 # Settings that say where and how to talk, not what to compute: a run may go on under others.
-_NOT_ASKED = {"out", "quiet", "dry_run", "store", "store_limit", "export", "budget", "shelf"}
+_NOT_ASKED = {"via", "out", "quiet", "dry_run", "store", "store_limit", "export", "budget", "shelf"}
 # Seconds of a run that are neither trials nor training: starting, judging, saving, opening again, the report.
 _AROUND = 20.0
 
@@ -36,8 +39,8 @@ _AROUND = 20.0
 class Judged:
     """What the decision of one part gave on the rows that judge it.
 
-    `y` (n,); logits (n, c) of the winner, of the best rung with transfer and of the best without (None: there is none). `fitted` is the
-    winner where it was trained in this process, else None.
+    `y` (n,); logits (n, c) of the winner, of the best rung with transfer and of the best without (None: there is none), and where there
+    are detours of the best by one and of the best direct one. `fitted` is the winner where it was trained in this process, else None.
     """
 
     part: Part
@@ -46,6 +49,8 @@ class Judged:
     winner: FloatArray
     transfer: FloatArray | None
     plain: FloatArray | None
+    via: FloatArray | None
+    direct: FloatArray | None
     fitted: Fitted | None
 
 
@@ -61,18 +66,33 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -
         DataError, SourceError, SettingsError, RunError, ResourceError: see `headstart.errors`.
     """
     from headstart.export.onnx import check_onnx_installed
-    from headstart.outcome import assemble
-    from headstart.saving import export_model, save_winner
-    from headstart.sources.adding import note_origin
 
     begin = time.perf_counter()
     settings = replace(settings, source=expand_names(settings.source))
     refuse_own_source(run_folder(data_name(data), settings), settings.source)
-    strategies = asked_strategies(settings)
+    asked_strategies(settings)
     if settings.export is Export.ONNX:
         check_onnx_installed()  # before hours are spent, not after
     target = read_target(data, settings)
-    run = RunFolder.open(run_folder(target.name, settings), asked(target, settings))
+    return fit_target(target, settings, tasks=read_tasks(target, settings), command=command, begin=begin)
+
+
+def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], command: str, begin: float) -> Run:
+    """The rest of `fit`, once the data are read: source tasks are learnt by it too, each as a run of its own.
+
+    Args:
+        target: what is learnt.
+        settings: what was asked, its sources one by one.
+        tasks: source tasks that are learnt before.
+        command: as in `fit`.
+        begin: `time.perf_counter()` at the start of the run.
+    """
+    from headstart.outcome import assemble
+    from headstart.saving import export_model, save_winner
+    from headstart.sources.adding import note_origin
+
+    strategies = asked_strategies(settings)
+    run = RunFolder.open(run_folder(target.name, settings), asked(target, settings, tasks))
     with suppress(RunError):  # not finished yet, or its results were damaged: then it goes on
         finished = open_run(run.path)
         say(f"{run.path} is finished already; its results:")
@@ -86,7 +106,12 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -
     write_splits(run.path, target, parts)
     with open_means(settings) as means:
         require_same_sources(run, means)
-        share = allowance(settings, parts, time.perf_counter() - begin)
+        spent = time.perf_counter() - begin
+        detours = take_detours(tasks, settings, run, means, partial(learn_first, command))
+        if detours:
+            require_same_sources(run, means)
+        spent += sum(detour.seconds for detour in detours)
+        share = allowance(settings, parts, spent)
         warn_of_budget(target, parts, settings, means, strategies)
         judged = [judge_part(part, target, settings, run, means, strategies, share) for part in parts]
         if target.test is not None and judged[0].fitted is not None:
@@ -101,6 +126,9 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -
 
             final, model = until_trained(decide_anew, lambda decision: (decision, train_winner(decision)))
         results = assemble(target, settings, parts, judged, final, model, means.readers, means.findings, run, command, begin)
+        if detours:
+            told = tell(detours, target, settings, parts, judged, final, model)
+            results = replace(results, detour=told, spent=with_source_tasks(results.spent, detours))
         save_winner(run.path / MODEL, model, target, results)
         export_model(run.path / MODEL, settings)
         if results.winner.transfers and results.winner.source is not None:
@@ -110,6 +138,13 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -
     return Run(run.path, results)
 
 
+def learn_first(command: str, target: Target, settings: Settings) -> Run:
+    """The whole run of a source task."""
+    run = fit_target(target, settings, tasks=(), command=command, begin=time.perf_counter())
+    say(verdict_sentence(run.results))
+    return run
+
+
 def plan(data: str | Path | Examples, settings: Settings) -> str:
     """What `fit` would do: trials, predicted seconds, memory and disk."""
     from headstart.plan import describe_plan
@@ -117,10 +152,12 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
     settings = replace(settings, source=expand_names(settings.source))
     refuse_own_source(run_folder(data_name(data), settings), settings.source)
     target = read_target(data, settings)
+    tasks = read_tasks(target, settings)
     parts = parts_of(target, settings)
     with open_means(settings) as means:
         rungs = rungs_on(target, parts[0].learn, settings, means, asked_strategies(settings))
-        return describe_plan(target, parts, rungs, means.cost, settings, allowance(settings, parts, 0.0))
+        described = describe_plan(target, parts, rungs, means.cost, settings, allowance(settings, parts, 0.0))
+    return "\n".join(filter(None, [described, describe_tasks(tasks)]))
 
 
 def train_classifier(texts: Sequence[str], labels: Sequence[str], settings: Settings) -> TrainedClassifier:
@@ -176,7 +213,7 @@ def run_folder(name: str, settings: Settings) -> Path:
     return Path(settings.out) if settings.out else Path("runs") / name
 
 
-def asked(target: Target, settings: Settings) -> dict[str, object]:
+def asked(target: Target, settings: Settings, tasks: Sequence[Task] = ()) -> dict[str, object]:
     """Everything that decides what the run computes, for run.yaml."""
     import torch
     import transformers
@@ -186,7 +223,8 @@ def asked(target: Target, settings: Settings) -> dict[str, object]:
     plain = {name: value for name, value in as_plain(settings).items() if name not in _NOT_ASKED}
     versions = {"headstart": __version__, "torch": str(torch.__version__), "transformers": str(transformers.__version__)}
     columns = {"text": target.examples.text_column, "label": target.examples.label_column}
-    return {"data": target.examples.origin, "columns": columns, "content": target.content(), "settings": plain, "versions": versions}
+    via = {"via": contents(tasks)} if tasks else {}
+    return {"data": target.examples.origin, "columns": columns, "content": target.content(), **via, "settings": plain, "versions": versions}
 
 
 def require_same_sources(run: RunFolder, means: Means) -> None:
@@ -196,7 +234,8 @@ def require_same_sources(run: RunFolder, means: Means) -> None:
         RunError: a source's files have changed since.
     """
     now = {name: reader.backbone.prefix[-1].hex() for name, reader in means.readers.items()}
-    began = run.remember("sources", lambda: {"weights": now, "seconds": 0.0})["weights"]
+    key = "sources by detours" if means.detour_of else "sources"
+    began = run.remember(key, lambda: {"weights": now, "seconds": 0.0})["weights"]
     for name, weights in now.items():
         if began.get(name, weights) != weights:
             raise RunError(
@@ -284,22 +323,25 @@ def judge_part(
 
     def judge(decision: Decision) -> Judged:
         trained: dict[str, Fitted] = {}
+        known: dict[str, FloatArray] = {}
 
         def predict(rung: Rung | None) -> FloatArray | None:
-            if rung is None:
-                return None
+            if rung is None or rung.name in known:
+                return None if rung is None else known[rung.name]
 
             def work() -> dict[str, FloatArray]:
                 trained[rung.name] = calibrated(rung, decision)
                 return {"logits": trained[rung.name].predict_logits(judging.texts)}
 
-            logits: FloatArray = run.remember(f"{part.name}/judged {rung.name}", work)["logits"]
-            return logits
+            known[rung.name] = run.remember(f"{part.name}/judged {rung.name}", work)["logits"]
+            return known[rung.name]
 
         transfer, plain = predict(decision.transfer), predict(decision.plain)
+        via = predict(decision.via)
+        direct = None if via is None else predict(decision.direct)
         winner = transfer if decision.winner is decision.transfer else plain
         assert winner is not None  # the winner is one of the two
-        return Judged(part, decision, judging.y, winner, transfer, plain, trained.get(decision.winner.name))
+        return Judged(part, decision, judging.y, winner, transfer, plain, via, direct, trained.get(decision.winner.name))
 
     def decide_anew(failed: Failed) -> Decision:
         return decide_on(target, part.learn, part.name, settings, run, means, strategies, seconds, failed=failed)

@@ -43,12 +43,17 @@ _DISAGREEMENT = 0.15
 
 @dataclass(frozen=True)
 class Rung:
-    """A strategy on a source: what is tried. `source` None: there is one source or none is needed. `tokens` a text on average."""
+    """A strategy on a source: what is tried.
+
+    `source` None: there is one source or none is needed. `tokens` a text on average. `detour` names the detour by which the weights
+    came, the same for its variants; None: the direct way.
+    """
 
     strategy: Strategy
     source: str | None
     job: Job
     tokens: float
+    detour: str | None = None
 
     @property
     def name(self) -> str:
@@ -75,12 +80,15 @@ class Decision:
     """What the planner chose on some rows.
 
     `transfer` and `plain` are the best rungs with and without transfer (None: none was on the list, or none could be tried); the winner is
-    one of the two. `out_of_fold` holds logits (n, c) by the rung's name, NaN for rows that were not measured.
+    one of the two. `via` and `direct` are the best with transfer by a detour and without one, each as it would have been chosen without the
+    other; `via` None: there is none. `out_of_fold` holds logits (n, c) by the rung's name, NaN for rows that were not measured.
     """
 
     winner: Rung
     transfer: Rung | None
     plain: Rung | None
+    via: Rung | None
+    direct: Rung | None
     out_of_fold: dict[str, FloatArray]
     trials: tuple[TrialRecord, ...]
 
@@ -116,6 +124,7 @@ def decide(
         _learn(state, anchor, first, metric)
     for probe in probes[1:]:
         _lean_on(probe, states)
+    everything, states = states, _without_lesser(states, probes)
     while True:
         left = seconds - (run.clock - begin)
         chosen = _next(states, left, cost, first, metric)
@@ -126,7 +135,7 @@ def decide(
     left = seconds - (run.clock - begin)
     sound = [state for state in states if not state.failed]
     if not sound:
-        reasons = "; ".join(f"{state.rung.name}: {state.failed}" for state in states)
+        reasons = "; ".join(f"{state.rung.name}: {state.failed}" for state in everything if state.failed)
         raise SettingsError(f"No rung could be trained ({reasons}). Choose others with --strategy, or a lower --learning-rate.")
     # A rung that was never tried may win on what is known of it, if there is time to train it.
     ready = [state for state in sound if state.logits is not None or trial_seconds(state.rung, cost) <= left] or sound
@@ -140,9 +149,13 @@ def decide(
             kind = [state for state in kind if state.logits is not None] or kind
         return max(kind, key=lambda state: worth[id(state)]).rung if kind else None
 
+    def best_way(by_detour: bool) -> Rung | None:
+        way = [state for state in ready if state.rung.strategy.transfers and (state.rung.detour is not None) is by_detour]
+        return max(way, key=lambda state: worth[id(state)]).rung if way else None
+
     logits = {state.rung.name: state.logits for state in states if state.logits is not None}
-    records = tuple(_record(state, winner, metric, cost) for state in states)
-    return Decision(winner.rung, best(True), best(False), logits, records)
+    records = tuple(_record(state, winner, metric, cost) for state in everything)
+    return Decision(winner.rung, best(True), best(False), best_way(True), best_way(False), logits, records)
 
 
 def expectation(rung: Rung, metric: Metric) -> Belief:
@@ -249,6 +262,23 @@ def _lean_on(probe: _State, states: list[_State]) -> None:
         if state.rung.source == probe.rung.source and state.rung.strategy.out_of_fold is None:
             state.prior = Belief(state.prior.mean + probe.belief.mean, math.hypot(state.prior.spread, probe.belief.spread))
             state.belief = state.prior
+
+
+def _without_lesser(states: list[_State], probes: list[_State]) -> list[_State]:
+    """Without the tuned rungs on those variants of a detour of which a sister's probe does better; the direct way always goes on."""
+    best: dict[str, _State] = {}
+    for probe in probes:
+        detour = probe.rung.detour
+        if detour is not None and (detour not in best or probe.belief.mean > best[detour].belief.mean):
+            best[detour] = probe
+    kept = []
+    for state in states:
+        chosen = best.get(state.rung.detour) if state.rung.detour is not None else None
+        if chosen is None or chosen.rung.source == state.rung.source or state.rung.strategy.out_of_fold is not None:
+            kept.append(state)
+        else:
+            state.stopped = f"the probe does better on {chosen.rung.source}"
+    return kept
 
 
 def inner_folds(job: Job, train: IntArray) -> list[tuple[IntArray, IntArray]]:

@@ -196,11 +196,50 @@ class DataSummary:
 
 
 @dataclass(frozen=True)
+class SourceTask:
+    """A source task that was learnt before the target (`--via`).
+
+    `source` is what it began with, `run` the folder of its own run within the target's. It was learnt from `rows` rows; `left_out` others
+    say nearly the same as rows of the target. `score` stands on rows of the task that were set aside.
+    """
+
+    name: str
+    data: str
+    source: str
+    run: str
+    rows: int
+    left_out: int
+    score: Estimate
+
+
+def names_by(source: str, task: str) -> tuple[str, str]:
+    """What a source is called once a task was learnt from it: as that left it, and half way back."""
+    return f"{source} via {task}", f"{source} half via {task}"
+
+
+@dataclass(frozen=True)
+class Detour:
+    """What going by source tasks gave.
+
+    `gain` is the best rung by a source task minus the best direct one that transfers; None: one of them could not be judged. `task` is the
+    source task that the former went by, "" for none. `before` and `after` are the scores of the winner's source task on its rows that were
+    set aside, before and after the target's training, with the source task's own head; None: the winner went the direct way.
+    """
+
+    tasks: tuple[SourceTask, ...]
+    task: str
+    gain: Gain | None
+    before: Estimate | None
+    after: Estimate | None
+
+
+@dataclass(frozen=True)
 class Results:
     """A whole run: what `metrics.json` holds and what the report is made of.
 
     `judged_on` says in words which rows the final scores stand on; `opponent` is None when no rung without transfer was asked for;
-    `confusion[i][j]` counts judged rows of class i that were given class j, in the order of `class_scores`.
+    `confusion[i][j]` counts judged rows of class i that were given class j, in the order of `class_scores`. `detour` None: no source task
+    was asked for.
     """
 
     title: str
@@ -224,6 +263,7 @@ class Results:
     spent: Spent
     command: str
     environment: dict[str, str] = field(default_factory=dict)
+    detour: Detour | None = None
 
 
 @dataclass(frozen=True)

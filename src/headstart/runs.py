@@ -208,11 +208,12 @@ class Run:
 
     def summary(self) -> str:
         """What the command line prints at the end."""
-        from headstart.judge.verdict import verdict_sentence
+        from headstart.judge.verdict import detour_sentence, verdict_sentence
 
         return "\n".join(
             [
                 verdict_sentence(self.results),
+                *filter(None, [detour_sentence(self.results)]),
                 f"report  {self.report}",
                 f"model   {self.folder / MODEL}",
                 f"use it  headstart predict {self.folder} FILE",

@@ -101,6 +101,13 @@ class Settings:
         group="transfer",
         placeholder="SOURCE",
     )
+    via: tuple[str, ...] = _setting(
+        (),
+        "labelled data of another task that is learnt first, a run of its own; the target is tried from what that leaves, from half way "
+        "back, and directly; repeatable",
+        group="transfer",
+        placeholder="DATA",
+    )
     strategy: tuple[str, ...] = _setting(
         (), "only these rungs of the ladder; repeatable; without it the planner chooses", group="transfer", placeholder="NAME"
     )

@@ -30,7 +30,7 @@ class Target:
 
     `rows` are the usable training rows, a validation file's among them (`validation` holds their positions; None: no such file). `groups`
     (n,) bears one number for near duplicates. `origin` (n,) is each row's position in `examples`, -1 for rows of the validation file.
-    `test` None: no test file. `labels` are the class names in sorted order.
+    `test` None: no test file; `judged_on` says in words what those rows are. `labels` are the class names in sorted order.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Target:
     test: Rows | None
     test_numbers: tuple[int, ...]
     near_duplicates: IntArray
+    judged_on: str = "the test file"
 
     def content(self) -> str:
         """A digest of every text and label that the run may see."""
@@ -68,7 +69,7 @@ def read_target(data: str | Path | Examples, settings: Settings) -> Target:
         label=settings.label,
         test=settings.test,
         validation=settings.validation,
-        source=_counting_source(settings.source),
+        source=counting_source(settings.source),
         max_length=settings.max_length,
     )
     checked.result.require_usable()
@@ -85,7 +86,7 @@ def data_name(data: str | Path | Examples) -> str:
     return Path(str(data)).name.split(".")[0] if isinstance(data, str | Path) and str(data) != "-" else "texts"
 
 
-def _counting_source(names: Sequence[str]) -> str | None:
+def counting_source(names: Sequence[str]) -> str | None:
     """The source whose tokeniser counts texts: of several the first that can be used, for one bad source of several ends no run."""
     from headstart.sources.resolve import resolve_source
 

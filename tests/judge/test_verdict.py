@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from headstart.judge.verdict import best_opponent, verdict_sentence
-from headstart.records import DataSummary, Estimate, Gain, Results, Scores, Spent, TrialRecord, TrialStatus, Verdict
+from headstart.judge.verdict import best_opponent, detour_sentence, verdict_sentence
+from headstart.records import DataSummary, Detour, Estimate, Gain, Results, Scores, Spent, TrialRecord, TrialStatus, Verdict
 from headstart.settings import Metric
 
 
@@ -109,3 +111,42 @@ def test_the_best_opponent_is_the_best_finished_rung_without_transfer():
     assert best_opponent(trials, Metric.ACCURACY) is high
     assert best_opponent(trials, Metric.LOG_LOSS) is low
     assert best_opponent([WINNER, unfinished], Metric.ACCURACY) is None
+
+
+BY = "probe from M via sst2"
+
+
+@pytest.mark.parametrize(
+    ("detour", "sentence"),
+    [
+        (None, ""),
+        (
+            Detour((), "", None, None, None),
+            "The detour was not compared: no rung by it and no direct one could be judged side by side.",
+        ),
+        (
+            Detour((), "sst2", gain(-0.13, -0.2, -0.06, Verdict.HURTS, winner=BY, opponent="probe from M"), None, None),
+            "The detour by sst2 hurts: probe from M via sst2 stands 0.13 [0.06, 0.20] below probe from M, the best direct rung "
+            "(1,230 rows, one stratified test split, 95 % interval).",
+        ),
+        (
+            Detour(
+                (),
+                "sst2",
+                gain(0.1, 0.04, 0.16, Verdict.HELPS, winner=BY, opponent="probe from M"),
+                Estimate(0.86, 0.78, 0.91, 120),
+                Estimate(0.5, 0.41, 0.59, 120),
+            ),
+            "The detour by sst2 helps: probe from M via sst2 stands 0.10 [0.04, 0.16] above probe from M, the best direct rung "
+            "(1,230 rows, one stratified test split, 95 % interval). Learning the target took the source task's own score from "
+            "0.86 [0.78, 0.91] to 0.50 [0.41, 0.59] macro-F1 (120 rows set aside).",
+        ),
+        (
+            Detour((), "sst2", gain(0.0, -0.05, 0.05, Verdict.UNCLEAR, winner=BY, opponent="probe from M"), None, None),
+            "The detour by sst2 makes no clear difference: probe from M via sst2 stands 0.00 [-0.05, 0.05] above probe from M, the best "
+            "direct rung (1,230 rows, one stratified test split, 95 % interval).",
+        ),
+    ],
+)
+def test_the_detour_is_told_with_its_circumstances(detour, sentence):
+    assert detour_sentence(replace(results(None), detour=detour)) == sentence

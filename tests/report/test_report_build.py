@@ -9,7 +9,7 @@ from pytest import fixture, mark, raises
 from sample import HOSTILE_TEXT, RTL_TEXT, bare_results, crowded_results, sample_results
 
 from headstart.errors import ResourceError
-from headstart.records import Results, Verdict
+from headstart.records import Detour, Estimate, Gain, Results, SourceTask, Verdict
 from headstart.report.build import build_report, confused_pairs, ranked, write_report
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -300,3 +300,17 @@ def test_a_run_of_no_trials_and_one_class_has_a_page():
         dataclasses.replace(results, trials=(), class_scores=results.class_scores[:1], confusion=((8,),), metric="accuracy")
     )
     assert "No judged row was given a wrong class." in words(Outline(page))
+
+
+def test_the_detour_has_a_section_of_its_own_and_none_where_there_was_none(page):
+    assert "detour" not in page.lower()
+    told = SourceTask("<b>reviews", "reviews.csv", "all-MiniLM-L6-v2", "via/reviews", 480, 3, Estimate(0.861, 0.78, 0.91, 120))
+    gain = Gain("macro_f1", -0.1, -0.2, -0.05, 480, 0.95, "probe via reviews", "probe", Verdict.HURTS)
+    made = build_report(replace(sample_results(), detour=Detour((told,), "<b>reviews", gain, None, None)))
+    outline = Outline(made)
+    assert "The detour by a source task" in outline.headings
+    assert "<b>reviews" not in made
+    text = " ".join("".join(outline.text).split())
+    assert "The detour by <b>reviews hurts: probe via reviews stands 0.10 [0.05, 0.20] below probe, the best direct rung" in text
+    assert "0.861 [0.780, 0.910]" in text
+    assert "via/reviews" in text

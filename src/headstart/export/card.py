@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from headstart.judge.verdict import verdict_sentence
-from headstart.records import Estimate, Results, TrialStatus
+from headstart.records import Estimate, Results, TrialStatus, names_by
 from headstart.sources.embedded import MODEL_ID, NAME
 from headstart.sources.resolve import HUB
 from headstart.sources.source import Source
@@ -117,6 +117,7 @@ def _making(results: Results, source: Source | None, max_length: int | None) -> 
             f"- source: {source.name} ({source.model_type}, {source.pooling.value} pooling, licence {source.licence or 'not stated'})"
         )
         lines += [f"- of the source: {note}" for note in source.notes]
+        lines += _way(results)
     if winner.cut is not None:
         lines.append(f"- cut: the lowest {winner.cut} blocks stayed frozen")
     if max_length is not None:
@@ -132,6 +133,16 @@ def _making(results: Results, source: Source | None, max_length: int | None) -> 
             + "\n".join(rows)
         )
     return "\n".join(lines)
+
+
+def _way(results: Results) -> list[str]:
+    """By which source tasks the winner's weights came, where they did not come directly."""
+    source, tasks = results.winner.source, results.detour.tasks if results.detour else ()
+    return [
+        f"- on the way: {task.name} ({task.rows:,} rows of {task.data}) was learnt first, from {task.source}"
+        for task in tasks
+        if source in names_by(task.source, task.name)
+    ]
 
 
 def _measured(results: Results) -> str:

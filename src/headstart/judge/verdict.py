@@ -42,6 +42,25 @@ def verdict_sentence(results: Results) -> str:
     return f"{told} ({footing} intervals)."
 
 
+def detour_sentence(results: Results) -> str:
+    """What the detour by a source task gained, and what is left of the source task; "" where none was asked for."""
+    detour, metric = results.detour, Metric(results.metric)
+    if detour is None:
+        return ""
+    gain = detour.gain
+    if gain is None:
+        return "The detour was not compared: no rung by it and no direct one could be judged side by side."
+    effect = {Verdict.HELPS: "helps", Verdict.HURTS: "hurts"}.get(gain.verdict, "makes no clear difference")
+    circumstances = f"{gain.n:,} rows, {results.judged_on}, {100 * gain.confidence:g} % interval"
+    said = f"The detour by {detour.task} {effect}: {gain.winner} stands {_difference(gain, metric)} {gain.opponent}, the best direct rung"
+    if detour.before is None or detour.after is None:
+        return f"{said} ({circumstances})."
+    scores = f"{_interval(detour.before)} to {_interval(detour.after)} {_WORDS[metric]}"
+    return (
+        f"{said} ({circumstances}). Learning the target took the source task's own score from {scores} ({detour.after.n:,} rows set aside)."
+    )
+
+
 def _opening(verdict: Verdict) -> str:
     return {
         Verdict.HELPS: "Transfer helps",

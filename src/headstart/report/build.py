@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from headstart.errors import ResourceError
-from headstart.judge.verdict import verdict_sentence
+from headstart.judge.verdict import detour_sentence, verdict_sentence
 from headstart.records import Results, RowNote, TrialRecord, TrialStatus
 from headstart.report import figures, wording
 from headstart.runs import whole_file
@@ -68,6 +68,7 @@ def build_report(results: Results, folder: str | None = None) -> str:
         style=Markup(resources.files("headstart.report").joinpath("report.css").read_text(encoding="utf-8")),
         verdict=verdict,
         footing=footing,
+        detour=detour_sentence(results),
         folder=folder or "RUN",
         figure_ladder=figures.score_against_seconds(results),
         off_scale=figures.off_scale(results),

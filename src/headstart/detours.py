@@ -1,0 +1,396 @@
+"""Detours: a source task is learnt first, and the target goes on from the weights that it leaves.
+
+Training on an intermediate task may help or harm (Phang et al. 2018, arXiv 1811.01088; Vu et al. 2020, arXiv 2005.00770), so the direct way
+always stays beside it, and each detour comes in two strengths: the weights as the source task left them, and half way back to where they
+began (weights averaged as in Wortsman et al. 2022, arXiv 2109.01903).
+
+Letters in shapes: n rows, m rows of the source task.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.candidates import Means, folder_name, rungs_on
+from headstart.checking import check_data
+from headstart.data.columns import choose_columns
+from headstart.data.duplicates import near_duplicates
+from headstart.data.examples import Examples, IntArray
+from headstart.data.read import read_examples
+from headstart.data.split import test_split
+from headstart.data.table import STANDARD_INPUT, open_table
+from headstart.errors import DataError, SettingsError
+from headstart.judge.calibration import softmax
+from headstart.judge.intervals import estimate, score_of
+from headstart.planner import trial_seconds
+from headstart.progress import say
+from headstart.records import Detour, Estimate, Finding, Severity, SourceTask, Spent, names_by
+from headstart.runs import MODEL, Run, RunFolder
+from headstart.settings import Export, Settings
+from headstart.strategies.base import Fitted
+from headstart.strategies.ladder import get_strategy
+from headstart.target import Part, Target, counting_source, data_name, make_target
+
+if TYPE_CHECKING:
+    from headstart.backbone.backbone import Backbone
+    from headstart.pipeline import Judged
+    from headstart.planner import Decision
+    from headstart.strategies.model import TransferModel
+
+FOLDER = "via"
+SET_ASIDE = "rows set aside"
+_STRATEGY = "partial"  # how a source task is learnt
+_BACK = 0.5  # of the way back to the source's own weights goes the weaker variant
+_SHARE = 0.4  # of the budget goes to all source tasks together at most
+_AROUND = 20.0  # seconds of a source task that are not training: judging, saving, opening again
+_CAUTION = 2.0  # what is predicted before anything was measured may be so much too little
+_MOST_HELD = 1000  # rows of a source task that are set aside at most
+_FEWEST_A_CLASS = 16  # rows a class that are learnt from whatever the budget says
+
+
+@dataclass(frozen=True)
+class Task:
+    """A source task, ready to be learnt.
+
+    `target` holds its rows, with those set aside as its test rows. `left_out` rows of the file say nearly the same as rows of the target.
+    """
+
+    name: str
+    target: Target
+    left_out: int
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A source task that was learnt from one source.
+
+    `source` is the reader it began with; `variants` are the readers of the weights that came of it. `run` is its own run, in the folder
+    `place` within the target's. `seconds` it took over all processes that worked on it.
+    """
+
+    task: Task
+    source: str
+    variants: tuple[str, ...]
+    run: Run
+    place: str
+    seconds: float
+
+
+# --- reading ---
+
+
+def read_tasks(target: Target, settings: Settings) -> list[Task]:
+    """The source tasks that were asked for, read and checked, without any row that the target has too.
+
+    Raises:
+        DataError: a file cannot be read or learnt from, or is one of the target's own; the message names it.
+        SettingsError: no rung was asked for that could make use of a source task.
+    """
+    if settings.via and not any(_transfers(name) for name in settings.strategy or (_STRATEGY,)):
+        asked = ", ".join(settings.strategy)
+        raise SettingsError(f"--via is given, and none of the rungs asked for ({asked}) transfers from a source; add one with --strategy.")
+    tasks: list[Task] = []
+    for path in dict.fromkeys(settings.via):
+        name = folder_name(data_name(path))
+        names = [task.name for task in tasks]
+        if name in names:
+            name = next(f"{name}-{k}" for k in range(2, len(names) + 3) if f"{name}-{k}" not in names)
+        tasks.append(_read_task(path, name, target, settings))
+    return tasks
+
+
+def _transfers(strategy: str) -> bool:
+    found = get_strategy(strategy)
+    return found.transfers and found.needs_source
+
+
+def _read_task(path: str, name: str, target: Target, settings: Settings) -> Task:
+    for what, file in (("data", target.examples.origin), ("test file", settings.test), ("validation file", settings.validation)):
+        if file is not None and _same_file(path, file):
+            raise DataError(f"--via names {path!r}, which is the {what} of the target itself; name the data of another task.")
+    if path == STANDARD_INPUT:
+        raise DataError(f"--via is {path!r}; the data of a source task must be a file, a folder or hub:NAME.")
+    try:
+        text, label = _columns(path, target, settings)
+        examples = read_examples(path, text=text, label=label).examples
+        kept = _apart_from(examples, target)
+        if not len(kept):
+            raise DataError(f"all of its {len(examples):,} rows say nearly the same as rows of {target.examples.origin!r}.")
+        checked = check_data(
+            kept, text=None, label=None, test=None, validation=None, source=counting_source(settings.source), max_length=settings.max_length
+        )
+        checked.result.require_usable()
+        whole = make_target(checked, name=name, test=None, validation=None)
+        learn, held = test_split(whole.rows.y, whole.groups, min(settings.test_share, _MOST_HELD / len(whole.rows)), settings.seed)
+    except DataError as error:
+        raise DataError(f"The source task {path!r} (--via) cannot be learnt: {error}") from None
+    left_out = len(examples) - len(kept)
+    own = replace(
+        _some(whole, learn),
+        test=whole.rows.take(held),
+        test_numbers=tuple(kept.rows[i] for i in whole.origin[held]),
+        judged_on=SET_ASIDE,
+        findings=(*whole.findings, *_left_out_finding(path, left_out)),
+    )
+    return Task(name, own, left_out)
+
+
+def _same_file(one: str, other: str) -> bool:
+    return one == other or (Path(one).exists() and Path(other).exists() and Path(one).resolve() == Path(other).resolve())
+
+
+def _columns(path: str, target: Target, settings: Settings) -> tuple[str | None, str | None]:
+    """The columns of a source task's file: those named for the target where the file has them too, else None, which finds its only ones.
+
+    Raises:
+        DataError: there are several that could be it.
+    """
+    with open_table(path) as table:
+        columns = table.columns
+    own = (settings.text or target.examples.text_column, settings.label or target.examples.label_column)
+    text, label = (name if name in columns else None for name in own)
+    if len(columns) > 2:
+        try:
+            choose_columns(columns, text, label, repr(path), lambda _: ())
+        except DataError:
+            shown = ", ".join(map(repr, columns[:10])) + (f" and {len(columns) - 10} more" if len(columns) > 10 else "")
+            raise DataError(
+                f"it has no columns that are plainly text and label; call them so, or as in the target's data ({own[0]!r} and {own[1]!r}). "
+                f"Its columns: {shown}."
+            ) from None
+    return text, label
+
+
+def _apart_from(examples: Examples, target: Target) -> Examples:
+    """The rows that say nothing that a row of the target says, be it learnt from, chosen on or judged on; near duplicates are the same."""
+    own = [*target.examples.texts, *target.rows.texts, *(target.test.texts if target.test is not None else ())]
+    texts = [text.strip() for text in (*own, *examples.texts)]
+    # No bound on a cluster: a text that another one joins to the target's is left out too, which costs a row and never lets one through.
+    groups = near_duplicates(texts, largest_cluster=len(texts)).groups
+    shared = np.isin(groups[len(own) :], groups[: len(own)])
+    return examples.take(np.flatnonzero(~shared))
+
+
+def _left_out_finding(path: str, count: int) -> list[Finding]:
+    if not count:
+        return []
+    have, they = ("1 row", "it is") if count == 1 else (f"{count:,} rows", "they are")
+    says = "says" if count == 1 else "say"
+    message = f"{have} of the source task {path!r} {says} nearly the same as rows of the target; {they} not learnt from."
+    return [Finding("source task rows left out", Severity.NOTE, message, count=count)]
+
+
+def _some(target: Target, positions: IntArray) -> Target:
+    """The same task with some of its training rows, every class among them."""
+    return replace(target, rows=target.rows.take(positions), groups=target.groups[positions], origin=target.origin[positions])
+
+
+def describe_tasks(tasks: Sequence[Task]) -> str:
+    """For the plan: what is learnt first; "" where nothing is."""
+    if not tasks:
+        return ""
+    told = "; ".join(
+        f"{task.name}, {len(task.target.rows):,} rows at most, {len(task.target.test or ()):,} set aside, {task.left_out:,} left out"
+        for task in tasks
+    )
+    return (
+        f"first the source task{'s' if len(tasks) > 1 else ''} ({told}), within {100 * _SHARE:.0f} % of the budget; then every rung that "
+        "transfers is also tried from the weights as they were left, and from half way back"
+    )
+
+
+def contents(tasks: Sequence[Task]) -> dict[str, str]:
+    """A digest of every source task's rows by its name, for run.yaml."""
+    return {task.name: hashlib.blake2b(f"{task.target.content()} {task.left_out}".encode(), digest_size=16).hexdigest() for task in tasks}
+
+
+# --- learning ---
+
+
+def take_detours(
+    tasks: Sequence[Task], settings: Settings, run: RunFolder, means: Means, learn: Callable[[Target, Settings], Run]
+) -> list[Taken]:
+    """Learn every source task from every source, and open the weights that come of it as further sources among `means`.
+
+    Args:
+        tasks: the source tasks.
+        settings: of the target's run.
+        run: the target's; each source task is a run of its own in a folder of it, which goes on where it was.
+        means: gets the readers and what was left out.
+        learn: makes a whole run of a task.
+    """
+    direct = dict(means.readers)
+    taken = []
+    for task in tasks:
+        means.findings += _left_out_finding(task.target.examples.origin, task.left_out)
+        for source in direct:
+            place = f"{FOLDER}/{task.name}" if len(direct) == 1 else f"{FOLDER}/{task.name} from {folder_name(source)}"
+            own = _stage_settings(settings, source, run.path / place, len(tasks) * len(direct))
+            taken.append(_take(task, source, place, own, run, means, learn))
+    return taken
+
+
+def _take(
+    task: Task, source: str, place: str, settings: Settings, run: RunFolder, means: Means, learn: Callable[[Target, Settings], Run]
+) -> Taken:
+    """Learn one source task from one source in the folder `place` of the run, and add the readers of what comes of it to `means`."""
+    from headstart.backbone.reading import Reader
+
+    reader = means.readers[source]
+    # Kept in the journal, for it follows from the machine's speed, which is never measured twice the same.
+    rows = run.remember(f"{place}/rows", lambda: {"rows": _affordable(task, settings, means, source), "seconds": 0.0})["rows"]
+    target = _first_rows(task.target, rows, settings.seed)
+    left = f", {task.left_out:,} left out" if task.left_out else ""
+    say(f"the source task {task.name} first: {len(target.rows):,} rows{left}")
+    stage = learn(target, settings)
+    seconds = run.remember(f"{place}/learnt", lambda: {"seconds": sum(stage.results.spent.seconds.values())})["seconds"]
+    variants = open_variants(reader.backbone, stage.folder, task.name, settings.max_length)
+    for backbone in variants:
+        means.readers[backbone.source.name] = Reader(backbone, reader.store, reader.batch_tokens)
+        means.detour_of[backbone.source.name] = place
+    return Taken(replace(task, target=target), source, tuple(backbone.source.name for backbone in variants), stage, place, seconds)
+
+
+def _stage_settings(settings: Settings, source: str, out: Path, stages: int) -> Settings:
+    """Settings of the run of a source task: one source, one way of learning, a share of the budget, no question beside."""
+    return replace(
+        settings,
+        via=(),
+        source=(source,) if settings.source else (),
+        strategy=(_STRATEGY,),
+        text=None,
+        label=None,
+        test=None,
+        validation=None,
+        out=str(out),
+        export=Export.NONE,
+        outer_folds=2,  # its rows set aside judge it; these folds only draw its label curve
+        budget=max(1.0, settings.budget * _SHARE / stages),
+    )
+
+
+def _affordable(task: Task, settings: Settings, means: Means, source: str) -> int:
+    """How many rows of a source task can be learnt from within its share of the budget."""
+    rows = len(task.target.rows)
+    alone = Means({source: means.readers[source]}, means.cost, [])
+    [rung] = rungs_on(task.target, np.arange(rows), settings, alone, [_STRATEGY])
+    within = rows * max(0.0, settings.budget - _AROUND) / max(_CAUTION * trial_seconds(rung, means.cost), 1e-9)
+    return min(rows, max(_FEWEST_A_CLASS * task.target.rows.n_classes, int(within)))
+
+
+def _first_rows(target: Target, count: int, seed: int) -> Target:
+    """About `count` rows of a task, its classes as frequent as before."""
+    if count >= len(target.rows):
+        return target
+    kept, _ = test_split(target.rows.y, target.groups, 1 - count / len(target.rows), seed)
+    return _some(target, kept)
+
+
+def open_variants(direct: Backbone, stage: Path, task: str, max_length: int) -> list[Backbone]:
+    """The backbone that the run in the folder `stage` left, and the one half way back to `direct`, under names that say so."""
+    from headstart.backbone.backbone import load_backbone
+    from headstart.sources.resolve import resolve_source
+
+    through, half = names_by(direct.source.name, task)
+    whole = load_backbone(resolve_source(str(stage)), max_length)
+    whole = replace(whole, source=replace(whole.source, name=through))
+    return [whole, between(direct, whole, _BACK, half)]
+
+
+def between(direct: Backbone, whole: Backbone, back: float, name: str) -> Backbone:
+    """The backbone of the weights w1 + back (w0 - w1), w0 those of `direct` and w1 those of `whole`, back in [0, 1]."""
+    import torch
+
+    from headstart.backbone.backbone import names_above, prefix_digests
+
+    module = copy.deepcopy(whole.module)
+    before = dict(direct.module.named_parameters())
+    with torch.no_grad():
+        for path, weight in module.named_parameters():
+            if path in before:  # else a pooler, which is never used
+                weight.lerp_(before[path], back)
+    return replace(whole, source=replace(whole.source, name=name), module=module, prefix=prefix_digests(module), above=names_above(module))
+
+
+# --- telling ---
+
+
+def tell(
+    taken: Sequence[Taken],
+    target: Target,
+    settings: Settings,
+    parts: Sequence[Part],
+    judged: Sequence[Judged],
+    final: Decision,
+    model: Fitted,
+) -> Detour:
+    """What the detours gained, and what is left of the source task.
+
+    Args:
+        taken: the source tasks that were learnt, one at least.
+        target: the data.
+        settings: of the target's run.
+        parts: how the run was judged, and `judged` what that gave.
+        final: the decision on all rows, and `model` its winner, trained.
+    """
+    from headstart.outcome import gain_of, judged_rows  # here, for it and the next bring torch along
+    from headstart.strategies.model import TransferModel
+
+    gain, best = None, None
+    if final.via is not None:
+        best = next(one for one in taken if final.via.source in one.variants)
+        if final.direct is not None:
+            rows = judged_rows(target, parts, judged)
+            via, direct = [part.via for part in judged], [part.direct for part in judged]
+            gain = gain_of(via, direct, (final.via.name, final.direct.name), rows, settings)
+    before = after = None
+    went = next((one for one in taken if final.winner.source in one.variants), None)
+    if went is not None and isinstance(model, TransferModel):
+        before, after = score_of(went.run.results.scores, settings.metric), _score_after(went, model, settings)
+    tasks = tuple(
+        SourceTask(
+            name=one.task.name,
+            data=one.task.target.examples.origin,
+            source=one.source,
+            run=one.place,
+            rows=len(one.task.target.rows),
+            left_out=one.task.left_out,
+            score=score_of(one.run.results.scores, settings.metric),
+        )
+        for one in taken
+    )
+    return Detour(tasks=tasks, task=best.task.name if best else "", gain=gain, before=before, after=after)
+
+
+def with_source_tasks(spent: Spent, taken: Sequence[Taken]) -> Spent:
+    """What the run cost, the seconds of the source tasks apart from those of its own trials."""
+    seconds = sum(one.seconds for one in taken)
+    stages = {**spent.seconds, "trials and training": spent.seconds["trials and training"] - seconds}
+    return replace(spent, seconds={"source tasks": seconds, **stages})
+
+
+def _score_after(went: Taken, model: TransferModel, settings: Settings) -> Estimate:
+    """The score on the rows of the source task that were set aside: its own head on the backbone that the target's training left."""
+    from headstart.loaded import Classifier
+
+    classifier = Classifier(went.run.folder / MODEL)
+    backbone = model.module if model.module is not None else model.reader.backbone.module
+    classifier.model.backbone.load_state_dict(backbone.state_dict(), strict=False)  # a pooler may be on one side alone
+    held = went.task.target.test
+    assert held is not None  # every source task has rows set aside
+    return estimate(
+        settings.metric,
+        softmax(classifier.predict_logits(held.texts)),
+        held.y,
+        groups=None,
+        confidence=settings.confidence,
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )

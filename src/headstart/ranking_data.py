@@ -1,0 +1,114 @@
+"""`headstart rank DATA --via A --via B`: labelled data sets as source tasks, compared with the target before anything is trained on them.
+
+How near a set's texts lie to the target's is all that is told: on the public pairs that were measured, neither nearness nor any other
+estimate from frozen features said how much a detour would gain (docs/log.md). So the table is an order in which to try, not a promise.
+
+Letters in shapes: n rows, d width.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from headstart.data.examples import Examples
+from headstart.detours import Task, read_tasks
+from headstart.ranking import MOST_ROWS, make_task
+from headstart.records import LeftOut
+from headstart.report.wording import clean
+from headstart.settings import Settings
+from headstart.strategies.probe import mean_of_layers, usual_layers
+from headstart.target import read_target
+from headstart.transferability.registry import FeaturePair, Needs, TextPair, get_estimator, known_estimators
+
+
+@dataclass(frozen=True)
+class RankedData:
+    """A labelled data set as a source task: `rows` that could be learnt from, `left_out` that the target has too, and its scores by name."""
+
+    name: str
+    path: str
+    rows: int
+    classes: int
+    left_out: int
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class DataRanking:
+    """Data sets for one target, nearest first; `source` read the texts of `rows` target rows."""
+
+    title: str
+    source: str
+    rows: int
+    sets: tuple[RankedData, ...]
+    left_out: tuple[LeftOut, ...]
+    seconds: float
+
+
+def rank_data(data: str | Path | Examples, settings: Settings) -> DataRanking:
+    """Compare the data sets of `settings.via` with the target, nearest first by the cosine of their mean features.
+
+    The first of `settings.source` reads the texts (without any, the embedded one), at most 2,000 of each set.
+
+    Raises:
+        DataError: the target, or a data set, cannot be read or learnt from; the message names it.
+        SourceError: the source cannot be used.
+    """
+    from headstart.backbone.backbone import load_backbone
+    from headstart.backbone.reading import Reader
+    from headstart.backbone.store import Store
+    from headstart.cache import limit_bytes, store_folder
+    from headstart.sources.names import expand_names
+    from headstart.sources.resolve import resolve_source
+
+    begin = time.perf_counter()
+    names = expand_names(settings.source)
+    settings = replace(settings, source=names[:1])
+    target = read_target(data, settings)
+    tasks = read_tasks(target, settings)
+    backbone = load_backbone(resolve_source(names[0] if names else None), settings.max_length)
+    layers = usual_layers(backbone.n_blocks)
+    rows = make_task(target, settings)
+    with Store(store_folder(settings.store), limit_bytes(settings.store_limit)) as store:
+        reader = Reader(backbone, store, settings.batch_tokens)
+        own = mean_of_layers(reader.pooled(rows.texts), layers)
+        sets = []
+        for task, path in zip(tasks, dict.fromkeys(settings.via), strict=True):
+            texts = _some(task, settings.seed)
+            pair = FeaturePair(mean_of_layers(reader.pooled(texts), layers), own, settings.seed)
+            given = {Needs.DATA_SETS: pair, Needs.TEXTS: TextPair(texts, rows.texts)}
+            estimators = [get_estimator(name) for name in known_estimators()]
+            scores = {each.name: each.score(given[each.needs]) for each in estimators if each.needs in given}
+            sets.append(RankedData(task.name, path, len(task.target.rows), task.target.rows.n_classes, task.left_out, scores))
+    sets.sort(key=lambda item: -item.scores["mean_similarity"])
+    return DataRanking(target.name, backbone.source.name, len(rows.picked), tuple(sets), (), time.perf_counter() - begin)
+
+
+def _some(task: Task, seed: int) -> tuple[str, ...]:
+    """At most `MOST_ROWS` texts of a source task."""
+    texts = task.target.rows.texts
+    picked = np.sort(np.random.default_rng(seed).permutation(len(texts))[:MOST_ROWS])
+    return tuple(texts[i] for i in picked)
+
+
+def data_table(ranking: DataRanking) -> Iterator[str]:
+    """A line of headings, a data set a line, and what the figures stand on."""
+    names = list(ranking.sets[0].scores)
+    rows = [("", "data set", "rows", "labels", *names)]
+    for place, item in enumerate(ranking.sets, start=1):
+        scores = (f"{item.scores[name]:.3f}" for name in names)
+        rows.append((str(place), clean(item.name), f"{item.rows:,}", f"{item.classes:,}", *scores))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(f"{cell:{'<' if i == 1 else '>'}{widths[i]}}" for i, cell in enumerate(row)).rstrip()
+    yield ""
+    for item in ranking.sets:
+        if item.left_out:
+            yield f"{clean(item.name)}: {item.left_out:,} rows say nearly the same as rows of the target and are left out."
+    yield f"Nearest first by mean features, as {clean(ranking.source)} reads {ranking.rows:,} rows of the target; from training rows only."
+    yield "Nearness is an order in which to try them, not a promise: `headstart fit DATA --via SET` measures what each gains."
