@@ -314,3 +314,36 @@ def test_of_the_variants_of_a_detour_only_the_better_by_its_probe_goes_on_beside
     assert decision.via.source == "better"
     assert decision.direct.source == "direct"
     assert decision.winner in (decision.via, decision.direct)
+
+
+def test_of_many_sources_the_better_half_by_its_probe_is_tried_then_half_of_those(ladder):
+    """Eight sources whose tuned rungs are all a little better than their probes: who lags at the start gets no trial."""
+    sources = [f"s{i}" for i in range(8)]
+    strategies, names = [], []
+    for i, source in enumerate(sources):
+        strategies += [
+            ladder.strategy("probe", 0.5 + 0.04 * i, seed=i, light=True),
+            ladder.strategy(f"tuned {source}", 0.55 + 0.04 * i, seed=i),
+        ]
+        names += [source, source]
+    decision, _ = ladder.decide(strategies, sources=names, rows=2000)
+    tried = {name for name, _ in ladder.trained}
+    assert tried <= {"tuned s4", "tuned s5", "tuned s6", "tuned s7"} and "tuned s7" in tried
+    assert decision.winner.source == "s7"
+    reasons = {trial.source: trial.reason for trial in decision.trials if trial.strategy == "tuned s0"}
+    assert list(reasons.values()) == ["other sources lead"]
+
+
+@pytest.mark.parametrize(("folds", "leading"), [((0, 0, 0), "abcd"), ((1, 1, 2), "ab"), ((2, 2, 0), "ab"), ((3, 3, 0), "ab")])
+def test_sources_lead_by_halves(ladder, folds, leading):
+    """Of eight, four lead until there were four trials, then two; which goes by the beliefs at the time."""
+    from headstart.planner import _leading, _State
+    from headstart.prior import Belief
+
+    states = []
+    for i, source in enumerate("abcdefgh"):
+        strategy = ladder.strategy("tuned", 0.5)
+        job = Job(Rows(("a", "b"), np.array([0, 1]), 2), np.arange(2), [], Settings(), 0)
+        belief = Belief(-0.1 * i, 0.01)
+        states.append(_State(Rung(strategy, source, job, 5.0), belief, belief, folds=folds[i] if i < 3 else 0))
+    assert _leading(states, ladder.cost) == set(leading)

@@ -279,8 +279,8 @@ def _rank_options(parser: _Parser) -> None:
     _add_settings(parser, ["text", "label", "test", "validation", "source", "via", "strategy", "cut", "max_length", "budget"])
     _add_settings(parser, ["metric", "seed", "quiet", "store", "store_limit", "batch_tokens"])
     parser.epilog = (
-        "Without --source, the embedded source and all that stand on the shelf are ranked. With --via, the data sets that it names are ranked "
-        "as source tasks instead."
+        "Without --source, the embedded source and all that stand on the shelf are ranked. "
+        "With --via, the data sets that it names are ranked as source tasks instead."
     )
 
 

@@ -325,9 +325,13 @@ def net_of(belief: Belief, rung: Rung, cost: CostModel) -> float:
 def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: Metric) -> _State | None:
     """The trial that is worth most for its seconds, or None when none is worth its time; `left` seconds remain."""
     best: tuple[float, _State] | None = None
+    leading = _leading(states, cost)
     for state in states:
         rung = state.rung
         if rung.strategy.out_of_fold is not None or state.failed or state.folds >= len(rung.job.folds):
+            continue
+        if rung.source not in leading:
+            state.stopped = "other sources lead"
             continue
         train, held = rung.job.folds[state.folds]
         needed = trial_seconds(rung, cost, len(train) / len(job.rows))
@@ -347,6 +351,25 @@ def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: 
         if best is None or value / max(needed, 0.1) > best[0]:
             best = value / max(needed, 0.1), state
     return None if best is None else best[1]
+
+
+def _leading(states: list[_State], cost: CostModel) -> set[str | None]:
+    """The sources on which trials may be spent: by successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943).
+
+    What is believed of a source's best rung, to begin with from its own probe, ranks it. The better half is tried; once there was a trial
+    for each of them the better half of those, and so on. Two sources or one are left to what a trial is worth.
+    """
+    worth: dict[str | None, float] = {}
+    trials = 0
+    for state in states:
+        if state.rung.strategy.out_of_fold is None and not state.failed:
+            worth[state.rung.source] = max(worth.get(state.rung.source, -math.inf), _net(state, cost))
+            trials += state.folds
+    left = len(worth)
+    while left > 2 and trials >= 0:
+        left = math.ceil(left / 2)
+        trials -= left
+    return set(sorted(worth, key=lambda source: -worth[source])[:left])
 
 
 def _record(state: _State, winner: _State, metric: Metric, cost: CostModel) -> TrialRecord:

@@ -18,7 +18,6 @@ import numpy as np
 from headstart.data.examples import Examples
 from headstart.detours import Task, read_tasks
 from headstart.ranking import MOST_ROWS, make_task
-from headstart.records import LeftOut
 from headstart.report.wording import clean
 from headstart.settings import Settings
 from headstart.strategies.probe import mean_of_layers, usual_layers
@@ -28,7 +27,7 @@ from headstart.transferability.registry import FeaturePair, Needs, TextPair, get
 
 @dataclass(frozen=True)
 class RankedData:
-    """A labelled data set as a source task: `rows` that could be learnt from, `left_out` that the target has too, and its scores by name."""
+    """A labelled data set as a source task: `rows` that could be learnt from, `left_out` ones that the target has too, scores by name."""
 
     name: str
     path: str
@@ -46,7 +45,6 @@ class DataRanking:
     source: str
     rows: int
     sets: tuple[RankedData, ...]
-    left_out: tuple[LeftOut, ...]
     seconds: float
 
 
@@ -86,7 +84,7 @@ def rank_data(data: str | Path | Examples, settings: Settings) -> DataRanking:
             scores = {each.name: each.score(given[each.needs]) for each in estimators if each.needs in given}
             sets.append(RankedData(task.name, path, len(task.target.rows), task.target.rows.n_classes, task.left_out, scores))
     sets.sort(key=lambda item: -item.scores["mean_similarity"])
-    return DataRanking(target.name, backbone.source.name, len(rows.picked), tuple(sets), (), time.perf_counter() - begin)
+    return DataRanking(target.name, backbone.source.name, len(rows.picked), tuple(sets), time.perf_counter() - begin)
 
 
 def _some(task: Task, seed: int) -> tuple[str, ...]:
@@ -109,6 +107,10 @@ def data_table(ranking: DataRanking) -> Iterator[str]:
     yield ""
     for item in ranking.sets:
         if item.left_out:
-            yield f"{clean(item.name)}: {item.left_out:,} rows say nearly the same as rows of the target and are left out."
+            yield f"{clean(item.name)}: {_rows(item.left_out)} nearly the same as rows of the target and left out."
     yield f"Nearest first by mean features, as {clean(ranking.source)} reads {ranking.rows:,} rows of the target; from training rows only."
     yield "Nearness is an order in which to try them, not a promise: `headstart fit DATA --via SET` measures what each gains."
+
+
+def _rows(count: int) -> str:
+    return "1 row is" if count == 1 else f"{count:,} rows are"

@@ -1,0 +1,59 @@
+"""`headstart rank --via`: data sets compared with the target before anything is trained."""
+
+import numpy as np
+import pytest
+
+from headstart import cli
+from headstart.ranking_data import rank_data
+from headstart.settings import make_settings
+from small import sentences, write_csv
+from tiny import make_tiny
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sets")
+    rows = sentences(60, 1)
+    write_csv(folder / "target.csv", rows)
+    near = [(text, "pay" if label == "card" else "other") for text, label in sentences(60, 5)]
+    write_csv(folder / "near.csv", [*near, (rows[0][0], "pay")])
+    far = [(f"{'z' * (1 + i % 5)} {'q' * (1 + i % 7)} {i}", "even" if i % 2 == 0 else "odd") for i in range(60)]
+    write_csv(folder / "far.csv", far)
+    write_csv(folder / "one.csv", [(text, "same") for text, _ in near])
+    make_tiny(folder / "source", "bert", blocks=2)
+    return folder
+
+
+def words(place, tmp_path, *via):
+    sets = [word for name in via for word in ("--via", str(place / name))]
+    return ["rank", str(place / "target.csv"), *sets, "--source", str(place / "source"), "--store", str(tmp_path / "store"), "--quiet"]
+
+
+def test_the_nearer_set_comes_first_and_shared_rows_are_left_out(place, tmp_path, capsys):
+    asked = {"via": [str(place / "far.csv"), str(place / "near.csv")], "source": [str(place / "source")], "store": str(tmp_path / "store")}
+    found = rank_data(place / "target.csv", make_settings(asked))
+    assert [item.name for item in found.sets] == ["near", "far"]
+    near, far = found.sets
+    assert near.left_out == 1 and far.left_out == 0
+    assert set(near.scores) == {"mean_similarity", "mmd", "a_distance", "vocabulary"}
+    assert near.scores["vocabulary"] == 1.0 and far.scores["vocabulary"] == 0.0  # made of the same words, and of none
+    assert near.scores["mmd"] < far.scores["mmd"] and near.scores["a_distance"] < far.scores["a_distance"]
+    assert np.isfinite(list(far.scores.values())).all()
+    assert cli.main(words(place, tmp_path, "far.csv", "near.csv")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["data", "set", "rows", "labels", "mean_similarity", "mmd", "a_distance", "vocabulary"]
+    assert [line.split()[:2] for line in lines[1:3]] == [["1", "near"], ["2", "far"]]
+    assert lines[4] == "near: 1 row is nearly the same as rows of the target and left out."
+
+
+def test_a_set_that_cannot_be_learnt_is_named(place, tmp_path, capsys):
+    assert cli.main(words(place, tmp_path, "near.csv", "one.csv")) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"headstart: The source task {str(place / 'one.csv')!r} (--via) cannot be learnt: ")
+
+
+def test_a_page_of_data_sets_is_not_promised(place, tmp_path, capsys):
+    assert cli.main([*words(place, tmp_path, "near.csv"), "--save", str(tmp_path / "page")]) == 2
+    assert capsys.readouterr().err == (
+        "headstart: --save keeps a ranking of sources; with --via it is data sets that are ranked. Leave one of them out.\n"
+    )
