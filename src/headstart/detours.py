@@ -99,9 +99,9 @@ def read_tasks(target: Target, settings: Settings) -> list[Task]:
     tasks: list[Task] = []
     for path in dict.fromkeys(settings.via):
         name = folder_name(data_name(path))
-        names = [task.name for task in tasks]
-        if name in names:
-            name = next(f"{name}-{k}" for k in range(2, len(names) + 3) if f"{name}-{k}" not in names)
+        taken = {task.name.casefold() for task in tasks}  # some disks cannot keep names apart that differ in case
+        if name.casefold() in taken:
+            name = next(f"{name}-{k}" for k in range(2, len(taken) + 3) if f"{name}-{k}".casefold() not in taken)
         tasks.append(_read_task(path, name, target, settings))
     return tasks
 
