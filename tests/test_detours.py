@@ -160,12 +160,12 @@ def test_rows_that_the_target_has_too_are_told_and_not_learnt(whole, task):
 
 
 def test_a_source_task_gets_as_many_rows_as_its_share_of_the_budget_allows(task):
-    settings = make_settings(settings_of(task, budget=60))
+    settings = make_settings(settings_of(task))
     target = read_target(str(task / "train.csv"), settings)
     [other] = detours.read_tasks(target, settings)
     with candidates.open_means(settings) as means:
         means.cost.training_speed = 1.0  # operations a second: nothing is affordable
-        few = detours._affordable(other, settings, means, str(task / "source"))
+        few = detours._affordable(other, settings, means, str(task / "source"), 24.0)
     assert few == 32  # sixteen for each of two labels
     some = detours._first_rows(other.target, few, 0)
     assert len(some.rows) == len(some.groups) == len(some.origin) == 32

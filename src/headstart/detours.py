@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 FOLDER = "via"
 SET_ASIDE = "rows set aside"
-_STRATEGY = "partial"  # how a source task is learnt
+_STRATEGY = "partial"  # how a source task is learnt: as good as `contrastive` and `full` in less time (docs/log.md)
 _BACK = 0.5  # of the way back to the source's own weights goes the weaker variant
 _SHARE = 0.4  # of the budget goes to all source tasks together at most
 _AROUND = 20.0  # seconds of a source task that are not training: judging, saving, opening again
@@ -99,9 +99,9 @@ def read_tasks(target: Target, settings: Settings) -> list[Task]:
     tasks: list[Task] = []
     for path in dict.fromkeys(settings.via):
         name = folder_name(data_name(path))
-        names = [task.name for task in tasks]
-        if name in names:
-            name = next(f"{name}-{k}" for k in range(2, len(names) + 3) if f"{name}-{k}" not in names)
+        taken = {task.name.casefold() for task in tasks}  # some disks cannot keep names apart that differ in case
+        if name.casefold() in taken:
+            name = next(f"{name}-{k}" for k in range(2, len(taken) + 3) if f"{name}-{k}".casefold() not in taken)
         tasks.append(_read_task(path, name, target, settings))
     return tasks
 
@@ -232,34 +232,45 @@ def take_detours(
         means.findings += _left_out_finding(task.target.examples.origin, task.left_out)
         for source in direct:
             place = f"{FOLDER}/{task.name}" if len(direct) == 1 else f"{FOLDER}/{task.name} from {folder_name(source)}"
-            own = _stage_settings(settings, source, run.path / place, len(tasks) * len(direct))
-            taken.append(_take(task, source, place, own, run, means, learn))
+            own = _stage_settings(settings, source, run.path / place)
+            seconds = settings.budget * _SHARE / (len(tasks) * len(direct))
+            taken.append(_take(task, source, place, own, run, means, learn, seconds))
     return taken
 
 
 def _take(
-    task: Task, source: str, place: str, settings: Settings, run: RunFolder, means: Means, learn: Callable[[Target, Settings], Run]
+    task: Task,
+    source: str,
+    place: str,
+    settings: Settings,
+    run: RunFolder,
+    means: Means,
+    learn: Callable[[Target, Settings], Run],
+    seconds: float,
 ) -> Taken:
-    """Learn one source task from one source in the folder `place` of the run, and add the readers of what comes of it to `means`."""
+    """Learn one source task from one source in the folder `place` of the run, and add the readers of what comes of it to `means`.
+
+    `seconds`: what it should take at most.
+    """
     from headstart.backbone.reading import Reader
 
     reader = means.readers[source]
     # Kept in the journal, for it follows from the machine's speed, which is never measured twice the same.
-    rows = run.remember(f"{place}/rows", lambda: {"rows": _affordable(task, settings, means, source), "seconds": 0.0})["rows"]
+    rows = run.remember(f"{place}/rows", lambda: {"rows": _affordable(task, settings, means, source, seconds), "seconds": 0.0})["rows"]
     target = _first_rows(task.target, rows, settings.seed)
     left = f", {task.left_out:,} left out" if task.left_out else ""
     say(f"the source task {task.name} first: {len(target.rows):,} rows{left}")
     stage = learn(target, settings)
-    seconds = run.remember(f"{place}/learnt", lambda: {"seconds": sum(stage.results.spent.seconds.values())})["seconds"]
+    took = run.remember(f"{place}/learnt", lambda: {"seconds": sum(stage.results.spent.seconds.values())})["seconds"]
     variants = open_variants(reader.backbone, stage.folder, task.name, settings.max_length)
     for backbone in variants:
         means.readers[backbone.source.name] = Reader(backbone, reader.store, reader.batch_tokens)
         means.detour_of[backbone.source.name] = place
-    return Taken(replace(task, target=target), source, tuple(backbone.source.name for backbone in variants), stage, place, seconds)
+    return Taken(replace(task, target=target), source, tuple(backbone.source.name for backbone in variants), stage, place, took)
 
 
-def _stage_settings(settings: Settings, source: str, out: Path, stages: int) -> Settings:
-    """Settings of the run of a source task: one source, one way of learning, a share of the budget, no question beside."""
+def _stage_settings(settings: Settings, source: str, out: Path) -> Settings:
+    """Settings of the run of a source task: one source, one way of learning, no question beside."""
     return replace(
         settings,
         via=(),
@@ -272,16 +283,15 @@ def _stage_settings(settings: Settings, source: str, out: Path, stages: int) -> 
         out=str(out),
         export=Export.NONE,
         outer_folds=2,  # its rows set aside judge it; these folds only draw its label curve
-        budget=max(1.0, settings.budget * _SHARE / stages),
     )
 
 
-def _affordable(task: Task, settings: Settings, means: Means, source: str) -> int:
-    """How many rows of a source task can be learnt from within its share of the budget."""
+def _affordable(task: Task, settings: Settings, means: Means, source: str, seconds: float) -> int:
+    """How many rows of a source task can be learnt from within so many seconds."""
     rows = len(task.target.rows)
     alone = Means({source: means.readers[source]}, means.cost, [])
     [rung] = rungs_on(task.target, np.arange(rows), settings, alone, [_STRATEGY])
-    within = rows * max(0.0, settings.budget - _AROUND) / max(_CAUTION * trial_seconds(rung, means.cost), 1e-9)
+    within = rows * max(0.0, seconds - _AROUND) / max(_CAUTION * trial_seconds(rung, means.cost), 1e-9)
     return min(rows, max(_FEWEST_A_CLASS * task.target.rows.n_classes, int(within)))
 
 
