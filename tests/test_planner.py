@@ -6,8 +6,8 @@ import pytest
 from headstart import planner, runs
 from headstart.cost import CostModel
 from headstart.errors import SettingsError
-from headstart.planner import Rung, decide
-from headstart.prior import Case
+from headstart.planner import Rung, _leading, _State, decide
+from headstart.prior import Belief, Case
 from headstart.records import TrialStatus
 from headstart.runs import RunFolder
 from headstart.settings import Metric, Settings
@@ -334,16 +334,27 @@ def test_of_many_sources_the_better_half_by_its_probe_is_tried_then_half_of_thos
     assert list(reasons.values()) == ["other sources lead"]
 
 
-@pytest.mark.parametrize(("folds", "leading"), [((0, 0, 0), "abcd"), ((1, 1, 2), "ab"), ((2, 2, 0), "ab"), ((3, 3, 0), "ab")])
-def test_sources_lead_by_halves(ladder, folds, leading):
-    """Of eight, four lead until there were four trials, then two; which goes by the beliefs at the time."""
-    from headstart.planner import _leading, _State
-    from headstart.prior import Belief
-
+@pytest.mark.parametrize(
+    ("folds", "leading"),
+    [
+        ((0, 0, 0, 0), "abcd"),
+        ((4, 0, 0, 0), "abcd"),
+        ((1, 1, 1, 1), "ab"),
+        ((1, 1, 1, 0), "abcd"),
+        ((2, 2, 0, 1), "abcd"),
+        ((2, 2, 1, 1), "ab"),
+    ],
+)
+@pytest.mark.parametrize("probes", [True, False])
+def test_sources_lead_by_halves_once_each_of_them_had_a_trial(ladder, folds, leading, probes):
     states = []
     for i, source in enumerate("abcdefgh"):
-        strategy = ladder.strategy("tuned", 0.5)
         job = Job(Rows(("a", "b"), np.array([0, 1]), 2), np.arange(2), [], Settings(), 0)
         belief = Belief(-0.1 * i, 0.01)
-        states.append(_State(Rung(strategy, source, job, 5.0), belief, belief, folds=folds[i] if i < 3 else 0))
-    assert _leading(states, ladder.cost) == set(leading)
+        done = folds[i] if i < 4 else 0
+        states.append(_State(Rung(ladder.strategy("tuned", 0.5), source, job, 5.0), belief, belief, folds=done))
+        light = ladder.strategy("probe", 0.5, light=True)
+        states.append(_State(Rung(light, source, job, 5.0), belief, belief, logits=np.zeros((2, 2)) if probes else None))
+    # What a detour made of the last source competes with it on its own merits.
+    states.append(_State(Rung(ladder.strategy("tuned", 0.5), "h via x", job, 5.0, "via/x"), belief, belief))
+    assert _leading(states, ladder.cost) == {*(leading if probes else "abcdefgh"), "h via x"}

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.errors import DataError
+from headstart.errors import DataError, SettingsError
 from headstart.settings import Settings, as_plain, make_settings, setting_types
 
 if TYPE_CHECKING:
@@ -90,9 +90,12 @@ def rank(data: str | Path | TextsAndLabels, **settings: Any) -> Ranking:
         DataError: data that cannot be read or learnt from.
         SourceError: none of the sources can be used.
     """
-    from headstart.ranking import rank as run_rank
+    from headstart.ranking.rank import rank as run_rank
 
-    return run_rank(as_data(data), make_settings(settings))
+    made = make_settings(settings)
+    if made.via:
+        raise SettingsError("`via` is set; headstart.rank ranks sources. `headstart rank DATA --via SET` compares data sets.")
+    return run_rank(as_data(data), made)
 
 
 def as_data(data: str | Path | TextsAndLabels) -> str | Path | Examples:

@@ -88,7 +88,7 @@ def rungs_on(
 ) -> list[Rung]:
     """Every rung on every source for these rows, each with the same folds. `logs`: folder of TensorBoard events; None: none are written."""
     rows = target.rows.take(learn)
-    pairs = _folds(target, learn, settings)
+    pairs = folds_of(target, learn, settings)
     weigh = settings.metric is Metric.MACRO_F1 and uneven(rows.y)
     weight = class_weights(rows.y, rows.n_classes) if weigh else None
     job = Job(rows=rows, groups=target.groups[learn], folds=pairs, settings=settings, seed=settings.seed, class_weight=weight)
@@ -139,7 +139,7 @@ def mean_tokens(reader: Reader, rows: Rows) -> float:
     return float(np.mean([len(ids) for ids in tokenize(reader.backbone, some)]))
 
 
-def _folds(target: Target, learn: IntArray, settings: Settings) -> Folds:
+def folds_of(target: Target, learn: IntArray, settings: Settings) -> Folds:
     """The validation file's rows as the one fold, else folds of the rows."""
     if target.validation is not None:
         held = np.isin(learn, target.validation)

@@ -373,20 +373,22 @@ def _check(parsed: argparse.Namespace, words: list[str]) -> int:
 
 def _rank(parsed: argparse.Namespace, words: list[str]) -> int:
     settings = make_settings(_given(parsed))
-    from headstart import progress, ranking, ranking_data, ranking_table
+    from headstart import progress
+    from headstart.ranking import data_sets, table
+    from headstart.ranking.rank import rank, save_ranking
 
     progress.set_quiet(settings.quiet)
     if settings.via:
         if parsed.save is not None:
             raise SettingsError("--save keeps a ranking of sources; with --via it is data sets that are ranked. Leave one of them out.")
-        for line in ranking_data.data_table(ranking_data.rank_data(parsed.data, settings)):
+        for line in data_sets.data_table(data_sets.rank_data(parsed.data, settings)):
             print(line)
         return 0
-    found = ranking.rank(parsed.data, settings, command=_command(words))
-    for line in ranking_table.table(found, scores=parsed.scores):
+    found = rank(parsed.data, settings, command=_command(words))
+    for line in table.table(found, scores=parsed.scores):
         print(line)
     if parsed.save is not None:
-        print(f"page  {ranking.save_ranking(found, Path(parsed.save))}")
+        print(f"page  {save_ranking(found, Path(parsed.save))}")
     return 0
 
 

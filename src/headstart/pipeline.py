@@ -18,16 +18,17 @@ import numpy as np
 from headstart.candidates import Means, asked_strategies, folder_name, open_means, rungs_on
 from headstart.data.examples import Examples, IntArray
 from headstart.detours import Task, contents, describe_tasks, read_tasks, take_detours, tell, with_source_tasks
-from headstart.errors import RunError
+from headstart.errors import RunError, SourceError
 from headstart.judge.verdict import verdict_sentence
 from headstart.planner import Decision, Rung, decide, failure_of, temperature_of, trial_seconds
 from headstart.progress import say
-from headstart.records import Severity
+from headstart.records import Finding, Severity
 from headstart.runs import MODEL, Run, RunFolder, open_run, write_results
 from headstart.settings import Export, Settings, as_plain
 from headstart.sources.names import expand_names, refuse_own_source
 from headstart.strategies.base import Fitted, FloatArray
 from headstart.target import Part, Target, data_name, make_target, parts_of, read_target
+from headstart.taught import COLUMN, SPLITS, refusal, text_digest
 
 # Settings that say where and how to talk, not what to compute: a run may go on under others.
 _NOT_ASKED = {"via", "out", "quiet", "dry_run", "store", "store_limit", "export", "budget", "shelf"}
@@ -105,6 +106,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], com
     parts = parts_of(target, settings)
     write_splits(run.path, target, parts)
     with open_means(settings) as means:
+        leave_out_taught(target, means)
         require_same_sources(run, means)
         spent = time.perf_counter() - begin
         detours = take_detours(tasks, settings, run, means, partial(learn_first, command))
@@ -227,6 +229,24 @@ def asked(target: Target, settings: Settings, tasks: Sequence[Task] = ()) -> dic
     return {"data": target.examples.origin, "columns": columns, "content": target.content(), **via, "settings": plain, "versions": versions}
 
 
+def leave_out_taught(target: Target, means: Means) -> None:
+    """Leave out the sources that earlier learnt from the target's own rows, test rows among them.
+
+    Raises:
+        SourceError: there is no other source.
+    """
+    texts = [*target.rows.texts, *(target.test.texts if target.test is not None else ())]
+    for name, reader in list(means.readers.items()):
+        why = refusal(reader.backbone.source, texts)
+        if not why:
+            continue
+        if len(means.readers) == 1:
+            raise SourceError(why)
+        del means.readers[name]
+        means.findings.append(Finding("source left out", Severity.WARNING, why, count=1))
+        say(f"  {why}")
+
+
 def require_same_sources(run: RunFolder, means: Means) -> None:
     """A run that goes on must go on with the weights that it began with.
 
@@ -260,7 +280,7 @@ def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means:
 
 
 def write_splits(folder: Path, target: Target, parts: list[Part]) -> None:
-    """splits.parquet: for every training row its number in the file, its group, and which part judges it ("" for none)."""
+    """splits.parquet: of every training row number in the file, label, group, the part that judges it ("" for none), the text's digest."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -271,8 +291,10 @@ def write_splits(folder: Path, target: Target, parts: list[Part]) -> None:
         if part.judge is not None:
             judge[part.judge] = part.name
     numbers = [target.examples.rows[i] if i >= 0 else -1 for i in target.origin]
-    table = pa.table({"row": numbers, "label": [target.labels[k] for k in target.rows.y], "group": target.groups, "judged_by": list(judge)})
-    with whole_file(folder / "splits.parquet") as temporary:
+    labels, digests = [target.labels[k] for k in target.rows.y], [text_digest(text) for text in target.rows.texts]
+    columns = {"row": numbers, "label": labels, "group": target.groups, "judged_by": list(judge), COLUMN: digests}
+    table = pa.table(columns)
+    with whole_file(folder / SPLITS) as temporary:
         pq.write_table(table, temporary)
 
 

@@ -356,20 +356,30 @@ def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: 
 def _leading(states: list[_State], cost: CostModel) -> set[str | None]:
     """The sources on which trials may be spent: by successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943).
 
-    What is believed of a source's best rung, to begin with from its own probe, ranks it. The better half is tried; once there was a trial
-    for each of them the better half of those, and so on. Two sources or one are left to what a trial is worth.
+    What is believed of a source's best rung, which leans on its own probe, ranks it. The better half is tried; once each of them had a
+    trial the better half of those, and so on down to two. Of two sources, of sources without a probe, and between a source and what a
+    detour made of it, only what a trial is worth decides.
     """
     worth: dict[str | None, float] = {}
-    trials = 0
+    trials: dict[str | None, int] = {}
+    everyone, probed = set(), set()
     for state in states:
+        source = state.rung.source
+        if state.rung.strategy.name == "probe" and state.logits is not None:
+            probed.add(source)
         if state.rung.strategy.out_of_fold is None and not state.failed:
-            worth[state.rung.source] = max(worth.get(state.rung.source, -math.inf), _net(state, cost))
-            trials += state.folds
-    left = len(worth)
-    while left > 2 and trials >= 0:
+            everyone.add(source)
+            if state.rung.detour is None:
+                worth[source] = max(worth.get(source, -math.inf), _net(state, cost))
+                trials[source] = trials.get(source, 0) + state.folds
+    ranked = sorted(worth, key=lambda source: -worth[source])
+    if not probed.issuperset(ranked):
+        return everyone
+    left, rounds = len(ranked), 0
+    while left > 2 and all(trials[source] >= rounds for source in ranked[:left]):
         left = math.ceil(left / 2)
-        trials -= left
-    return set(sorted(worth, key=lambda source: -worth[source])[:left])
+        rounds += 1
+    return everyone - set(ranked[left:])
 
 
 def _record(state: _State, winner: _State, metric: Metric, cost: CostModel) -> TrialRecord:

@@ -272,7 +272,8 @@ class RankedSource:
 
     `predicted` is the score of `strategy`, the one recommended, trained on all rows, in the target's metric, with its interval; `probe` the
     held-out score of a linear head on its frozen features. `tied`: not to be told from the first. `layers` serve the head best, of
-    `blocks`. `seconds` are those of the recommended training. `tokens_per_word` shows whether its vocabulary fits; `truncated_share` of
+    `blocks`. `seconds` are those of the recommended training. `tokens_per_word` shows whether its vocabulary fits (None: the texts
+    have no spaces between words); `truncated_share` of
     the texts are longer than it reads. `scores` are single estimators by name. `place` is where it stands on the map of sources.
     """
 
@@ -286,7 +287,7 @@ class RankedSource:
     seconds: float
     parameters: int
     truncated_share: float
-    tokens_per_word: float
+    tokens_per_word: float | None
     why: str
     scores: dict[str, float]
     layer_scores: tuple[LayerScore, ...]
@@ -303,7 +304,10 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Sources for one target, best first: what `headstart rank` prints and saves. `rows` of the target's `all_rows` were read."""
+    """Sources for one target, best first: what `headstart rank` prints and saves.
+
+    `rows` were read of the `all_rows` that a fit would learn from. `judged_by_folds`: outer folds would judge it on the same rows.
+    """
 
     title: str
     created: str
@@ -311,6 +315,7 @@ class Ranking:
     rows: int
     all_rows: int
     classes: int
+    judged_by_folds: bool
     sources: tuple[RankedSource, ...]
     left_out: tuple[LeftOut, ...]
     seconds: float

@@ -378,5 +378,15 @@ def sample_ranking() -> Ranking:
     reason = "The source 'old-bert' has only pickled weights (pytorch_model.bin), which can run code when opened, and headstart opens none."
     left_out = (LeftOut("old-bert", reason),)
     return Ranking(
-        "tickets", "2026-01-02T03:04:05+00:00", "macro_f1", 2000, 5412, 14, tuple(sources), left_out, 12.5, "headstart rank tickets.csv"
+        "tickets",
+        "2026-01-02T03:04:05+00:00",
+        "macro_f1",
+        2000,
+        5412,
+        14,
+        False,
+        tuple(sources),
+        left_out,
+        12.5,
+        "headstart rank tickets.csv",
     )

@@ -56,9 +56,9 @@ def detour_sentence(results: Results) -> str:
     if detour.before is None or detour.after is None:
         return f"{said} ({circumstances})."
     scores = f"{_interval(detour.before)} to {_interval(detour.after)} {_WORDS[metric]}"
-    return (
-        f"{said} ({circumstances}). Learning the target took the source task's own score from {scores} ({detour.after.n:,} rows set aside)."
-    )
+    # From the weights as the source task left them to those that are saved: half the way back, learning the target, or both.
+    lost = f"On the way to the saved model the source task's own score went from {scores} ({detour.after.n:,} rows set aside)."
+    return f"{said} ({circumstances}). {lost}"
 
 
 def _opening(verdict: Verdict) -> str:

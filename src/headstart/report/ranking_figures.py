@@ -35,7 +35,7 @@ def predicted_scores(sources: Sequence[RankedSource], metric: str) -> Markup:
             ax.plot(score.value, at, "o", color=colour, ms=9, gid=tip, clip_on=False)
             ax.plot(source.probe.value, at, "o", color=colour, ms=6, fillstyle="none", zorder=4, clip_on=False)
         ax.set_ylim(len(drawn) - 0.5, -0.5)
-        ax.set_xlim(*padded([source.predicted for source in drawn]))
+        ax.set_xlim(*padded([score for source in drawn for score in (source.predicted, source.probe)]))
         ax.set_yticks(range(len(drawn)), [fit_name(source.name, left - 14) for source in drawn])
         ax.tick_params(axis="y", labelcolor=INK)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from headstart.ranking_table import footing
+from headstart.ranking.table import footing
 from headstart.records import Ranking
 from headstart.report import figures, ranking_figures
 from headstart.report.build import environment

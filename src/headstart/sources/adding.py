@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from headstart.sources.source import Source
 
 TASK = "text classification"
-_NOTED = "came from"  # the journal's line of where the winner's weights began
+NOTED = "came from"  # the journal's line of where the winner's weights began
 _METRICS = "metrics.json"
 
 
@@ -35,7 +35,7 @@ def note_origin(run: RunFolder, source: Source) -> None:
             digest = content_digest(source.folder)
         return {**asdict(Origin(source.name, source.place, digest)), "seconds": 0.0}
 
-    run.remember(_NOTED, work)
+    run.remember(NOTED, work)
 
 
 def add_run(folder: Path, name: str | None = None) -> Entry | None:
@@ -143,7 +143,7 @@ def _noted_origin(run: Path, results: Results) -> Origin | None:
     for line in (run / JOURNAL).read_bytes().split(b"\n") if (run / JOURNAL).is_file() else []:
         with suppress(ValueError, KeyError, TypeError):  # a line that a kill cut short
             entry = json.loads(line)
-            if entry["key"] == _NOTED:
+            if entry["key"] == NOTED:
                 return Origin(*(str(entry["result"][part]) for part in ("name", "place", "digest")))
     name = results.winner.source
     if name is None:

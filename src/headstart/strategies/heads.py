@@ -115,8 +115,8 @@ def _pools() -> Any:
 def threads(work: int) -> AbstractContextManager[Any]:
     """One thread of the linear algebra for small matrix products, all for large ones; `work` counts the multiplications of one product.
 
-    On two cores 10,000 rows of width 384 under 77 classes take a head 0.74 s with one thread and 1.0 s with two, 20,000 of width 768 3.4 and
-    3.7 s; and a second thread costs ten times that where another process holds its core (docs/log.md).
+    On two cores 10,000 rows of width 384 under 77 classes take a head 0.74 s with one thread and 1.0 s with two, 20,000 of width 768 3.4
+    and 3.7 s; and a second thread costs ten times that where another process holds its core (docs/log.md).
     """
     return nullcontext() if work > THREADS_FROM else _pools().limit(limits=1, user_api="blas")
 

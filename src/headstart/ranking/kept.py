@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,25 +21,42 @@ from headstart.settings import Settings
 from headstart.sources.identity import content_digest
 from headstart.sources.source import Source
 from headstart.strategies.base import FloatArray
+from headstart.transferability.registry import known_estimators
 
-FORMAT = 1  # raise it when the figures are computed in another way
-MOST_KEPT = 1000  # files; those unused for longest go first
+FORMAT = 2  # raise it when the figures are computed in another way
+MOST_BYTES = 200_000_000  # what was used last stays
 # Settings that change a figure of a source.
-_ASKED = ("metric", "seed", "inner_folds", "max_length", "cut", "epochs", "batch_size", "budget", "confidence", "strategy", "precision")
+_ASKED = (
+    "metric",
+    "seed",
+    "inner_folds",
+    "max_length",
+    "cut",
+    "epochs",
+    "batch_size",
+    "budget",
+    "confidence",
+    "resamples",
+    "strategy",
+    "precision",
+)
 
 
 @dataclass(frozen=True)
 class Kept:
     """The figures of one source; see `records.RankedSource`.
 
-    `held` (n, c) are held-out probabilities of its probe, `sketch` (m, m) is what it is compared by, `ahead` what more rows are expected to
-    add to the probe's score, `gain` what is believed of the recommended strategy's score minus the probe's.
+    `held` (n, c) are held-out probabilities of its probe and `probe` their score; `sketch` (m, m) is what it is compared by. `ahead` is
+    what more rows are expected to add to the probe's score, with its standard error `ahead_error`; `gain` what is believed of the
+    recommended strategy's score minus the probe's. Both are positive where the score gets better.
     """
 
     name: str
     held: FloatArray
     sketch: FloatArray
+    probe: Estimate
     ahead: float
+    ahead_error: float
     gain: Belief
     strategy: str
     layers: tuple[int, ...]
@@ -46,7 +64,7 @@ class Kept:
     seconds: float
     parameters: int
     truncated_share: float
-    tokens_per_word: float
+    tokens_per_word: float | None
     scores: dict[str, float]
     layer_scores: tuple[LayerScore, ...]
 
@@ -61,7 +79,8 @@ def kept_key(source: Source, content: str, settings: Settings) -> str:
 
     asked = {name: getattr(settings, name) for name in _ASKED}
     own = (content_digest(source.folder), source.pooling.value, source.max_length)
-    return digest(FORMAT, __version__, own, content, asked, [dataclasses.asdict(case) for case in read_cases()])
+    table = [dataclasses.asdict(case) for case in read_cases()]
+    return digest(FORMAT, __version__, own, content, asked, table, known_estimators())
 
 
 def keep(folder: Path, key: str, kept: Kept) -> Kept:
@@ -72,7 +91,8 @@ def keep(folder: Path, key: str, kept: Kept) -> Kept:
     place = folder / "rankings"
     held, sketch = kept.held.astype(np.float32), kept.sketch.astype(np.float32)
     plain = {f.name: getattr(kept, f.name) for f in dataclasses.fields(kept) if f.name not in ("held", "sketch")}
-    plain |= {"gain": dataclasses.asdict(kept.gain), "layer_scores": [dataclasses.asdict(item) for item in kept.layer_scores]}
+    plain |= {"gain": dataclasses.asdict(kept.gain), "probe": dataclasses.asdict(kept.probe)}
+    plain |= {"layer_scores": [dataclasses.asdict(item) for item in kept.layer_scores]}
     try:
         place.mkdir(parents=True, exist_ok=True)
         with whole_file(place / f"{key}.npz") as temporary, open(temporary, "wb") as file:
@@ -94,15 +114,21 @@ def recall(folder: Path, key: str) -> Kept | None:
             held, sketch = arrays["held"].astype(np.float64), arrays["sketch"].astype(np.float64)
         os.utime(place / f"{key}.json")
         layers = tuple(LayerScore(item["source"], item["layer"], Estimate(**item["score"])) for item in plain.pop("layer_scores"))
-        gain = Belief(**plain.pop("gain"))
-        return Kept(held=held, sketch=sketch, gain=gain, layer_scores=layers, **{**plain, "layers": tuple(plain["layers"])})
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        gain, probe = Belief(**plain.pop("gain")), Estimate(**plain.pop("probe"))
+        return Kept(held=held, sketch=sketch, gain=gain, probe=probe, layer_scores=layers, **{**plain, "layers": tuple(plain["layers"])})
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
 
 
 def _prune(place: Path) -> None:
-    """Leave the `MOST_KEPT` that were used last."""
-    files = sorted(place.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in files[MOST_KEPT:]:
-        path.unlink(missing_ok=True)
-        path.with_suffix(".npz").unlink(missing_ok=True)
+    """Remove what was unused for longest beyond `MOST_BYTES`, and arrays whose figures a kill kept from being written."""
+    used = 0
+    for path in sorted(place.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
+        arrays = path.with_suffix(".npz")
+        used += path.stat().st_size + (arrays.stat().st_size if arrays.exists() else 0)
+        if used > MOST_BYTES:
+            path.unlink(missing_ok=True)
+            arrays.unlink(missing_ok=True)
+    for arrays in place.glob("[!.]*.npz"):
+        if not arrays.with_suffix(".json").exists():
+            arrays.unlink(missing_ok=True)

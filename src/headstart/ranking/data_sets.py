@@ -17,7 +17,7 @@ import numpy as np
 
 from headstart.data.examples import Examples
 from headstart.detours import Task, read_tasks
-from headstart.ranking import MOST_ROWS, make_task
+from headstart.ranking.task import MOST_ROWS, make_task
 from headstart.report.wording import clean
 from headstart.settings import Settings
 from headstart.strategies.probe import mean_of_layers, usual_layers

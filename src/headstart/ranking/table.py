@@ -41,10 +41,15 @@ def footing(ranking: Ranking) -> str:
         f"{ranking.rows:,} training rows" if ranking.rows == ranking.all_rows else f"{ranking.rows:,} of {ranking.all_rows:,} training rows"
     )
     level = f"{ranking.sources[0].predicted.confidence:.0%}"
-    ties = sum(source.tied for source in ranking.sources)
-    tied = f" The first {ties} (=) cannot be told apart." if ties > 1 else ""
-    what = f"Predicted {metric_name(ranking.metric)} after training with the named strategy on all rows, with {level} intervals"
-    return f"{what}; from {read}.{tied}"
+    ties = sum(source.tied for source in ranking.sources[1:])
+    said = [
+        f"Predicted {metric_name(ranking.metric)} after training with the named strategy on all rows, with {level} intervals; from {read}."
+    ]
+    if ties:
+        said.append(f"{'One (=) cannot' if ties == 1 else f'{ties} (=) cannot'} be told from the first.")
+    if ranking.judged_by_folds and len(ranking.sources) > 1:
+        said.append("Without a test file a fit is judged on these rows too, by folds; given several sources it chooses within its folds.")
+    return " ".join(said)
 
 
 def _place(place: int, source: RankedSource) -> str:
@@ -60,7 +65,7 @@ def _cells(source: RankedSource) -> tuple[str, ...]:
         f"{source.seconds:,.0f}",
         f"{source.parameters / 1e6:,.1f} M",
         f"{source.truncated_share:.0%}",
-        f"{source.tokens_per_word:.2f}",
+        "-" if source.tokens_per_word is None else f"{source.tokens_per_word:.2f}",
     )
 
 

@@ -9,12 +9,21 @@ import numpy as np
 import pytest
 
 import headstart
-from headstart import cli, ranking, ranking_kept
+from headstart import cli
+from headstart.errors import SettingsError, SourceError
+from headstart.judge.gains import paired_gain
+from headstart.judge.intervals import estimate
 from headstart.prior import Belief
-from headstart.ranking import in_order, make_task, on_map, rank, sketch_of, text_shares
-from headstart.ranking_kept import Kept
+from headstart.ranking import kept as ranking_kept
+from headstart.ranking import rank as ranking
+from headstart.ranking import task as ranking_task
+from headstart.ranking.kept import Kept
+from headstart.ranking.measure import sketch_of, text_shares
+from headstart.ranking.order import BETWEEN, difference_error, in_order, on_map
+from headstart.ranking.rank import rank
+from headstart.ranking.task import make_task
 from headstart.settings import Metric, make_settings
-from headstart.target import read_target
+from headstart.target import parts_of, read_target
 from small import sentences, write_csv
 from tiny import make_tiny
 
@@ -70,9 +79,10 @@ def test_adding_a_source_costs_one_source(place, settings, monkeypatch):
 def test_what_is_kept_is_measured_again_when_it_is_damaged_or_another_thing_is_asked(place, settings, tmp_path):
     alone = replace(settings, source=(str(place / "bert"),))
     first = rank(place / "rows.csv", alone)
-    for path in (tmp_path / "store" / "rankings").iterdir():
+    for ending in ("npz", "json"):
+        [path] = (tmp_path / "store" / "rankings").glob(f"*.{ending}")
         path.write_bytes(path.read_bytes()[:-40])
-    assert rank(place / "rows.csv", alone).sources == first.sources
+        assert rank(place / "rows.csv", alone).sources == first.sources
     keys = len(list((tmp_path / "store" / "rankings").glob("*.json")))
     rank(place / "rows.csv", replace(alone, metric=Metric.ACCURACY))
     assert len(list((tmp_path / "store" / "rankings").glob("*.json"))) == keys + 1
@@ -81,7 +91,10 @@ def test_what_is_kept_is_measured_again_when_it_is_damaged_or_another_thing_is_a
 def test_rankings_unused_for_longest_go_first(tmp_path, monkeypatch):
     import os
 
-    monkeypatch.setattr(ranking_kept, "MOST_KEPT", 2)
+    size = sum(path.stat().st_size for path in _kept_files(tmp_path / "one"))
+    monkeypatch.setattr(ranking_kept, "MOST_BYTES", round(2.5 * size))
+    (tmp_path / "rankings").mkdir()
+    (tmp_path / "rankings" / "torn.npz").write_bytes(b"its json was never written")
     for at, key in enumerate(("a", "b", "c")):
         ranking_kept.keep(tmp_path, key, _kept(np.full((4, 2), 0.5), key))
         if (tmp_path / "rankings" / f"{key}.json").exists():
@@ -89,6 +102,11 @@ def test_rankings_unused_for_longest_go_first(tmp_path, monkeypatch):
     ranking_kept.recall(tmp_path, "b")
     ranking_kept.keep(tmp_path, "d", _kept(np.full((4, 2), 0.5), "d"))
     assert sorted(path.name for path in (tmp_path / "rankings").iterdir()) == ["b.json", "b.npz", "d.json", "d.npz"]
+
+
+def _kept_files(folder):
+    ranking_kept.keep(folder, "a", _kept(np.full((4, 2), 0.5), "a"))
+    return list((folder / "rankings").iterdir())
 
 
 def test_what_is_kept_comes_back_as_it_was(tmp_path):
@@ -115,12 +133,21 @@ def test_no_row_of_the_test_file_takes_part(place, settings, tmp_path):
 
 def test_without_a_source_the_embedded_one_and_the_shelf_are_ranked(place, shelf_folder, capsys):
     assert cli.main(["sources", "add", str(place / "bert"), "--name", "mine"]) == 0
-    assert ranking.every_known_source() == ["all-MiniLM-L6-v2", "mine"]
-    (place / "bert" / "config.json").rename(place / "bert" / "away.json")
+    assert cli.main(["sources", "add", "hub:somebody/model", "--name", "far"]) == 0
+    (shelf_folder / "torn.json").write_text("no json")
+    far = "'far' on the shelf is not ranked: it lies on the hub; name it with --source to have it fetched."
+    found, left_out = ranking.every_known_source()
+    assert found == [("all-MiniLM-L6-v2", "all-MiniLM-L6-v2"), ("mine", str(place / "bert"))]
+    assert left_out[1].reason == far and left_out[0].reason.startswith("The file of 'torn' on the shelf is damaged: ")
+    config = (place / "bert" / "config.json").read_bytes()
+    (place / "bert" / "config.json").write_bytes(config + b" ")
     try:
-        assert ranking.every_known_source() == ["all-MiniLM-L6-v2"]
+        found, left_out = ranking.every_known_source()
+        assert found == [("all-MiniLM-L6-v2", "all-MiniLM-L6-v2")]
+        assert [item.name for item in left_out] == ["torn", "far", "mine"]
+        assert left_out[-1].reason.startswith("'mine' on the shelf is not ranked: ")
     finally:
-        (place / "bert" / "away.json").rename(place / "bert" / "config.json")
+        (place / "bert" / "config.json").write_bytes(config)
 
 
 def test_none_that_can_be_used_is_one_sentence(place, tmp_path, capsys):
@@ -145,11 +172,16 @@ def test_an_earlier_run_is_also_scored_by_its_head(place, settings, tmp_path):
         quiet=True,
         resamples=200,
     )
-    found = rank(place / "rows.csv", replace(settings, source=(str(run.folder),)))
-    scores = found.sources[0].scores
-    # Its own head, on rows that it was trained on, against a loop over the definition of NCE.
+    mine = replace(settings, source=(str(run.folder),))
+    taught = f"The source {str(run.folder)!r} was taught 120 of these 120 rows, so no score on them would be honest; "
+    with pytest.raises(SourceError) as refused:
+        rank(place / "rows.csv", mine)
+    assert str(refused.value) == f"{taught}name the source that it began with."
+    write_csv(tmp_path / "others.csv", sentences(90, 9))
+    scores = rank(tmp_path / "others.csv", mine).sources[0].scores
+    # Its own head against a loop over the definition of NCE.
     model = headstart.load(run.folder)
-    target = read_target(place / "rows.csv", settings)
+    target = read_target(tmp_path / "others.csv", settings)
     given = model.predict(list(target.rows.texts))
     pairs = list(zip(given, target.rows.y, strict=True))
     wanted = sum(math.log(pairs.count(pair) / given.count(pair[0])) for pair in pairs) / len(pairs)
@@ -160,12 +192,17 @@ def test_an_earlier_run_is_also_scored_by_its_head(place, settings, tmp_path):
 # --- order, ties, intervals ---
 
 
-def _kept(held, name="x", gain=0.0, ahead=0.0):
+def _kept(held, name="x", gain=0.0, ahead=0.0, task=None):
+    y = np.arange(len(held)) % 2 if task is None else task.y
+    metric = Metric.ACCURACY if task is None else task.settings.metric
+    seen = ~np.isnan(held[:, 0])
     return Kept(
         name=name,
         held=held,
         sketch=np.eye(2),
+        probe=estimate(metric, held[seen], y[seen], groups=None, confidence=0.95, resamples=200, seed=0),
         ahead=ahead,
+        ahead_error=0.0,
         gain=Belief(gain, 0.02),
         strategy="partial",
         layers=(4, 5, 6),
@@ -215,10 +252,30 @@ def test_for_log_loss_lower_is_better():
     task = _task(400, "log_loss")
     right = np.arange(400) % 10 > 0
     good, poor = _held(task, right), np.full((400, 2), 0.5)
-    ranked = in_order([_kept(poor, "poor"), _kept(good, "good", gain=0.1)], task)
+    ranked = in_order([_kept(poor, "poor", task=task), _kept(good, "good", gain=0.1, task=task)], task)
     assert [source.name for source in ranked] == ["good", "poor"]
     expected = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1)) - 0.1
     assert ranked[0].predicted.value == pytest.approx(expected)
+    assert ranked[0].why == "a probe on layers 4 to 6 of 6 has 0.33; partial is expected to add -0.10"
+
+
+def test_sources_that_would_pass_the_greatest_score_keep_their_order():
+    task = _task(1000)
+    less, all_right = _held(task, np.arange(1000) % 33 > 0), _held(task, np.arange(1000) >= 0)
+    ranked = in_order([_kept(less, "less", gain=0.1), _kept(all_right, "all", gain=0.1)], task)
+    assert [(source.name, source.predicted.value) for source in ranked] == [("all", 1.0), ("less", 1.0)]
+
+
+def test_the_error_of_a_difference_is_that_of_the_paired_gain_and_of_both_sources_after_training():
+    task = _task(400, "macro_f1")
+    first, second = _held(task, np.arange(400) % 10 > 0), _held(task, np.arange(400) % 7 > 0)
+    gain = paired_gain(
+        first, second, task.y, Metric.MACRO_F1, winner="", opponent="", groups=None, folds=None, confidence=0.95, resamples=200, seed=0
+    )
+    wanted = math.hypot((gain.high - gain.low) / 2 / 1.959964, BETWEEN[Metric.MACRO_F1] * math.sqrt(2))
+    assert difference_error(_kept(first), _kept(second), task) == pytest.approx(wanted, rel=0.02)
+    other = replace(_kept(second), strategy="probe", gain=Belief(0.0, 0.1))
+    assert difference_error(_kept(first), other, task) == pytest.approx(math.hypot(wanted, 0.1, 0.02), rel=0.02)
 
 
 # --- the map ---
@@ -246,11 +303,47 @@ def test_one_source_stands_in_the_middle():
 
 
 def test_of_many_rows_a_stratified_draw_is_read(place, settings, monkeypatch):
-    monkeypatch.setattr(ranking, "MOST_ROWS", 30)
+    monkeypatch.setattr(ranking_task, "MOST_ROWS", 30)
     target = read_target(place / "rows.csv", settings)
     task = make_task(target, settings)
     assert len(task.picked) == 30 and task.all_rows == 120
-    assert np.bincount(task.y).tolist() == [10, 10, 10]
+    assert np.bincount(task.y).tolist() == [10, 10, 10] and task.judged_by_folds
+
+
+def test_rows_that_a_fit_would_set_aside_do_not_rank(place, settings):
+    target = read_target(place / "rows.csv", settings)
+    many = replace(settings, few_rows=100)
+    task = make_task(target, many)
+    [part] = parts_of(target, many)
+    assert set(task.picked) == set(part.learn) and not set(task.picked) & set(part.judge)
+    assert task.all_rows == len(part.learn) and not task.judged_by_folds
+
+
+def test_a_validation_file_is_the_one_fold_as_in_a_fit(place, settings, tmp_path):
+    write_csv(tmp_path / "test.csv", sentences(30, 4))
+    asked = replace(settings, validation=str(place / "test.csv"), test=str(tmp_path / "test.csv"))
+    target = read_target(place / "rows.csv", asked)
+    [(train, held)] = make_task(target, asked).folds
+    assert len(held) == len(target.validation) and len(train) == len(target.rows) - len(held)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"strategy": ["probee"]}, "--strategy is 'probee'; it must be one of "),
+        ({"strategy": ["tfidf", "static"]}, "--strategy is tfidf, static, which does not depend on the source; there is nothing to rank."),
+    ],
+)
+def test_a_strategy_that_cannot_be_ranked_for_is_refused(place, tmp_path, asked, message):
+    with pytest.raises((SettingsError, SourceError)) as refused:
+        rank(place / "rows.csv", make_settings({"source": [str(place / "bert")], "store": str(tmp_path / "store"), **asked}))
+    assert str(refused.value).startswith(message)
+
+
+def test_in_python_data_sets_are_not_ranked_silently(place):
+    with pytest.raises(SettingsError) as refused:
+        headstart.rank(str(place / "rows.csv"), via=str(place / "test.csv"))
+    assert str(refused.value) == "`via` is set; headstart.rank ranks sources. `headstart rank DATA --via SET` compares data sets."
 
 
 def test_shares_of_texts_are_those_of_a_count_by_hand(tiny_backbone):
@@ -258,10 +351,10 @@ def test_shares_of_texts_are_those_of_a_count_by_hand(tiny_backbone):
     short = replace(backbone, max_length=6)
     # Every word is one token, and two special tokens stand around a text.
     cut, per_word = text_shares(short, ["my card", "my card is lost again please help", "the a to i"])
-    words = 2 + 7 + 4
-    extra = len(backbone.tokenizer("again")["input_ids"]) - 2 - 1
     assert cut == pytest.approx(1 / 3)
-    assert per_word == pytest.approx((words + extra) / words)
+    assert per_word == 1.0  # of the two that are read whole, made of words that the tokenizer knows
+    assert text_shares(backbone, ["again"])[1] == len(backbone.tokenizer("again")["input_ids"]) - 2
+    assert text_shares(backbone, ["\u6211\u4eec\u7684\u94b1\u5728\u54ea\u91cc\uff0c\u6211\u4eec\u7684\u8ba2\u5355\u5462"])[1] is None
 
 
 # --- the command ---

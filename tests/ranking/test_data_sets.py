@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headstart import cli
-from headstart.ranking_data import rank_data
+from headstart.ranking.data_sets import rank_data
 from headstart.settings import make_settings
 from small import sentences, write_csv
 from tiny import make_tiny

@@ -1,0 +1,1 @@
+"""Which source to start from, told without training any: `headstart rank`."""

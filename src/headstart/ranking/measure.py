@@ -1,0 +1,207 @@
+"""Every figure of one source, from one reading of the rows.
+
+Letters in shapes: n rows, L blocks, d width, c classes, m rows of the map.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.candidates import Means, asked_strategies, rungs_on
+from headstart.cost import CostModel
+from headstart.errors import SettingsError
+from headstart.judge import intervals
+from headstart.judge.calibration import softmax
+from headstart.judge.intervals import estimate
+from headstart.planner import expectation, net_of, trial_seconds
+from headstart.prior import Belief
+from headstart.ranking.kept import Kept
+from headstart.ranking.task import Task
+from headstart.records import Estimate, LayerScore
+from headstart.settings import Metric
+from headstart.sources.head import saved_head
+from headstart.sources.source import Source
+from headstart.strategies.base import FloatArray
+from headstart.strategies.heads import Space, choose_strength, make_space
+from headstart.strategies.ladder import get_strategy
+from headstart.strategies.probe import PROMISING, candidate_layers, leave_one_out, mean_of_layers, usual_layers
+from headstart.transferability.decomposed import decompose
+from headstart.transferability.registry import HeadOutputs, LabelledFeatures, Needs, get_estimator, known_estimators
+
+if TYPE_CHECKING:
+    from headstart.backbone.backbone import Backbone
+    from headstart.backbone.reading import Reader
+    from headstart.backbone.store import Store
+
+MAP_ROWS = 200
+_LEAST_PROBABILITY = 0.01
+_LONGEST_WORDS = 15  # characters a word on average, beyond which spaces do not part words
+
+
+def measure(source: Source, task: Task, store: Store, cost: CostModel) -> Kept:
+    """Read the rows with one source and take every figure from that reading.
+
+    Raises:
+        SourceError: it cannot be opened, or gives numbers that are not finite.
+    """
+    from headstart.backbone.backbone import load_backbone
+    from headstart.backbone.reading import Reader
+
+    settings, y, c = task.settings, task.y, task.target.rows.n_classes
+    backbone = load_backbone(source, settings.max_length)
+    reader = Reader(backbone, store, settings.batch_tokens)
+    pooled = reader.pooled(task.texts)
+    layers, space, layer_scores = best_layers(pooled, task, source.name)
+    features = mean_of_layers(pooled, layers)
+    seen = LabelledFeatures(features, decompose(space.z), y, task.groups, c, task.folds, settings.seed, task.all_rows)
+    scores = {name: get_estimator(name).score(seen) for name in known_estimators() if get_estimator(name).needs is Needs.FEATURES}
+    head = saved_head(source)
+    if head is not None:
+        logits = mean_of_layers(pooled, head.layers).astype(np.float64) @ head.weight.T + head.bias
+        outputs = HeadOutputs(softmax(logits), y, c)
+        scores |= {n: get_estimator(n).score(outputs) for n in known_estimators() if get_estimator(n).needs is Needs.PROBABILITIES}
+    held = held_out(seen, space, settings.metric)
+    judged = np.flatnonzero(~np.isnan(held[:, 0]))
+    probe = estimate(
+        settings.metric,
+        held[judged],
+        y[judged],
+        groups=task.groups[judged],
+        confidence=settings.confidence,
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
+    ahead, ahead_error = what_more_rows_add(seen, settings.metric)
+    strategy, gain, seconds = recommend(task, reader, cost)
+    truncated, per_word = text_shares(backbone, task.texts)
+    return Kept(
+        name=source.name,
+        held=held,
+        sketch=sketch_of(features),
+        probe=probe,
+        ahead=ahead,
+        ahead_error=ahead_error,
+        gain=gain,
+        strategy=strategy,
+        layers=layers,
+        blocks=backbone.n_blocks,
+        seconds=seconds,
+        parameters=backbone.parameters_total,
+        truncated_share=truncated,
+        tokens_per_word=per_word,
+        scores=scores,
+        layer_scores=layer_scores,
+    )
+
+
+def best_layers(pooled: NDArray[np.float32], task: Task, name: str) -> tuple[tuple[int, ...], Space, tuple[LayerScore, ...]]:
+    """The layers that a linear head reads best, by leave-one-out error, their space, and the accuracy on each single layer.
+
+    The usual ones stay unless others are clearly better, as in the probe. `pooled` is (n, L+1, d).
+    """
+    y, c = task.y, task.target.rows.n_classes
+    usual = usual_layers(pooled.shape[1] - 1)
+    errors, scores = {}, []
+    spaces: dict[tuple[int, ...], Space] = {}
+    for layers in [(0,), *candidate_layers(pooled.shape[1] - 1)]:
+        space = make_space(mean_of_layers(pooled, layers))
+        predicted = leave_one_out(space, y, c)
+        if len(layers) == 1:
+            right = (predicted.argmax(axis=1) == y).mean()
+            low, high = intervals.wilson(float(right), intervals.count_units(len(y), task.groups), task.settings.confidence)
+            scores.append(LayerScore(name, layers[0], Estimate(float(right), low, high, len(y), task.settings.confidence)))
+        if layers != (0,):
+            errors[layers] = float(((predicted - np.eye(c)[y]) ** 2).sum(axis=1).mean())
+            best = min(errors, key=lambda each: errors[each])
+            spaces = {kept: (space if kept == layers else spaces[kept]) for kept in errors if kept in (best, usual)}
+    best = min(errors, key=lambda each: errors[each])
+    chosen = best if errors[best] < PROMISING * errors[usual] else usual
+    return chosen, spaces[chosen], tuple(scores)
+
+
+def held_out(seen: LabelledFeatures, space: Space, metric: Metric) -> FloatArray:
+    """Probabilities (n, c) for rows that the probe did not train on; NaN for rows that no fold holds out.
+
+    A ridge probe decides classes as well as a logistic one and needs no iteration, but its values are no probabilities; where those are
+    judged, the logistic head runs.
+    """
+    from headstart.transferability.ridge import ridge_score
+
+    if metric is Metric.LOG_LOSS:
+        _, logits, _ = choose_strength(space.z, seen.y, seen.n_classes, seen.folds, None)
+        return softmax(logits)
+    predicted = np.maximum(
+        ridge_score(seen.decomposed, seen.y, seen.n_classes, seen.folds).predictions, _LEAST_PROBABILITY / seen.n_classes
+    )
+    result: FloatArray = predicted / predicted.sum(axis=1, keepdims=True)
+    return result
+
+
+def what_more_rows_add(seen: LabelledFeatures, metric: Metric) -> tuple[float, float]:
+    """By how much the probe's score is expected to get better from the folds' rows to all rows, and the standard error of that.
+
+    Drawn out in accuracy, which macro-F1 is taken to follow; of log-loss nothing is drawn out.
+    """
+    from headstart.transferability.curve import ridge_curve
+
+    if metric is Metric.LOG_LOSS:
+        return 0.0, 0.0
+    drawn = ridge_curve(seen.decomposed, seen.y, seen.n_classes, seen.folds, rows=seen.all_rows, seed=seen.seed)
+    _, last, last_error = max(drawn.points)
+    return drawn.score - last, math.sqrt(max(drawn.standard_error**2 - last_error**2, 0.0))
+
+
+def recommend(task: Task, reader: Reader, cost: CostModel) -> tuple[str, Belief, float]:
+    """The strategy of which most is expected for its seconds, what it is expected to add to the probe, and those seconds.
+
+    Raises:
+        SettingsError: none of the strategies asked for transfers from what the source has learnt.
+    """
+    means = Means({reader.backbone.source.name: reader}, cost, [])
+    wanted = [name for name in asked_strategies(task.settings) if _can_be_recommended(name)]
+    if not wanted:
+        raise SettingsError(
+            f"--strategy is {', '.join(task.settings.strategy)}, which does not depend on the source; there is nothing to rank."
+        )
+    rungs = rungs_on(task.target, np.arange(task.all_rows), task.settings, means, wanted)
+    rungs = [rung for rung in rungs if trial_seconds(rung, cost) <= task.settings.budget] or rungs[:1]
+    best = max(rungs, key=lambda rung: net_of(expectation(rung, task.settings.metric), rung, cost))
+    return best.strategy.name, expectation(best, task.settings.metric), trial_seconds(best, cost)
+
+
+def _can_be_recommended(name: str) -> bool:
+    """Whether a rung reads more of a source than its token embeddings."""
+    strategy = get_strategy(name)
+    return strategy.transfers and strategy.needs_source and name != "static"
+
+
+def text_shares(backbone: Backbone, texts: Sequence[str]) -> tuple[float, float | None]:
+    """The share of texts that the source cuts off, and its tokens for each word between spaces, of texts that are read whole.
+
+    The second is None where hardly any spaces part words, as in Chinese or Thai.
+    """
+    from headstart.backbone.reading import tokenize
+
+    limit = backbone.max_length
+    lengths = np.array([len(ids) for ids in tokenize(replace(backbone, max_length=limit + 1), texts)])
+    whole = [i for i in range(len(texts)) if lengths[i] <= limit]
+    words = sum(len(texts[i].split()) for i in whole)
+    characters = sum(len(texts[i]) for i in whole)
+    special = len(tokenize(backbone, [""])[0])
+    spaced = words > 0 and characters < _LONGEST_WORDS * words
+    return float((lengths > limit).mean()), float((lengths[whole] - special).sum() / words) if spaced else None
+
+
+def sketch_of(features: NDArray[np.float32]) -> FloatArray:
+    """Inner products (m, m) of at most `MAP_ROWS` centred rows, scaled to norm 1: what two sources are compared by."""
+    some = features[:: max(1, math.ceil(len(features) / MAP_ROWS))].astype(np.float64)
+    some = some - some.mean(axis=0)
+    gram = some @ some.T
+    result: FloatArray = gram / max(float(np.linalg.norm(gram)), 1e-30)
+    return result

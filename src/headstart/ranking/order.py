@@ -1,0 +1,120 @@
+"""Sources that were measured, put in order: predicted scores with intervals, ties, reasons, and a map.
+
+Letters in shapes: n rows, c classes, m rows of the map, s sources.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from headstart.judge import metrics
+from headstart.judge.gains import paired_gain
+from headstart.judge.intervals import normal_quantile
+from headstart.ranking.kept import Kept
+from headstart.ranking.task import Task
+from headstart.records import Estimate, RankedSource
+from headstart.settings import Metric
+from headstart.strategies.base import FloatArray
+
+# By how much a source's score after training differs from what its probe and the table say: beyond the noise of rows (standard deviation).
+BETWEEN = {Metric.ACCURACY: 0.02, Metric.MACRO_F1: 0.02, Metric.LOG_LOSS: 0.08}
+
+
+def in_order(found: Sequence[Kept], task: Task) -> list[RankedSource]:
+    """Best first, with intervals, ties, reasons and places on the map."""
+    metric, confidence = task.settings.metric, task.settings.confidence
+    sign = 1.0 if metric.higher_is_better else -1.0
+    bound = 1.0 if metric.higher_is_better else metrics.GREATEST_LOSS
+    z = normal_quantile(confidence)
+    values = [kept.probe.value + sign * (kept.ahead + kept.gain.mean) for kept in found]
+    order = sorted(range(len(found)), key=lambda i: -sign * values[i])
+    places = on_map([kept.sketch for kept in found])
+    first = order[0]
+    ranked = []
+    for i in order:
+        kept, value = found[i], min(max(values[i], 0.0), bound)
+        half = math.hypot((kept.probe.high - kept.probe.low) / 2, z * math.hypot(kept.gain.spread, kept.ahead_error, BETWEEN[metric]))
+        tied = i == first or abs(values[first] - values[i]) < z * difference_error(found[first], kept, task)
+        ranked.append(
+            RankedSource(
+                name=kept.name,
+                predicted=Estimate(value, max(0.0, value - half), min(bound, value + half), kept.probe.n, confidence),
+                probe=kept.probe,
+                tied=tied,
+                strategy=kept.strategy,
+                layers=kept.layers,
+                blocks=kept.blocks,
+                seconds=kept.seconds,
+                parameters=kept.parameters,
+                truncated_share=kept.truncated_share,
+                tokens_per_word=kept.tokens_per_word,
+                why=reason(kept, sign, tied and i != first),
+                scores=kept.scores,
+                layer_scores=kept.layer_scores,
+                place=places[i],
+            )
+        )
+    return ranked
+
+
+def difference_error(first: Kept, second: Kept, task: Task) -> float:
+    """The standard error of the difference between two sources' predicted scores: their probes predict the same rows, the rest is apart."""
+    settings, z = task.settings, normal_quantile(task.settings.confidence)
+    seen = np.flatnonzero(~np.isnan(first.held[:, 0]) & ~np.isnan(second.held[:, 0]))
+    gain = paired_gain(
+        first.held[seen],
+        second.held[seen],
+        task.y[seen],
+        settings.metric,
+        winner="",
+        opponent="",
+        groups=task.groups[seen],
+        folds=None,
+        confidence=settings.confidence,
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
+    spreads = [BETWEEN[settings.metric]] * 2
+    if first.strategy != second.strategy:
+        spreads += [first.gain.spread, second.gain.spread]
+    return math.hypot((gain.high - gain.low) / (2 * z), first.ahead_error, second.ahead_error, *spreads)
+
+
+def on_map(sketches: Sequence[FloatArray]) -> list[tuple[float, float]]:
+    """Places of s sources in the plane: near ones see the rows alike.
+
+    Distances are the angles of centred kernel alignment (Kornblith et al. 2019, arXiv 1905.00414), 0 for features that differ by a
+    rotation; classical scaling (Torgerson 1952) puts them into the plane.
+    """
+    flat = np.stack([sketch.ravel() for sketch in sketches])
+    angles = np.arccos(np.clip(flat @ flat.T, 0.0, 1.0))
+    np.fill_diagonal(angles, 0.0)
+    s = len(sketches)
+    middle = np.eye(s) - 1.0 / s
+    values, vectors = np.linalg.eigh(-0.5 * middle @ angles**2 @ middle)
+    places = np.zeros((s, 2))
+    for axis in range(min(2, s)):
+        column = vectors[:, -1 - axis] * math.sqrt(max(float(values[-1 - axis]), 0.0))
+        # The sign of an eigenvector is chance: the source that lies furthest out stands on the positive side.
+        places[:, axis] = column * (np.sign(column[np.abs(column).argmax()]) or 1.0)
+    return [(float(x), float(y)) for x, y in places]
+
+
+def reason(kept: Kept, sign: float, tied: bool) -> str:
+    """Why a source stands where it stands, and what speaks against it, in a few words; `sign` is -1 where lower scores are better."""
+    layers = f"layer {kept.layers[0]}" if len(kept.layers) == 1 else f"layers {kept.layers[0]} to {kept.layers[-1]}"
+    words = [f"a probe on {layers} of {kept.blocks} has {kept.probe.value:.2f}"]
+    if abs(kept.ahead) >= 0.005:
+        words.append(f"all rows are expected to add {sign * kept.ahead:+.2f}")
+    if kept.strategy != "probe":
+        words.append(f"{kept.strategy} is expected to add {sign * kept.gain.mean:+.2f}")
+    if tied:
+        words.append("not to be told from the first")
+    if kept.truncated_share >= 0.05:
+        words.append(f"it cuts off {kept.truncated_share:.0%} of the texts")
+    if kept.tokens_per_word is not None and kept.tokens_per_word > 2.0:
+        words.append(f"its vocabulary fits badly ({kept.tokens_per_word:.1f} tokens a word)")
+    return "; ".join(words)

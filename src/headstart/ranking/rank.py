@@ -1,0 +1,124 @@
+"""`headstart rank`: which source to start from, told from one reading of some training rows.
+
+A source's predicted score is what a linear probe on its frozen features scores on folds, drawn out along its learning curve to all rows,
+plus what the table of measured cases expects the recommended strategy to add to a probe. Rows that a fit would set aside as its test rows,
+or that stand in a test file, are not looked at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from headstart.candidates import asked_strategies
+from headstart.cost import CostModel
+from headstart.data.examples import Examples
+from headstart.errors import HeadstartError, SettingsError, SourceError
+from headstart.progress import say
+from headstart.ranking.kept import Kept, keep, kept_key, recall
+from headstart.ranking.measure import measure
+from headstart.ranking.order import in_order
+from headstart.ranking.task import make_task
+from headstart.records import LeftOut, Ranking
+from headstart.settings import Precision, Settings
+from headstart.sources.names import expand_names
+from headstart.sources.resolve import resolve_source
+from headstart.target import read_target
+from headstart.taught import refusal
+
+
+def rank(data: str | Path | Examples, settings: Settings, *, command: str = "") -> Ranking:
+    """Rank sources for a target.
+
+    Args:
+        data: a file or folder of labelled texts, or examples.
+        settings: what was asked; without `source`, the embedded one and all that stand on the shelf are ranked.
+        command: the command line that asked, for the page; "" in Python.
+
+    Raises:
+        DataError: the data cannot be read or learnt from.
+        SourceError: none of the sources can be used.
+    """
+    from headstart.backbone.store import Store
+    from headstart.cache import limit_bytes, store_folder
+    from headstart.environment import fast_precision, gemm_speeds
+
+    begin = time.perf_counter()
+    asked_strategies(settings)
+    named = list(dict.fromkeys(expand_names(settings.source)))
+    candidates, left_out = ([(name, name) for name in named], []) if named else every_known_source()
+    settings = replace(settings, source=tuple(place for _, place in candidates))
+    task = make_task(read_target(data, settings), settings)
+    speeds = gemm_speeds()
+    precision = fast_precision() if settings.precision is Precision.AUTO else settings.precision
+    cost = CostModel(speeds[precision], speeds[Precision.FLOAT32])
+    folder = store_folder(settings.store)
+    found: list[Kept] = []
+    with Store(folder, limit_bytes(settings.store_limit)) as store:
+        for at, (name, place) in enumerate(candidates):
+            if len(candidates) > 1:
+                say(f"ranking {at + 1} of {len(candidates)}: {name}")
+            try:
+                source = replace(resolve_source(place), name=name)
+                if why := refusal(source, task.texts):
+                    raise SourceError(why)
+                key = kept_key(source, task.target.content(), settings)
+                measured = recall(folder, key) or keep(folder, key, measure(source, task, store, cost))
+                own = tuple(replace(item, source=name) for item in measured.layer_scores)  # another name may have had the same files
+                found.append(replace(measured, name=name, layer_scores=own))
+            except (SourceError, SettingsError) as error:
+                left_out.append(LeftOut(name, str(error)))
+    if not found:
+        last = left_out[-1].reason
+        raise SourceError(last if len(left_out) == 1 else f"None of the {len(left_out)} sources can be used; the last one: {last}")
+    return Ranking(
+        title=task.target.name,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        metric=settings.metric.value,
+        rows=len(task.picked),
+        all_rows=task.all_rows,
+        classes=task.target.rows.n_classes,
+        judged_by_folds=task.judged_by_folds,
+        sources=tuple(in_order(found, task)),
+        left_out=tuple(left_out),
+        seconds=time.perf_counter() - begin,
+        command=command,
+    )
+
+
+def every_known_source() -> tuple[list[tuple[str, str]], list[LeftOut]]:
+    """Name and place of the embedded source and of every entry of the shelf, and what of the shelf cannot be looked at, with the reason.
+
+    Nothing is fetched from the hub unless it is named.
+    """
+    from headstart.sources import embedded, shelf
+    from headstart.sources.entries import Kind
+
+    entries, damaged = shelf.read_shelf()
+    left_out = [LeftOut(item.name, f"The file of {item.name!r} on the shelf is damaged: {item.reason}.") for item in damaged]
+    found = [(embedded.NAME, embedded.NAME)]
+    for entry in entries:
+        what = "it lies on the hub; name it with --source to have it fetched" if entry.kind is Kind.HUB else shelf.problem(entry)
+        if what:
+            left_out.append(LeftOut(entry.name, f"{entry.name!r} on the shelf is not ranked: {what}."))
+        else:
+            found.append((entry.name, entry.place))
+    return found, left_out
+
+
+def save_ranking(ranking: Ranking, folder: Path) -> Path:
+    """Write ranking.json and the page ranking.html into a folder, each whole or not at all; returns the page's path."""
+    from headstart.report.ranking_page import write_page
+    from headstart.runs import whole_file
+
+    if folder.exists() and not folder.is_dir():
+        raise HeadstartError(f"{str(folder)!r} is a file; name a folder with --save.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / "ranking.json") as temporary:
+        temporary.write_text(json.dumps(dataclasses.asdict(ranking), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_page(ranking, folder / "ranking.html")
+    return folder / "ranking.html"

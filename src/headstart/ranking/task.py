@@ -1,0 +1,57 @@
+"""The rows of the target that rank sources.
+
+Letters in shapes: n rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.candidates import folds_of
+from headstart.data.examples import IntArray
+from headstart.judge.label_curve import nested_order
+from headstart.settings import Settings
+from headstart.strategies.heads import Folds
+from headstart.target import Target, parts_of
+
+MOST_ROWS = 2000  # rows that are read where there are more, or two a class: they tell sources apart to about a point
+
+
+@dataclass(frozen=True)
+class Task:
+    """The rows that rank: n of the target's, their `groups` (n,), the folds that hold them out, and how many rows training will have.
+
+    `judged_by_folds`: a fit of the same data would be judged on these rows too, by outer folds.
+    """
+
+    target: Target
+    picked: IntArray
+    groups: IntArray
+    folds: Folds
+    all_rows: int
+    judged_by_folds: bool
+    settings: Settings
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The n texts."""
+        return tuple(self.target.rows.texts[i] for i in self.picked)
+
+    @property
+    def y(self) -> IntArray:
+        """Class numbers (n,)."""
+        return self.target.rows.y[self.picked]
+
+
+def make_task(target: Target, settings: Settings) -> Task:
+    """The rows that rank: those that a fit of the same data would learn from, or a stratified draw of `MOST_ROWS` of them.
+
+    Where outer folds would judge the fit, all rows rank: its own choice among sources is then made anew within every fold.
+    """
+    parts = parts_of(target, settings)
+    learn = parts[0].learn if len(parts) == 1 else np.arange(len(target.rows))
+    most = max(MOST_ROWS, 2 * target.rows.n_classes)
+    picked = learn[np.sort(nested_order(target.rows.y[learn], np.arange(len(learn)), np.random.default_rng(settings.seed))[:most])]
+    return Task(target, picked, target.groups[picked], folds_of(target, picked, settings), len(learn), len(parts) > 1, settings)

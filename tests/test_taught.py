@@ -1,0 +1,75 @@
+"""Sources that learnt from the target's own rows are found, through every run before them, and not judged on them."""
+
+import pytest
+
+import headstart
+from headstart.errors import SourceError
+from headstart.sources.resolve import resolve_source
+from headstart.taught import refusal, taught, text_digest
+from small import sentences, write_csv
+from tiny import make_tiny
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """A run on one set of rows, and a second one on others that began from the first."""
+    folder = tmp_path_factory.mktemp("taught")
+    make_tiny(folder / "source", "bert", blocks=2)
+    first, second = sentences(60, 1), sentences(60, 2)
+    write_csv(folder / "one.csv", first)
+    write_csv(folder / "two.csv", second)
+    write_csv(folder / "test.csv", sentences(30, 3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headstart.saving.verify", lambda folder, texts, expected: 0.0)
+        patch.setattr("headstart.outcome._curve", lambda *given: None)
+        for name, source in (("one", "source"), ("two", "run-one")):
+            headstart.fit(
+                str(folder / f"{name}.csv"),
+                text="text",
+                label="label",
+                test=str(folder / "test.csv"),
+                source=str(folder / source),
+                strategy="probe",
+                out=str(folder / f"run-{name}"),
+                store=str(folder / "store"),
+                shelf=False,
+                quiet=True,
+                resamples=200,
+            )
+    return folder, [text for text, _ in first], [text for text, _ in second]
+
+
+def test_a_run_knows_its_rows_and_those_of_the_run_that_it_began_with(chain):
+    folder, first, second = chain
+    assert taught(resolve_source(str(folder / "source"))) == frozenset()
+    assert taught(resolve_source(str(folder / "run-one"))) == {text_digest(text) for text in first}
+    assert taught(resolve_source(str(folder / "run-two"))) == {text_digest(text) for text in first + second}
+
+
+def test_case_and_spaces_do_not_hide_a_row(chain):
+    folder, first, _ = chain
+    assert refusal(resolve_source(str(folder / "run-one")), [f"  {text.upper()} " for text in first]) != ""
+
+
+def test_a_few_shared_texts_are_no_reason(chain):
+    folder, first, _ = chain
+    others = [text for text, _ in sentences(60, 5)]
+    source = resolve_source(str(folder / "run-one"))
+    assert refusal(source, [*others, *first[:4]]) == ""  # less than five
+    assert refusal(source, [*others, *others, *first[:5]]) == ""  # less than a twentieth
+    assert refusal(source, [*others, *first[:5]]) != ""
+
+
+def test_a_fit_from_a_run_on_the_same_rows_is_refused_and_of_several_sources_it_is_left_out(chain, tmp_path, monkeypatch):
+    folder, _, _ = chain
+    mine = str(folder / "run-two")
+    asked = {"text": "text", "label": "label", "test": str(folder / "test.csv"), "strategy": ["tfidf", "probe"], "quiet": True}
+    asked |= {"store": str(folder / "store"), "resamples": 200, "shelf": False}
+    why = f"The source {mine!r} was taught 60 of these 90 rows, so no score on them would be honest; name the source that it began with."
+    with pytest.raises(SourceError) as refused:
+        headstart.fit(str(folder / "one.csv"), source=mine, out=str(tmp_path / "alone"), **asked)
+    assert str(refused.value) == why
+    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected: 0.0)
+    run = headstart.fit(str(folder / "one.csv"), source=[mine, str(folder / "source")], out=str(tmp_path / "both"), **asked)
+    assert why in [finding.message for finding in run.results.findings]
+    assert all(trial.source in (None, str(folder / "source")) for trial in run.results.trials)
