@@ -195,6 +195,16 @@ def predictions_of(lines: Iterable[Mapping[str, Any]]) -> list[Prediction]:
     return found
 
 
+def coverage(truth: Mapping[str, Scores], lines: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
+    """In how many cases the truth lies within a prediction's interval, and of how many."""
+    inside = [
+        line["low"] <= truth[line["target"]][line["source"]] <= line["high"]
+        for line in lines
+        if line["source"] in truth.get(line["target"], ())
+    ]
+    return sum(inside), len(inside)
+
+
 # --- the command ---
 
 
@@ -215,7 +225,7 @@ def table_of(title: str, found: Sequence[Quality]) -> Table:
 def write_results(cells: Sequence[Mapping[str, Any]], about: Mapping[str, Any], strategy: str, names: Sequence[str]) -> Path:
     """Measure everything that has predictions; writes the JSON and the readable page, whose path is returned."""
     from headstart.runs import whole_file
-    from ranking.scores import CELLS, DATA_SETS
+    from ranking.scores import CELLS, DATA_SETS, OURS
 
     truth = truth_by_target(cells, strategy, names)
     if not truth:
@@ -227,6 +237,7 @@ def write_results(cells: Sequence[Mapping[str, Any]], about: Mapping[str, Any], 
     about_sets = [one for one in predictions if one.ranker.endswith(DATA_SETS)]
     usual = [one for one in baselines(truth_of_sets, about["parameters"]) if one.ranker in ("random", "best elsewhere")]
     by_sets = qualities(truth_of_sets, [*usual, *about_sets, *(one for one in predictions if one not in about_sets)]) if sets else []
+    held = coverage(truth, [line for line in read_lines(CELLS) if line["ranker"] == OURS])
     machine = describe_machine()
     counts = f"{len(names)} sources, {len(truth)} targets; truth: {strategy}, mean over seeds, as measured on {about['machine']['date']}"
     plain = {
@@ -235,12 +246,14 @@ def write_results(cells: Sequence[Mapping[str, Any]], about: Mapping[str, Any], 
         "strategy": strategy,
         "truth": truth,
         "models": [vars(quality) for quality in models],
+        "coverage": held,
         "data_sets": [vars(quality) for quality in by_sets],
     }
     page = [
         "# Rankers of sources",
         f"{counts}. Regret in points of accuracy; 95 % intervals over targets.",
         markdown(table_of("Which source is best?", models)),
+        f"The interval of {OURS} holds the truth in {held[0]} of {held[1]} cases; goal: 90 to 98 %.",
         markdown(table_of(f"Which of {len(sets)} source data sets is best to train on first?", by_sets)),
         "## Circumstances\n\n" + "\n".join(f"- {line}" for line in machine_lines(machine)),
     ]

@@ -306,3 +306,14 @@ def test_another_seed_draws_other_rows_and_the_same_seed_the_same(load: Any, dat
     assert one[0].texts == again[0].texts
     assert one[1].texts == again[1].texts
     assert set(one[0].texts) != set(other[0].texts)
+
+
+def test_an_interval_covers_the_truth_within_its_ends_and_only_known_cases_count(measure: ModuleType) -> None:
+    truth = {"t": {"a": 0.5, "b": 0.9}}
+    lines = [
+        {"target": "t", "source": "a", "low": 0.5, "high": 0.6},
+        {"target": "t", "source": "b", "low": 0.5, "high": 0.8},
+        {"target": "t", "source": "c", "low": 0.0, "high": 1.0},
+        {"target": "u", "source": "a", "low": 0.0, "high": 1.0},
+    ]
+    assert measure.coverage(truth, lines) == (1, 2)

@@ -1,7 +1,7 @@
 """`headstart rank DATA --via A --via B`: labelled data sets as source tasks, compared with the target before anything is trained on them.
 
-How near a set's texts lie to the target's is all that is told: on the public pairs that were measured, neither nearness nor any other
-estimate from frozen features said how much a detour would gain (docs/log.md). So the table is an order in which to try, not a promise.
+How near a set's texts lie to the target's is all that is told; what a detour gains hangs on more (docs/log.md). So the table is an order in
+which to try, not a promise.
 
 Letters in shapes: n rows, d width.
 """

@@ -28,9 +28,9 @@ from headstart.settings import Metric
 from headstart.sources.head import saved_head
 from headstart.sources.source import Source
 from headstart.strategies.base import FloatArray
-from headstart.strategies.heads import Space, choose_strength, make_space
+from headstart.strategies.heads import Space, choose_strength
 from headstart.strategies.ladder import get_strategy
-from headstart.strategies.probe import PROMISING, candidate_layers, leave_one_out, mean_of_layers, usual_layers
+from headstart.strategies.probe import PROMISING, mean_of_layers, sort_layers, usual_layers
 from headstart.transferability.decomposed import decompose
 from headstart.transferability.registry import HeadOutputs, LabelledFeatures, Needs, get_estimator, known_estimators
 
@@ -59,7 +59,7 @@ def measure(source: Source, task: Task, store: Store, cost: CostModel) -> Kept:
     pooled = reader.pooled(task.texts)
     layers, space, layer_scores = best_layers(pooled, task, source.name)
     features = mean_of_layers(pooled, layers)
-    seen = LabelledFeatures(features, decompose(space.z), y, task.groups, c, task.folds, settings.seed, task.all_rows)
+    seen = LabelledFeatures(features, decompose(space.z), y, task.groups, c, task.folds, settings.seed, len(task.learn))
     scores = {name: get_estimator(name).score(seen) for name in known_estimators() if get_estimator(name).needs is Needs.FEATURES}
     head = saved_head(source)
     if head is not None:
@@ -105,23 +105,15 @@ def best_layers(pooled: NDArray[np.float32], task: Task, name: str) -> tuple[tup
 
     The usual ones stay unless others are clearly better, as in the probe. `pooled` is (n, L+1, d).
     """
-    y, c = task.y, task.target.rows.n_classes
     usual = usual_layers(pooled.shape[1] - 1)
-    errors, scores = {}, []
-    spaces: dict[tuple[int, ...], Space] = {}
-    for layers in [(0,), *candidate_layers(pooled.shape[1] - 1)]:
-        space = make_space(mean_of_layers(pooled, layers))
-        predicted = leave_one_out(space, y, c)
-        if len(layers) == 1:
-            right = (predicted.argmax(axis=1) == y).mean()
-            low, high = intervals.wilson(float(right), intervals.count_units(len(y), task.groups), task.settings.confidence)
-            scores.append(LayerScore(name, layers[0], Estimate(float(right), low, high, len(y), task.settings.confidence)))
-        if layers != (0,):
-            errors[layers] = float(((predicted - np.eye(c)[y]) ** 2).sum(axis=1).mean())
-            best = min(errors, key=lambda each: errors[each])
-            spaces = {kept: (space if kept == layers else spaces[kept]) for kept in errors if kept in (best, usual)}
+    spaces, errors, fits = sort_layers(pooled, task.y, task.target.rows.n_classes, 1)
     best = min(errors, key=lambda each: errors[each])
     chosen = best if errors[best] < PROMISING * errors[usual] else usual
+    n, units, confidence = len(task.y), intervals.count_units(len(task.y), task.groups), task.settings.confidence
+    scores = [
+        LayerScore(name, fit.layer, Estimate(fit.accuracy, *intervals.wilson(fit.accuracy, units, confidence), n, confidence))
+        for fit in fits
+    ]
     return chosen, spaces[chosen], tuple(scores)
 
 
@@ -169,7 +161,7 @@ def recommend(task: Task, reader: Reader, cost: CostModel) -> tuple[str, Belief,
         raise SettingsError(
             f"--strategy is {', '.join(task.settings.strategy)}, which does not depend on the source; there is nothing to rank."
         )
-    rungs = rungs_on(task.target, np.arange(task.all_rows), task.settings, means, wanted)
+    rungs = rungs_on(task.target, task.learn, task.settings, means, wanted)
     rungs = [rung for rung in rungs if trial_seconds(rung, cost) <= task.settings.budget] or rungs[:1]
     best = max(rungs, key=lambda rung: net_of(expectation(rung, task.settings.metric), rung, cost))
     return best.strategy.name, expectation(best, task.settings.metric), trial_seconds(best, cost)

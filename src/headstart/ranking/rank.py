@@ -80,7 +80,7 @@ def rank(data: str | Path | Examples, settings: Settings, *, command: str = "") 
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         metric=settings.metric.value,
         rows=len(task.picked),
-        all_rows=task.all_rows,
+        all_rows=len(task.learn),
         classes=task.target.rows.n_classes,
         judged_by_folds=task.judged_by_folds,
         sources=tuple(in_order(found, task)),

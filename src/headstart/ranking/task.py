@@ -21,16 +21,16 @@ MOST_ROWS = 2000  # rows that are read where there are more, or two a class: the
 
 @dataclass(frozen=True)
 class Task:
-    """The rows that rank: n of the target's, their `groups` (n,), the folds that hold them out, and how many rows training will have.
+    """The rows that rank: n that were `picked` of those to `learn` from, their `groups` (n,), and the folds that hold them out.
 
     `judged_by_folds`: a fit of the same data would be judged on these rows too, by outer folds.
     """
 
     target: Target
+    learn: IntArray
     picked: IntArray
     groups: IntArray
     folds: Folds
-    all_rows: int
     judged_by_folds: bool
     settings: Settings
 
@@ -54,4 +54,4 @@ def make_task(target: Target, settings: Settings) -> Task:
     learn = parts[0].learn if len(parts) == 1 else np.arange(len(target.rows))
     most = max(MOST_ROWS, 2 * target.rows.n_classes)
     picked = learn[np.sort(nested_order(target.rows.y[learn], np.arange(len(learn)), np.random.default_rng(settings.seed))[:most])]
-    return Task(target, picked, target.groups[picked], folds_of(target, picked, settings), len(learn), len(parts) > 1, settings)
+    return Task(target, learn, picked, target.groups[picked], folds_of(target, picked, settings), len(parts) > 1, settings)

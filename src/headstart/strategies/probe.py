@@ -102,14 +102,12 @@ def leave_one_out(space: Space, y: IntArray, n_classes: int) -> FloatArray:
     return best
 
 
-def choose_probe(features: NDArray[np.float32], y: IntArray, n_classes: int, folds: Folds, class_weight: FloatArray | None) -> ProbeChoice:
-    """Choose the layers to read and fit the head on pooled features of every layer (n, L+1, d).
+def sort_layers(
+    features: NDArray[np.float32], y: IntArray, n_classes: int, finalists: int
+) -> tuple[dict[tuple[int, ...], Space], dict[tuple[int, ...], float], list[LayerFit]]:
+    """Every candidate by its leave-one-out squared error, from pooled features of every layer (n, L+1, d).
 
-    Without folds the usual layers are taken. `class_weight` (c,) weighs the rows of each class in the head (None: all 1); the sorting of
-    candidates ignores it.
-
-    Raises:
-        SourceError: some features are not finite numbers.
+    Returns the spaces of the usual layers and of so many of the best, the error of each candidate, and how every single layer does.
     """
     blocks = features.shape[1] - 1
     usual = usual_layers(blocks)
@@ -124,8 +122,22 @@ def choose_probe(features: NDArray[np.float32], y: IntArray, n_classes: int, fol
             scores.append(LayerFit(layers[0], float((predicted.argmax(axis=1) == y).mean()), error))
         if layers != (0,):
             errors[layers] = error
-            ranked = sorted(errors, key=lambda each: errors[each])[:FINALISTS]
+            ranked = sorted(errors, key=lambda each: errors[each])[:finalists]
             spaces = {kept: (space if kept == layers else spaces[kept]) for kept in errors if kept in ranked or (kept == usual)}
+    return spaces, errors, scores
+
+
+def choose_probe(features: NDArray[np.float32], y: IntArray, n_classes: int, folds: Folds, class_weight: FloatArray | None) -> ProbeChoice:
+    """Choose the layers to read and fit the head on pooled features of every layer (n, L+1, d).
+
+    Without folds the usual layers are taken. `class_weight` (c,) weighs the rows of each class in the head (None: all 1); the sorting of
+    candidates ignores it.
+
+    Raises:
+        SourceError: some features are not finite numbers.
+    """
+    usual = usual_layers(features.shape[1] - 1)
+    spaces, errors, scores = sort_layers(features, y, n_classes, FINALISTS)
     tried = [usual, *(each for each in spaces if each != usual and errors[each] < PROMISING * errors[usual])] if folds else [usual]
     choices = {each: choose_strength(spaces[each].z, y, n_classes, folds, class_weight)[:2] for each in tried}
     best = _better_than_usual({each: logits for each, (_, logits) in choices.items()}, usual, y, class_weight) if folds else usual

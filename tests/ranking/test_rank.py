@@ -306,7 +306,7 @@ def test_of_many_rows_a_stratified_draw_is_read(place, settings, monkeypatch):
     monkeypatch.setattr(ranking_task, "MOST_ROWS", 30)
     target = read_target(place / "rows.csv", settings)
     task = make_task(target, settings)
-    assert len(task.picked) == 30 and task.all_rows == 120
+    assert len(task.picked) == 30 and len(task.learn) == 120
     assert np.bincount(task.y).tolist() == [10, 10, 10] and task.judged_by_folds
 
 
@@ -316,7 +316,7 @@ def test_rows_that_a_fit_would_set_aside_do_not_rank(place, settings):
     task = make_task(target, many)
     [part] = parts_of(target, many)
     assert set(task.picked) == set(part.learn) and not set(task.picked) & set(part.judge)
-    assert task.all_rows == len(part.learn) and not task.judged_by_folds
+    assert len(task.learn) == len(part.learn) and not task.judged_by_folds
 
 
 def test_a_validation_file_is_the_one_fold_as_in_a_fit(place, settings, tmp_path):
