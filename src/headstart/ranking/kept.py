@@ -110,7 +110,7 @@ def recall(folder: Path, key: str) -> Kept | None:
     place = folder / "rankings"
     try:
         plain = json.loads((place / f"{key}.json").read_text(encoding="utf-8"))
-        with np.load(place / f"{key}.npz", allow_pickle=False) as arrays:
+        with open(place / f"{key}.npz", "rb") as file, np.load(file, allow_pickle=False) as arrays:
             held, sketch = arrays["held"].astype(np.float64), arrays["sketch"].astype(np.float64)
         os.utime(place / f"{key}.json")
         layers = tuple(LayerScore(item["source"], item["layer"], Estimate(**item["score"])) for item in plain.pop("layer_scores"))
