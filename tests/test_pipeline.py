@@ -481,10 +481,10 @@ def test_the_table_is_asked_about_no_transfer_with_the_length_of_the_texts(task)
 
 
 def test_a_finished_run_is_a_source_for_the_next_by_its_name(task, quick, capsys):
-    first = fit(task, "first of two", strategy=("probe",))
+    first = fit(task, "first of two", data="validation.csv", strategy=("probe",))
     assert "on the shelf as 'first of two'" in capsys.readouterr().err.splitlines()
     entry = shelf.find("first of two")
-    assert (entry.place, entry.labels, entry.learned.rows) == (str(first.folder), LABELS, 90)
+    assert (entry.place, entry.labels, entry.learned.rows) == (str(first.folder), LABELS, 24)
     assert entry.learned.score == first.results.scores.macro_f1
     assert entry.came_from == Origin(str(task / "source"), str(task / "source"), content_digest(task / "source"))
     second = fit(task, "second of two", strategy=("probe",), source="first of two")
