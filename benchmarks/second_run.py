@@ -38,7 +38,7 @@ def up_to_training(data: str, test: str, folder: str) -> dict[str, float]:
     from headstart.settings import make_settings
 
     import_all()
-    seen: dict[str, float] = {"reading_seconds": 0.0}
+    seen: dict[str, float] = {"reading_seconds": 0.0, "read": 0, "kept": 0}  # what is all in the store is not read ahead at all
     read_texts = Reader.read_texts
 
     def timed(self: Reader, *args: Any, **kwargs: Any) -> Any:
@@ -111,7 +111,7 @@ def report(records: list[Record]) -> Report:
                 )
             )
         whole = [result["first"]["seconds"] / result["second"]["seconds"] for result in results]
-        reading = [result["first"]["reading_seconds"] / result["second"]["reading_seconds"] for result in results]
+        reading = [result["first"]["reading_seconds"] / max(result["second"]["reading_seconds"], 0.01) for result in results]
         figures[name] = {"speed": round(median(whole), 2), "reading_speed": round(median(reading), 2), "rows": results[0]["rows"]}
         speeds.append(median(whole))
         extra += [result["one more row"]["read"] for result in results]

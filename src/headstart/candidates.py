@@ -93,10 +93,11 @@ def rungs_on(
     weight = class_weights(rows.y, rows.n_classes) if weigh else None
     job = Job(rows=rows, groups=target.groups[learn], folds=pairs, settings=settings, seed=settings.seed, class_weight=weight)
     found = []
+    tokens = {source: mean_tokens(reader, rows) for source, reader in means.readers.items()}
     for name in strategies:
         strategy = get_strategy(name)
         if not strategy.needs_source:
-            found.append(Rung(strategy, None, job, mean_tokens(next(iter(means.readers.values())), rows)))
+            found.append(Rung(strategy, None, job, next(iter(tokens.values()))))
             continue
         for source, reader in means.readers.items():
             detour = means.detour_of.get(source)
@@ -104,7 +105,7 @@ def rungs_on(
                 continue  # random weights are the same by whatever way, and the tokens' embeddings as good as the same
             here = replace(job, reader=reader, cut=cut_of(settings, reader))
             if strategy.tunes_from is None or strategy.tunes_from(here) < reader.backbone.n_blocks:
-                found.append(Rung(strategy, source if len(means.readers) > 1 else None, here, mean_tokens(reader, rows), detour))
+                found.append(Rung(strategy, source if len(means.readers) > 1 else None, here, tokens[source], detour))
     if not found:
         raise SettingsError(f"--cut is {settings.cut}, which freezes every block, and {', '.join(strategies)} must train some; lower it.")
     if logs is not None:
@@ -132,10 +133,10 @@ def folder_name(text: str) -> str:
 
 
 def mean_tokens(reader: Reader, rows: Rows) -> float:
-    """Tokens of a text on average, over at most 500 of them."""
+    """Tokens of a text on average, over some 200 of them."""
     from headstart.backbone.reading import tokenize
 
-    some = rows.texts[:: max(1, len(rows) // 500)]
+    some = rows.texts[:: max(1, len(rows) // 200)]
     return float(np.mean([len(ids) for ids in tokenize(reader.backbone, some)]))
 
 
