@@ -26,7 +26,7 @@ demo: $(VENV)/.installed
 	@echo "The report: $(CURDIR)/$(RUN)/report.html"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

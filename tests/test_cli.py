@@ -105,7 +105,10 @@ def test_version_is_the_packages(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fitt", "x"], "There is no verb 'fitt'; the verbs are check, fit, rank, predict, report, sources, env, cache. Did you mean 'fit'?"),
+        (
+            ["fitt", "x"],
+            "There is no verb 'fitt'; the verbs are check, fit, rank, predict, report, sources, env, cache. Did you mean 'fit'?",
+        ),
         (["fit"], "The following arguments are required: DATA. See `headstart fit --help`."),
         (["predict", "run"], "The following arguments are required: DATA. See `headstart predict --help`."),
         (["fit", "x", "--bugdet", "90"], "`headstart fit` has no option --bugdet. Did you mean '--budget'?"),

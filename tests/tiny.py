@@ -140,3 +140,8 @@ def write_sentence_files(folder: Path, pooling: str, *, max_seq_length: int = 32
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": HIDDEN, **flags}))
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": max_seq_length, "do_lower_case": False}))
+
+
+def count_hooks(module: Any) -> int:
+    """Hooks on all parts of a model; transformers leaves some of its own where hidden states were asked for, by whatever test."""
+    return sum(len(part._forward_pre_hooks) + len(part._forward_hooks) for part in module.modules())
