@@ -40,7 +40,7 @@ def footing(ranking: Ranking) -> str:
     read = (
         f"{ranking.rows:,} training rows" if ranking.rows == ranking.all_rows else f"{ranking.rows:,} of {ranking.all_rows:,} training rows"
     )
-    level = f"{ranking.sources[0].predicted.confidence:.0%}"
+    level = f"{100 * ranking.sources[0].predicted.confidence:g} %"
     ties = sum(source.tied for source in ranking.sources[1:])
     said = [
         f"Predicted {metric_name(ranking.metric)} after training with the named strategy on all rows, with {level} intervals; from {read}."
