@@ -4,7 +4,7 @@
 
 Cases made so that transfer loses or has nothing to add: a source whose token embeddings are shuffled, a source of another language, a
 target that word counts decide. Cases made so that nothing can win: labels drawn by chance, many times over; there the verdicts *helps* and
-*hurts* are both false alarms, and a 95 % interval allows one in twenty. Every run has `probe`, `static` and `tfidf` to choose from. Finished
+*hurts* are both false alarms, and a 95 % interval allows one in twenty. Each run has `probe`, `static` and `tfidf` to choose from. Done
 cells are kept in benchmarks/work/negative_transfer.jsonl and not done again.
 """
 
