@@ -30,6 +30,11 @@ class Metric(str, Enum):
         """Whether a greater value is the better one."""
         return self is not Metric.LOG_LOSS
 
+    @property
+    def shown(self) -> str:
+        """The name as people write it: macro-F1."""
+        return {Metric.ACCURACY: "accuracy", Metric.MACRO_F1: "macro-F1", Metric.LOG_LOSS: "log-loss"}[self]
+
 
 class Precision(str, Enum):
     """The number format of training above the cut. Reading below it is always float32."""

@@ -15,7 +15,7 @@ from headstart.sources.names import expand_names
 from headstart.sources.shelf import word
 
 LABELS_SHOWN = 12
-_METRICS = {Metric.ACCURACY.value: "accuracy", Metric.MACRO_F1.value: "macro-F1", Metric.LOG_LOSS.value: "log-loss"}
+_METRICS = {metric.value: metric.shown for metric in Metric}
 _NONE = "-"
 
 

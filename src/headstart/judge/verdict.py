@@ -8,8 +8,6 @@ from headstart.judge.intervals import score_of
 from headstart.records import Estimate, Gain, Results, TrialRecord, TrialStatus, Verdict
 from headstart.settings import Metric
 
-_WORDS = {Metric.ACCURACY: "accuracy", Metric.MACRO_F1: "macro-F1", Metric.LOG_LOSS: "log-loss"}
-
 
 def best_opponent(trials: Iterable[TrialRecord], metric: Metric) -> TrialRecord | None:
     """The best finished rung without transfer by its score on training rows; the earlier of equal ones. None: there is none."""
@@ -22,7 +20,7 @@ def verdict_sentence(results: Results) -> str:
     """What came out, in one sentence with its circumstances: score and gain with intervals, rows, and how they were judged."""
     metric = Metric(results.metric)
     score, gain = score_of(results.scores, metric), results.gain
-    number = f"{_interval(score)} {_WORDS[metric]}"
+    number = f"{_interval(score)} {metric.shown}"
     rung = _rung(results.winner)
     footing = f"{score.n:,} rows, {results.judged_on}, {100 * score.confidence:g} %"
     if gain is None or gain.verdict is Verdict.NOT_COMPARED:
@@ -55,7 +53,7 @@ def detour_sentence(results: Results) -> str:
     said = f"The detour by {detour.task} {effect}: {gain.winner} stands {_difference(gain, metric)} {gain.opponent}, the best direct rung"
     if detour.before is None or detour.after is None:
         return f"{said} ({circumstances})."
-    scores = f"{_interval(detour.before)} to {_interval(detour.after)} {_WORDS[metric]}"
+    scores = f"{_interval(detour.before)} to {_interval(detour.after)} {metric.shown}"
     # From the weights as the source task left them to those that are saved: half the way back, learning the target, or both.
     lost = f"On the way to the saved model the source task's own score went from {scores} ({detour.after.n:,} rows set aside)."
     return f"{said} ({circumstances}). {lost}"

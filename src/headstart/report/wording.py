@@ -10,6 +10,7 @@ from datetime import datetime
 from markupsafe import Markup, escape
 
 from headstart.records import Estimate
+from headstart.settings import Metric
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
@@ -18,7 +19,7 @@ GLUE = "\N{NO-BREAK SPACE}"  # between a number and its unit
 # Width of a character as a share of the font size: a generous mean over system fonts, so that estimates err on the wide side.
 NARROW_EM, WIDE_EM = 0.56, 1.05
 
-_METRICS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "log_loss": "log-loss", "calibration_error": "calibration error"}
+_METRICS = {metric.value: metric.shown for metric in Metric}
 
 
 def metric_name(metric: str) -> str:

@@ -17,12 +17,11 @@ from headstart.sources.source import Source
 
 @dataclass(frozen=True)
 class SavedHead:
-    """A linear head: `weight` (s, d) and `bias` (s,) on the mean of the pooled vectors of `layers`; `labels` are the s class names."""
+    """A linear head: `weight` (s, d) and `bias` (s,) on the mean of the pooled vectors of `layers`."""
 
     layers: tuple[int, ...]
     weight: NDArray[np.float64]
     bias: NDArray[np.float64]
-    labels: tuple[str, ...]
 
 
 def saved_head(source: Source) -> SavedHead | None:
@@ -41,5 +40,4 @@ def saved_head(source: Source) -> SavedHead | None:
     names = config.get("id2label") or {}
     if len(arrays) < 2 or config.get("layers") is None or len(names) != len(arrays["classifier.bias"]):
         return None
-    labels = tuple(str(names[key]) for key in sorted(names, key=int))
-    return SavedHead(tuple(int(layer) for layer in config["layers"]), arrays["classifier.weight"], arrays["classifier.bias"], labels)
+    return SavedHead(tuple(int(layer) for layer in config["layers"]), arrays["classifier.weight"], arrays["classifier.bias"])
