@@ -17,24 +17,22 @@ from headstart.strategies.base import Rows
 
 # Where cells, sources and features lie; another folder lets a copy of the code measure what this one made.
 RANKING = Path(os.environ.get("HEADSTART_RANKING", WORK / "ranking"))
-# Training rows of each target: 200 to 500, all that there are where these are fewer.
+# Training rows of each target: enough for some of each label, few enough that every source can be trained on every target.
 TARGETS = {
     "trec": 300,
-    "tweeteval_stance_abortion": 500,
+    "tweeteval_stance_abortion": 300,
     "subj": 200,
-    "acl_arc": 500,
-    "banking77": 500,
+    "acl_arc": 300,
+    "banking77": 400,
     "reviews_books": 200,
-    "chemprot": 500,
-    "ohsumed": 400,
-    "tweeteval_stance_hillary": 400,
-    "reviews_electronics": 300,
+    "chemprot": 300,
+    "ohsumed": 300,
 }
-SOURCE_TASKS = ("clinc150", "snips", "sst2", "tweeteval_offensive", "csabstruct", "unfair_tos_en")
+SOURCE_TASKS = ("clinc150", "sst2", "tweeteval_offensive", "csabstruct", "snips", "unfair_tos_en")
 SOURCE_ROWS = 1000
 HELD_ROWS = 1000
 # Longer texts are cut: the table needs an order of sources, not their best scores, and every source must be affordable on every target.
-WORDS = 100
+WORDS = 50
 
 
 def draw_target(name: str, seed: int) -> tuple[Rows, Rows]:
@@ -73,7 +71,7 @@ def _draw(name: str, n: int, seed: int) -> tuple[Rows, Rows]:
 
 
 def _shortened(rows: Labelled) -> Labelled:
-    """Each text without what follows its hundredth word."""
+    """Each text without what follows its first words."""
     return Labelled(tuple(" ".join(text.split()[:WORDS]) for text in rows.texts), rows.labels)
 
 
