@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from headstart.records import DataSummary, Estimate, Results, Scores, Spent, TrialRecord, TrialStatus
+from headstart.records import DataSummary, Estimate, Results, Spent, TrialRecord, TrialStatus
 from headstart.runs import RunFolder
 from headstart.sources.adding import note_origin
 from headstart.sources.resolve import resolve_source
@@ -54,7 +54,7 @@ def make_run(folder: Path, *, source: str | None = None, fill: float = 0.0, labe
         trials=(winner,),
         winner=winner,
         opponent=None,
-        scores=Scores(zero, about, zero, zero),
+        scores={"accuracy": zero, "macro_f1": about, "log_loss": zero, "calibration_error": zero},
         opponent_scores=None,
         gain=None,
         class_scores=(),

@@ -273,7 +273,7 @@ def test_a_source_task_is_learnt_from_each_source_apart(task):
     assert [(one.name, one.source) for one in run.results.detour.tasks] == [("other", source) for source in sources]
     assert len({one.run for one in run.results.detour.tasks}) == 2
     for one in run.results.detour.tasks:
-        assert runs.open_run(run.folder / one.run).results.scores.macro_f1 == one.score
+        assert runs.open_run(run.folder / one.run).results.scores["macro_f1"] == one.score
     assert len(run.results.trials) == 2 + 2 * 2
 
 

@@ -184,7 +184,7 @@ def test_which_row_went_where_is_written_down(whole):
 def test_few_rows_are_judged_by_outer_folds_in_each_of_which_all_is_decided_again(task, quick):
     run = fit(task, "folds", test=None, outer_folds=3)
     assert run.results.judged_on == "3 outer folds"
-    assert run.results.scores.accuracy.n == 90
+    assert run.results.scores["accuracy"].n == 90
     keys = set(journal(run))
     for part in ("outer fold 1", "outer fold 2", "outer fold 3"):
         assert {f"{part}/tfidf/folds", f"{part}/probe/folds", f"{part}/judged tfidf", f"{part}/judged probe"} <= keys
@@ -202,7 +202,7 @@ def test_few_rows_are_judged_by_outer_folds_in_each_of_which_all_is_decided_agai
 def test_many_rows_are_judged_on_one_split_and_the_winner_learns_from_all(task, quick):
     run = fit(task, "split", test=None, few_rows=0)
     assert run.results.judged_on == "one stratified test split"
-    assert run.results.scores.accuracy.n == 18
+    assert run.results.scores["accuracy"].n == 18
     keys = journal(run)
     assert {key.split("/")[0] for key in keys} == {"sources", "test split", "all rows"}
 
@@ -243,7 +243,7 @@ def test_other_labels_in_the_test_file_change_no_decision_and_no_weight(task, qu
     for rung in ("tfidf", true.results.winner.name):
         np.testing.assert_array_equal(judged_logits(true, rung), judged_logits(false, rung))
     # The judge did look: the same answers score otherwise.
-    assert true.results.scores.accuracy.value != false.results.scores.accuracy.value
+    assert true.results.scores["accuracy"].value != false.results.scores["accuracy"].value
 
 
 # --- law 2: nothing is computed twice ---
@@ -485,7 +485,7 @@ def test_a_finished_run_is_a_source_for_the_next_by_its_name(task, quick, capsys
     assert "on the shelf as 'first of two'" in capsys.readouterr().err.splitlines()
     entry = shelf.find("first of two")
     assert (entry.place, entry.labels, entry.learned.rows) == (str(first.folder), LABELS, 24)
-    assert entry.learned.score == first.results.scores.macro_f1
+    assert entry.learned.score == first.results.scores["macro_f1"]
     assert entry.came_from == Origin(str(task / "source"), str(task / "source"), content_digest(task / "source"))
     second = fit(task, "second of two", strategy=("probe",), source="first of two")
     assert second.results.winner.source == "first of two"

@@ -28,7 +28,7 @@ from headstart.data.split import test_split
 from headstart.data.table import STANDARD_INPUT, open_table
 from headstart.errors import DataError, SettingsError
 from headstart.judge.calibration import softmax
-from headstart.judge.intervals import estimate, score_of
+from headstart.judge.intervals import estimate
 from headstart.planner import trial_seconds
 from headstart.progress import say
 from headstart.records import Detour, Estimate, Finding, Severity, SourceTask, Spent, names_by
@@ -363,7 +363,7 @@ def tell(
     before = after = None
     went = next((one for one in taken if final.winner.source in one.variants), None)
     if went is not None and isinstance(model, TransferModel):
-        before, after = score_of(went.run.results.scores, settings.metric), _score_after(went, model, settings)
+        before, after = went.run.results.scores[settings.metric.value], _score_after(went, model, settings)
     tasks = tuple(
         SourceTask(
             name=one.task.name,
@@ -372,7 +372,7 @@ def tell(
             run=one.place,
             rows=len(one.task.target.rows),
             left_out=one.task.left_out,
-            score=score_of(one.run.results.scores, settings.metric),
+            score=one.run.results.scores[settings.metric.value],
         )
         for one in taken
     )

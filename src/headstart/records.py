@@ -61,14 +61,8 @@ class Estimate:
     confidence: float = 0.95
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Everything the judge says of one set of predictions."""
-
-    accuracy: Estimate
-    macro_f1: Estimate
-    log_loss: Estimate
-    calibration_error: Estimate
+Scores = dict[str, Estimate]
+"""Everything the judge says of one set of predictions, by the metrics' names, in the order in which people want to see them."""
 
 
 @dataclass(frozen=True)

@@ -193,8 +193,7 @@ class Run:
     @property
     def metrics(self) -> dict[str, float]:
         """The winner's scores on the judged rows, as plain numbers."""
-        scores = self.results.scores
-        return {item.name: getattr(scores, item.name).value for item in dataclasses.fields(scores)}
+        return {name: estimate.value for name, estimate in self.results.scores.items()}
 
     @property
     def gain(self) -> Gain | None:
@@ -276,6 +275,9 @@ def _from_plain(kind: Any, value: Any) -> Any:
         inner = typing.get_args(kind)
         kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
         return tuple(_from_plain(part, item) for part, item in zip(kinds, value, strict=True))
+    if origin is dict:
+        inner = typing.get_args(kind)[1]
+        return {name: _from_plain(inner, item) for name, item in value.items()}
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         hints = typing.get_type_hints(kind)
         return kind(**{name: _from_plain(hints[name], item) for name, item in value.items()})

@@ -36,6 +36,11 @@ class Metric(str, Enum):
         return {Metric.ACCURACY: "accuracy", Metric.MACRO_F1: "macro-F1", Metric.LOG_LOSS: "log-loss"}[self]
 
 
+def shown_metric(name: str) -> str:
+    """A score's name as people write it, also of one that decides nothing: calibration error."""
+    return Metric(name).shown if name in set(Metric) else name.replace("_", " ")
+
+
 class Precision(str, Enum):
     """The number format of training above the cut. Reading below it is always float32."""
 

@@ -8,7 +8,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from headstart.export.card import model_card
-from headstart.records import ClassScore, DataSummary, Estimate, Results, Scores, Spent, TrialRecord, TrialStatus
+from headstart.records import ClassScore, DataSummary, Estimate, Results, Spent, TrialRecord, TrialStatus
 from headstart.sources.source import Pooling, Source
 
 SOURCE = Source("all-MiniLM-L6-v2", Path("nowhere"), Pooling.MEAN, 256, "bert", "apache-2.0", ("its Dense module is left out",))
@@ -38,7 +38,7 @@ def results(**changes: Any) -> Results:
         trials=(winner, opponent),
         winner=winner,
         opponent=opponent,
-        scores=Scores(estimate(0.91234), estimate(0.9), estimate(0.3), estimate(0.05)),
+        scores={"accuracy": estimate(0.91234), "macro_f1": estimate(0.9), "log_loss": estimate(0.3), "calibration_error": estimate(0.05)},
         opponent_scores=None,
         gain=None,
         class_scores=(ClassScore("refund", 0.9, 0.9, 0.9, 60), ClassScore("a|b\n*c*", 0.5, 0.5, 0.5, 3)),

@@ -30,7 +30,7 @@ def covered(draw, n, signal, prior, trials, seed):
         y, (p,) = draw(rng, n, 4, [signal], prior)
         found = scores(p, y, groups=None, confidence=0.95, resamples=300, seed=trial)
         for name, value in truth.items():
-            estimate = getattr(found, name)
+            estimate = found[name]
             hits[name] += estimate.low <= value <= estimate.high
     return hits
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from headstart.judge.verdict import best_opponent, detour_sentence, verdict_sentence
-from headstart.records import DataSummary, Detour, Estimate, Gain, Results, Scores, Spent, TrialRecord, TrialStatus, Verdict
+from headstart.records import DataSummary, Detour, Estimate, Gain, Results, Spent, TrialRecord, TrialStatus, Verdict
 from headstart.settings import Metric
 
 
@@ -31,7 +31,7 @@ def results(gain, winner=WINNER, metric="macro_f1", judged_on="one stratified te
         trials=(winner, TFIDF),
         winner=winner,
         opponent=TFIDF,
-        scores=Scores(estimate, estimate, estimate, estimate),
+        scores={"accuracy": estimate, "macro_f1": estimate, "log_loss": estimate, "calibration_error": estimate},
         opponent_scores=None,
         gain=gain,
         class_scores=(),

@@ -273,7 +273,7 @@ def test_a_run_with_holes_still_has_a_page():
     """Every part that may be missing or unmeasured is."""
     nan = float("nan")
     results = sample_results()
-    hole = dataclasses.replace(results.scores.macro_f1, value=nan, low=nan, high=nan)
+    hole = dataclasses.replace(results.scores["macro_f1"], value=nan, low=nan, high=nan)
     trials = tuple(dataclasses.replace(trial, score=hole, expected=nan, seconds=nan) for trial in results.trials)
     page = build_report(
         dataclasses.replace(

@@ -8,10 +8,18 @@ import yaml
 
 from headstart.judge.verdict import verdict_sentence
 from headstart.records import Estimate, Results, TrialStatus, names_by
+from headstart.settings import shown_metric
 from headstart.sources.embedded import MODEL_ID, NAME
 from headstart.sources.resolve import HUB
 from headstart.sources.source import Source
 
+# What the hub calls our scores: type, name and further entries.
+_HUB_METRICS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "accuracy": ("accuracy", "Accuracy", {}),
+    "macro_f1": ("f1", "Macro F1", {"args": {"average": "macro"}}),
+    "log_loss": ("log_loss", "Log-loss", {}),
+    "calibration_error": ("expected_calibration_error", "Calibration error", {}),
+}
 _MOST_LABELS = 200  # named in the card; config.json names all
 _LONGEST_LABEL = 60
 
@@ -48,19 +56,12 @@ def base_model(source: Source) -> str | None:
 
 def _metadata(results: Results, source: Source | None, language: str | None) -> dict[str, Any]:
     """The front matter that the hub and its tools read; a key that is not known is left out."""
-    scores = results.scores
-    measured = [
-        ("accuracy", "Accuracy", scores.accuracy, {}),
-        ("f1", "Macro F1", scores.macro_f1, {"args": {"average": "macro"}}),
-        ("log_loss", "Log-loss", scores.log_loss, {}),
-        ("expected_calibration_error", "Calibration error", scores.calibration_error, {}),
-    ]
     on_hub = results.data.name.startswith(HUB)
     data = results.data.name.removeprefix(HUB)
     entry = {
         "task": {"type": "text-classification", "name": "Text classification"},
         "dataset": {"type": data if on_hub else "custom", "name": data, "split": results.judged_on},
-        "metrics": [{"type": kind, "name": name, "value": round(e.value, 4), **extra} for kind, name, e, extra in measured],
+        "metrics": [_hub_metric(name, estimate) for name, estimate in results.scores.items()],
     }
     wanted = {
         "language": language,
@@ -70,10 +71,17 @@ def _metadata(results: Results, source: Source | None, language: str | None) -> 
         "tags": ["text-classification", "headstart", *(["transfer-learning"] if source else [])],
         "base_model": base_model(source) if source else None,
         "datasets": [data.partition("@")[0]] if on_hub else None,
-        "metrics": ["accuracy", "f1"],
+        "metrics": [
+            kind for kind in dict.fromkeys(_HUB_METRICS.get(name, (name,))[0] for name in results.scores) if kind in ("accuracy", "f1")
+        ],
         "model-index": [{"name": results.title, "results": [entry]}],
     }
     return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _hub_metric(name: str, estimate: Estimate) -> dict[str, Any]:
+    kind, title, extra = _HUB_METRICS.get(name, (name, shown_metric(name), {}))
+    return {"type": kind, "name": title, "value": round(estimate.value, 4), **extra}
 
 
 def _kind(results: Results, source: Source | None) -> str:
@@ -129,7 +137,7 @@ def _making(results: Results, source: Source | None, max_length: int | None) -> 
     if len(tried) > 1:
         rows = [f"| {_cell(t.name)} | {_number(t.score)} | {t.seconds:,.0f} |" for t in tried if t.score is not None]
         lines.append(
-            f"\nWhat was tried, by {_words(results.metric)} on training rows:\n\n| rung | score | seconds |\n|---|---|---:|\n"
+            f"\nWhat was tried, by {shown_metric(results.metric)} on training rows:\n\n| rung | score | seconds |\n|---|---|---:|\n"
             + "\n".join(rows)
         )
     return "\n".join(lines)
@@ -146,16 +154,9 @@ def _way(results: Results) -> list[str]:
 
 
 def _measured(results: Results) -> str:
-    scores = results.scores
-    rows = [
-        ("accuracy", scores.accuracy),
-        ("macro-F1", scores.macro_f1),
-        ("log-loss", scores.log_loss),
-        ("calibration error", scores.calibration_error),
-    ]
-    table = "\n".join(f"| {name} | {_number(estimate)} |" for name, estimate in rows)
-    share = scores.accuracy.confidence
-    opening = f"Judged on {results.judged_on} ({scores.accuracy.n:,} rows); the brackets are {100 * share:g} % intervals."
+    table = "\n".join(f"| {shown_metric(name)} | {_number(estimate)} |" for name, estimate in results.scores.items())
+    main = results.scores[results.metric]
+    opening = f"Judged on {results.judged_on} ({main.n:,} rows); the brackets are {100 * main.confidence:g} % intervals."
     return f"{opening}\n\n| | |\n|---|---|\n{table}"
 
 
@@ -178,10 +179,6 @@ def _limits(results: Results, max_length: int | None) -> str:
 
 def _number(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-
-
-def _words(metric: str) -> str:
-    return {"macro_f1": "macro-F1", "log_loss": "log-loss"}.get(metric, metric)
 
 
 def _cell(text: str) -> str:

@@ -53,7 +53,12 @@ def scores(probabilities: FloatArray, y: IntArray, *, groups: IntArray | None, c
     drawn = _resampled(probabilities, y, groups, resamples, seed)
     f1 = _macro_f1(probabilities, y, groups, confidence, drawn.macro_f1)
     gap = _calibration_error(probabilities, y, groups, confidence, drawn.calibration_error)
-    return Scores(accuracy, f1, loss, gap)
+    return {
+        Metric.ACCURACY.value: accuracy,
+        Metric.MACRO_F1.value: f1,
+        Metric.LOG_LOSS.value: loss,
+        "calibration_error": gap,
+    }
 
 
 def estimate(
@@ -70,11 +75,6 @@ def estimate(
         return _log_loss(probabilities, y, groups, confidence)
     drawn = _resampled(probabilities, y, groups, resamples, seed)
     return _macro_f1(probabilities, y, groups, confidence, drawn.macro_f1)
-
-
-def score_of(scores: Scores, metric: Metric) -> Estimate:
-    """The estimate of the metric that decides."""
-    return {Metric.ACCURACY: scores.accuracy, Metric.MACRO_F1: scores.macro_f1, Metric.LOG_LOSS: scores.log_loss}[metric]
 
 
 def wilson(share: float, n: float, confidence: float) -> tuple[float, float]:

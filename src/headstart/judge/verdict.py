@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from headstart.judge.intervals import score_of
 from headstart.records import Estimate, Gain, Results, TrialRecord, TrialStatus, Verdict
 from headstart.settings import Metric
 
@@ -19,7 +18,7 @@ def best_opponent(trials: Iterable[TrialRecord], metric: Metric) -> TrialRecord 
 def verdict_sentence(results: Results) -> str:
     """What came out, in one sentence with its circumstances: score and gain with intervals, rows, and how they were judged."""
     metric = Metric(results.metric)
-    score, gain = score_of(results.scores, metric), results.gain
+    score, gain = results.scores[results.metric], results.gain
     number = f"{_interval(score)} {metric.shown}"
     rung = _rung(results.winner)
     footing = f"{score.n:,} rows, {results.judged_on}, {100 * score.confidence:g} %"

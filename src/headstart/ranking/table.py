@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headstart.records import RankedSource, Ranking
-from headstart.report.wording import clean, metric_name
+from headstart.report.wording import clean
+from headstart.settings import shown_metric
 
 
 def table(ranking: Ranking, *, scores: bool = False) -> Iterator[str]:
@@ -15,7 +16,7 @@ def table(ranking: Ranking, *, scores: bool = False) -> Iterator[str]:
         ranking: what was found.
         scores: also every single estimator's score.
     """
-    metric = metric_name(ranking.metric)
+    metric = shown_metric(ranking.metric)
     rows: list[tuple[str, ...]] = [("", "source", metric, "with", "seconds", "parameters", "cut off", "tokens/word")]
     for place, source in enumerate(ranking.sources, start=1):
         rows.append((_place(place, source), *_cells(source)))
@@ -43,7 +44,7 @@ def footing(ranking: Ranking) -> str:
     level = f"{100 * ranking.sources[0].predicted.confidence:g} %"
     ties = sum(source.tied for source in ranking.sources[1:])
     said = [
-        f"Predicted {metric_name(ranking.metric)} after training with the named strategy on all rows, with {level} intervals; from {read}."
+        f"Predicted {shown_metric(ranking.metric)} after training with the named strategy on all rows, with {level} intervals; from {read}."
     ]
     if ties:
         said.append(f"{'One (=) cannot' if ties == 1 else f'{ties} (=) cannot'} be told from the first.")

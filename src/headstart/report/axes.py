@@ -8,12 +8,13 @@ from typing import Any
 
 from headstart.records import Estimate, Results
 from headstart.report.svg import FONT, INK, SOFT, Sheet
-from headstart.report.wording import NARROW_EM, count, fit, metric_name, seconds, squeeze
+from headstart.report.wording import NARROW_EM, count, fit, seconds, squeeze
+from headstart.settings import shown_metric
 
 
 def axis_title(metric: str) -> str:
     """The metric with the direction that is better."""
-    return f"{metric_name(metric)}, {'lower' if metric == 'log_loss' else 'higher'} is better"
+    return f"{shown_metric(metric)}, {'lower' if metric == 'log_loss' else 'higher'} is better"
 
 
 def fit_name(name: str, pixels: float) -> str:

@@ -16,6 +16,7 @@ from headstart.judge.verdict import detour_sentence, verdict_sentence
 from headstart.records import Results, RowNote, TrialRecord, TrialStatus
 from headstart.report import figures, wording
 from headstart.runs import whole_file
+from headstart.settings import shown_metric
 
 MAX_PAIRS = 12
 MAX_CLASSES = 300
@@ -154,7 +155,7 @@ def environment() -> Environment:
         date=wording.date,
         interval=wording.interval,
         many=wording.many,
-        metric=wording.metric_name,
+        metric=shown_metric,
         number=wording.number,
         percent=wording.percent,
         prose=wording.prose,

@@ -10,7 +10,6 @@ from datetime import datetime
 from markupsafe import Markup, escape
 
 from headstart.records import Estimate
-from headstart.settings import Metric
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
@@ -18,13 +17,6 @@ GLUE = "\N{NO-BREAK SPACE}"  # between a number and its unit
 
 # Width of a character as a share of the font size: a generous mean over system fonts, so that estimates err on the wide side.
 NARROW_EM, WIDE_EM = 0.56, 1.05
-
-_METRICS = {metric.value: metric.shown for metric in Metric}
-
-
-def metric_name(metric: str) -> str:
-    """A metric as prose writes it: `macro_f1` is macro-F1."""
-    return _METRICS.get(metric, metric.replace("_", " "))
 
 
 def clean(text: str) -> str:

@@ -130,7 +130,7 @@ def _learned(results: Results) -> Learned:
         rows=results.data.used,
         median_tokens=results.data.median_tokens,
         metric=results.metric,
-        score=getattr(results.scores, results.metric),
+        score=results.scores[results.metric],
         judged_on=results.judged_on,
         seeds=results.seeds,
     )
