@@ -98,7 +98,7 @@ def measure(place: Place, strategies: Sequence[str], store: Any) -> Iterable[dic
     reader = open_reader(sources.folder_of(place.source), store)
     job = job_of(train, reader, place.seed)
     begin = time.perf_counter(), time.process_time()
-    reader.read_ahead([*train.texts, *held.texts], job.cut)
+    reader.read_ahead([*train.texts, *held.texts], [job.cut])
     read = time.perf_counter() - begin[0], time.process_time() - begin[1]
     for strategy in strategies:
         begin = time.perf_counter(), time.process_time()

@@ -22,6 +22,7 @@ from headstart.strategies.base import Rows
 from headstart.strategies.heads import class_weights, uneven
 from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies
 from headstart.target import Target
+from headstart.tasks.registry import deciding_metric
 
 if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
@@ -46,9 +47,9 @@ def asked_strategies(settings: Settings) -> list[str]:
     Raises:
         SettingsError: one of them does not exist.
     """
-    names = list(settings.strategy) or known_strategies()
+    names = list(settings.strategy) or known_strategies(settings.task)
     for name in names:
-        get_strategy(name)
+        get_strategy(name, settings.task)
     return names
 
 
@@ -89,13 +90,13 @@ def rungs_on(
     """Every rung on every source for these rows, each with the same folds. `logs`: folder of TensorBoard events; None: none are written."""
     rows = target.rows.take(learn)
     pairs = folds_of(target, learn, settings)
-    weigh = settings.metric is Metric.MACRO_F1 and uneven(rows.y)
+    weigh = deciding_metric(settings) is Metric.MACRO_F1 and uneven(rows.y)
     weight = class_weights(rows.y, rows.n_classes) if weigh else None
     job = Job(rows=rows, groups=target.groups[learn], folds=pairs, settings=settings, seed=settings.seed, class_weight=weight)
     found = []
     tokens = {source: mean_tokens(reader, rows) for source, reader in means.readers.items()}
     for name in strategies:
-        strategy = get_strategy(name)
+        strategy = get_strategy(name, settings.task)
         if not strategy.needs_source:
             found.append(Rung(strategy, None, job, next(iter(tokens.values()))))
             continue
@@ -146,4 +147,4 @@ def folds_of(target: Target, learn: IntArray, settings: Settings) -> Folds:
         held = np.isin(learn, target.validation)
         if held.any() and not held.all():
             return [(np.flatnonzero(~held), np.flatnonzero(held))]
-    return folds(target.rows.y[learn], target.groups[learn], settings.inner_folds, settings.seed)
+    return folds(target.rows.strata[learn], target.groups[learn], settings.inner_folds, settings.seed)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from headstart.errors import SourceError
 from headstart.records import Finding, Severity
+from headstart.tasks.registry import DEFAULT
 
 if TYPE_CHECKING:
     from headstart.data.check import CheckResult
@@ -23,10 +24,17 @@ _TEXTS_AT_ONCE = 2048
 
 @dataclass(frozen=True)
 class Checked:
-    """The training rows, and what was found about them; the findings of reading stand among those of checking."""
+    """The training rows, and what was found about them; the findings of reading stand among those of checking.
+
+    `task` is what they are rows of, `recognised` why where nobody said so. `test` and `validation` None: there is no such file.
+    """
 
     train: Examples
     result: CheckResult
+    task: str = DEFAULT
+    recognised: str = ""
+    test: Examples | None = None
+    validation: Examples | None = None
 
 
 def check_data(
@@ -38,6 +46,7 @@ def check_data(
     validation: str | Path | None,
     source: str | None,
     max_length: int,
+    task: str | None = None,
 ) -> Checked:
     """Read and check labelled data; no model is loaded, of the source only its tokeniser.
 
@@ -49,16 +58,20 @@ def check_data(
         validation: file of validation rows, with the same columns; None: there is none.
         source: whose tokeniser counts the texts that would be cut off; None: the embedded source, where it is installed.
         max_length: tokens beyond which a text is cut off, where the source takes that many.
+        task: what is predicted; None: what the columns tell.
 
     Raises:
         DataError: a file that cannot be read, or columns that cannot be told.
         SourceError: the named source cannot be used.
+        SettingsError: there is no such task.
     """
     from headstart.data.check import check_examples
     from headstart.data.examples import Examples
     from headstart.data.read import read_examples
+    from headstart.tasks.registry import get_task, recognise_task
 
     noticed: list[Finding] = []
+    asked = None if task is None else get_task(task)  # before anything is read
 
     def read(path: str | Path, text: str | None, label: str | None) -> Examples:
         result = read_examples(path, text=text, label=label)
@@ -66,6 +79,14 @@ def check_data(
         return result.examples
 
     train = data if isinstance(data, Examples) else read(data, text, label)
+    found, why = (asked, "") if asked is not None else recognise_task(train)
+
+    def prepare(examples: Examples) -> Examples:
+        prepared = found.prepare(examples)
+        noticed.extend(prepared.findings)
+        return prepared.examples
+
+    train = prepare(train)
     columns = train.text_column, train.label_column
     try:
         counter = token_counter(source, max_length)
@@ -73,8 +94,8 @@ def check_data(
         if source is not None:
             raise
         counter = None  # nobody asked for it
-    test_rows = None if test is None else read(test, *columns)
-    validation_rows = None if validation is None else read(validation, *columns)
+    test_rows = None if test is None else prepare(read(test, *columns))
+    validation_rows = None if validation is None else prepare(read(validation, *columns))
     result = check_examples(
         train,
         test=test_rows,
@@ -82,8 +103,9 @@ def check_data(
         tokenize_lengths=None if counter is None else counter.lengths,
         max_length=max_length if counter is None else counter.limit,
         read_findings=noticed,
+        labels=found.checks,
     )
-    return Checked(train, result)
+    return Checked(train, result, found.name, why, test_rows, validation_rows)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from headstart.settings import Export, Settings
 from headstart.strategies.base import Fitted
 from headstart.strategies.ladder import get_strategy
 from headstart.target import Part, Target, counting_source, data_name, make_target
+from headstart.tasks.registry import deciding_metric
 
 if TYPE_CHECKING:
     from headstart.backbone.backbone import Backbone
@@ -128,7 +129,7 @@ def _read_task(path: str, name: str, target: Target, settings: Settings) -> Task
         )
         checked.result.require_usable()
         whole = make_target(checked, name=name, test=None, validation=None)
-        learn, held = test_split(whole.rows.y, whole.groups, min(settings.test_share, _MOST_HELD / len(whole.rows)), settings.seed)
+        learn, held = test_split(whole.rows.strata, whole.groups, min(settings.test_share, _MOST_HELD / len(whole.rows)), settings.seed)
     except DataError as error:
         raise DataError(f"The source task {path!r} (--via) cannot be learnt: {error}") from None
     left_out = len(examples) - len(kept)
@@ -299,7 +300,7 @@ def _first_rows(target: Target, count: int, seed: int) -> Target:
     """About `count` rows of a task, its classes as frequent as before."""
     if count >= len(target.rows):
         return target
-    kept, _ = test_split(target.rows.y, target.groups, 1 - count / len(target.rows), seed)
+    kept, _ = test_split(target.rows.strata, target.groups, 1 - count / len(target.rows), seed)
     return _some(target, kept)
 
 
@@ -363,7 +364,7 @@ def tell(
     before = after = None
     went = next((one for one in taken if final.winner.source in one.variants), None)
     if went is not None and isinstance(model, TransferModel):
-        before, after = went.run.results.scores[settings.metric.value], _score_after(went, model, settings)
+        before, after = went.run.results.scores[deciding_metric(settings).value], _score_after(went, model, settings)
     tasks = tuple(
         SourceTask(
             name=one.task.name,
@@ -372,7 +373,7 @@ def tell(
             run=one.place,
             rows=len(one.task.target.rows),
             left_out=one.task.left_out,
-            score=one.run.results.scores[settings.metric.value],
+            score=one.run.results.scores[deciding_metric(settings).value],
         )
         for one in taken
     )
@@ -396,7 +397,7 @@ def _score_after(went: Taken, model: TransferModel, settings: Settings) -> Estim
     held = went.task.target.test
     assert held is not None  # every source task has rows set aside
     return estimate(
-        settings.metric,
+        deciding_metric(settings),
         softmax(classifier.predict_logits(held.texts)),
         held.y,
         groups=None,

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.tags import OUTSIDE, spans_of, words_of
 from headstart.errors import RunError
 from headstart.settings import Settings
 from headstart.sources.resolve import WITHOUT_TRANSFER, WRAPPER
@@ -57,7 +58,72 @@ class LoadedModel:
         return [self.labels[i] for i in self.predict_proba(texts).argmax(axis=1)]
 
 
-def load(folder: str | Path) -> LoadedModel:
+@dataclass(frozen=True)
+class Entity:
+    """An entity in a text: its words as they stand there from character `start` to before `end`, and the least probability of its words."""
+
+    text: str
+    type: str
+    start: int
+    end: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class LoadedTagger:
+    """A trained model of words, opened from `folder`. `labels` are the names of a word's classes: `O`, then `B-` and `I-` of each type."""
+
+    labels: tuple[str, ...]
+    folder: Path
+    reader: Reads
+
+    def predict(self, texts: Sequence[str | Sequence[str]]) -> list[list[Entity]]:
+        """The entities of each text. A text is a string, whose words are found, or a list of words, which count as if one space stood
+        between."""
+        return [entities for _, entities in self.tag(texts)]
+
+    def tag(self, texts: Sequence[str | Sequence[str]]) -> list[tuple[list[str], list[Entity]]]:
+        """The tag of each word of each text, in BIO2, and the entities."""
+        if isinstance(texts, str):
+            raise TypeError("a list of texts is taken; put the single text into a list.")
+        read = [_words_in(text) for text in texts]
+        joined = [" ".join(_one_word(running[a:b]) for a, b in places) for running, places in read if places]
+        logits = np.asarray(self.reader.predict_logits(joined), dtype=np.float64) if joined else np.zeros((0, len(self.labels)))
+        logits = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities = logits / logits.sum(axis=1, keepdims=True)
+        found, at = [], 0
+        for running, places in read:
+            found.append(self._tagged(running, places, probabilities[at : at + len(places)]))
+            at += len(places)
+        return found
+
+    def _tagged(self, running: str, places: Sequence[tuple[int, int]], probabilities: FloatArray) -> tuple[list[str], list[Entity]]:
+        y, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+        spans = spans_of(y, np.array([len(y)]))
+        tags, entities = [OUTSIDE] * len(y), []
+        for first, last, kind in zip(spans.start.tolist(), spans.end.tolist(), spans.kind.tolist(), strict=True):
+            name = self.labels[2 * kind].partition("-")[2]
+            tags[first:last] = [f"B-{name}"] + [f"I-{name}"] * (last - first - 1)
+            start, end = places[first][0], places[last - 1][1]
+            entities.append(Entity(running[start:end], name, start, end, float(sure[first:last].min())))
+        return tags, entities
+
+
+def _words_in(text: str | Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
+    """A running text and where its words stand in it."""
+    if isinstance(text, str):
+        return text, words_of(text)
+    words = list(text)
+    ends = np.cumsum([len(word) + 1 for word in words]) - 1
+    return " ".join(words), [(int(end) - len(word), int(end)) for word, end in zip(words, ends, strict=True)]
+
+
+def _one_word(word: str) -> str:
+    """A word without spaces within, and never empty: so that words stay apart by single spaces."""
+    return "\N{NO-BREAK SPACE}".join(word.split()) or "\N{REPLACEMENT CHARACTER}"
+
+
+def load(folder: str | Path) -> LoadedModel | LoadedTagger:
     """Open a model that headstart saved, with headstart's own code and never with code from the folder.
 
     Args:
@@ -69,11 +135,20 @@ def load(folder: str | Path) -> LoadedModel:
     place = _model_folder(Path(folder).expanduser())
     config = _read_config(place)
     labels = tuple(str(config["id2label"][key]) for key in sorted(config.get("id2label", {}), key=int))
-    if config.get("model_type") == WITHOUT_TRANSFER:
-        from headstart.strategies.tfidf import TfidfModel
+    if config.get("model_type") != WITHOUT_TRANSFER:
+        return LoadedTagger(labels, place, Tagger(place)) if _of_words(config) else LoadedModel(labels, place, Classifier(place))
+    if config.get("task") == "ner":
+        from headstart.strategies.crf import CrfModel
 
-        return LoadedModel(labels, place, TfidfModel.load(place))
-    return LoadedModel(labels, place, Classifier(place))
+        return LoadedTagger(labels, place, CrfModel.load(place))
+    from headstart.strategies.tfidf import TfidfModel
+
+    return LoadedModel(labels, place, TfidfModel.load(place))
+
+
+def _of_words(config: dict[str, Any]) -> bool:
+    """Whether a model's configuration is of one that marks words."""
+    return any(str(name).endswith("ForTokenClassification") for name in config.get("architectures") or ())
 
 
 def _model_folder(folder: Path) -> Path:
@@ -95,7 +170,7 @@ def _read_config(place: Path) -> dict[str, Any]:
         raise RunError(
             f"{str(place / 'config.json')!r} is damaged; run the command of its run.yaml again, or copy the model again."
         ) from None
-    if model_type not in (WRAPPER, WITHOUT_TRANSFER):
+    if model_type not in (WRAPPER, WITHOUT_TRANSFER) and not _of_words(config):
         raise RunError(f"{str(place)!r} holds a model of type {str(model_type)!r} that headstart did not save; transformers opens it.")
     return config
 
@@ -151,4 +226,58 @@ class Classifier:
                 rows = rows.to(self.model.device)
                 answer = self.model(input_ids=rows, attention_mask=None if mask is None else mask.to(self.model.device))
                 logits[batch] = answer.logits.float().cpu().numpy()
+        return logits
+
+
+class Tagger:
+    """The saved model of words and its tokenizer, on the GPU where there is one."""
+
+    def __init__(self, place: Path) -> None:
+        import torch
+        from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+        from headstart.sources.opening import quiet_transformers
+
+        try:
+            with quiet_transformers():
+                model = AutoModelForTokenClassification.from_pretrained(
+                    place, use_safetensors=True, dtype=torch.float32, trust_remote_code=False, local_files_only=True
+                )
+                tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+        except Exception as error:  # safetensors, json, tokenizers and transformers each have errors of their own for damaged files
+            raise RunError(
+                f"The model in {str(place)!r} cannot be opened ({str(error).splitlines()[0]}); copy or train it again."
+            ) from error
+        self.model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+        self.tokenizer = tokenizer
+        self.max_length = int(tokenizer.model_max_length)
+        self.batch_tokens = Settings().batch_tokens
+
+    def predict_logits(self, texts: Sequence[str]) -> FloatArray:
+        """Logits (u, c) of the words of each text, which stand with one space between; long texts are read in windows."""
+        import torch
+
+        from headstart.backbone.batching import plan_batches
+        from headstart.backbone.kernels import fast_linears
+        from headstart.backbone.reading import pad
+        from headstart.strategies.windows import ABSENT, make_windows
+
+        windows = make_windows(self.tokenizer, self.max_length, texts)
+        sizes = np.array([text.count(" ") + 1 for text in texts], dtype=np.int64)
+        starts = np.cumsum(sizes) - sizes
+        logits = np.zeros((int(sizes.sum()), self.model.config.num_labels))
+        filler = self.tokenizer.pad_token_id or 0
+        for start in range(0, len(windows), _CHUNK):
+            part = windows[start : start + _CHUNK]
+            ids = self.tokenizer([window.text for window in part], truncation=True, max_length=self.max_length)["input_ids"]
+            with torch.inference_mode(), fast_linears(self.model):
+                for batch in plan_batches([len(row) for row in ids], self.batch_tokens):
+                    rows, mask = pad([ids[i] for i in batch], filler)
+                    rows = rows.to(self.model.device)
+                    answer = self.model(input_ids=rows, attention_mask=None if mask is None else mask.to(self.model.device))
+                    for i, states in zip(batch, answer.logits.float().cpu().numpy(), strict=True):
+                        low, high = part[i].own
+                        tokens = part[i].tokens[low:high]
+                        known = np.flatnonzero(tokens != ABSENT)
+                        logits[starts[part[i].row] + part[i].first + low + known] = states[tokens[known]]
         return logits

@@ -16,15 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.data.check import suspect_finding, suspect_labels
+from headstart.data.check import suspect_finding
 from headstart.data.examples import IntArray
-from headstart.data.split import folds
-from headstart.errors import DataError
-from headstart.judge.calibration import softmax
-from headstart.judge.gains import paired_gain
-from headstart.judge.intervals import scores, wilson
 from headstart.judge.label_curve import label_curve
-from headstart.judge.metrics import class_scores, confusion_matrix
 from headstart.records import (
     DataSummary,
     Estimate,
@@ -34,16 +28,13 @@ from headstart.records import (
     LayerScore,
     Results,
     RowNote,
-    Scores,
     Spent,
 )
 from headstart.runs import RunFolder
 from headstart.settings import Settings
-from headstart.strategies.base import Fitted, FloatArray
-from headstart.strategies.heads import choose_head
-from headstart.strategies.probe import choose_probe, mean_of_layers
-from headstart.strategies.tfidf import fit_tfidf
+from headstart.strategies.base import Fitted, FloatArray, Rows, joined
 from headstart.target import Part, Target
+from headstart.tasks.registry import deciding_metric, get_task
 
 if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
@@ -80,63 +71,59 @@ def assemble(
         command: the command line, "" in Python.
         begin: `time.perf_counter()` at the start of the run.
     """
-    rows = judged_rows(target, parts, judged)
-    y = rows.y
-    winner = softmax(np.concatenate([part.winner for part in judged]))
-
-    def score(probabilities: FloatArray) -> Scores:
-        return scores(
-            probabilities, y, groups=rows.groups, confidence=settings.confidence, resamples=settings.resamples, seed=settings.seed
-        )
+    task = get_task(target.task)
+    judging = judged_rows(target, parts, judged)
+    winner = np.concatenate([part.winner for part in judged])
 
     gain = None
     if final.transfer is not None and final.plain is not None:
         names = final.transfer.name, final.plain.name
-        gain = gain_of([part.transfer for part in judged], [part.plain for part in judged], names, rows, settings)
+        gain = gain_of([part.transfer for part in judged], [part.plain for part in judged], names, judging, settings)
     plain = _joined([part.plain for part in judged])
     source = readers[final.winner.source] if final.winner.source else next(iter(readers.values()))
-    suspects, notes = _worth_a_look(target, final, source, settings)
+    suspects, notes = _worth_a_look(target, final)
     trials = {trial.name: trial for trial in final.trials}
-    matrix = confusion_matrix(winner, y)
+    seen = task.judge.seen(winner, judging.rows, target.labels)
     return Results(
         title=target.name,
         created=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        data=_summary(target, source, len(y)),
+        data=_summary(target, source, len(judging.rows)),
         findings=(*noticed, *target.findings, *suspect_finding(suspects)),
-        metric=settings.metric.value,
+        metric=deciding_metric(settings).value,
         seeds=(settings.seed,),
         judged_on=_judged_on(target, parts),
         trials=final.trials,
         winner=trials[final.winner.name],
         opponent=trials[final.plain.name] if final.plain is not None else None,
-        scores=score(winner),
-        opponent_scores=None if plain is None or final.plain is None else score(plain),
+        scores=task.judge.scores(winner, judging.rows, judging.groups, settings),
+        opponent_scores=None if plain is None or final.plain is None else task.judge.scores(plain, judging.rows, judging.groups, settings),
         gain=gain,
-        class_scores=class_scores(matrix, target.labels),
-        confusion=tuple(tuple(int(v) for v in row) for row in matrix),
+        class_scores=seen.classes,
+        confusion=seen.confusion,
         layers=_layers(target, readers, settings),
-        label_curve=_curve(target, source, final, settings),
+        label_curve=_curve(target, source, settings),
         worth_a_look=notes,
         spent=_spent(readers, run, begin),
         command=command or _in_python(target),
         environment=_environment(),
+        task=task.name,
     )
 
 
 def _joined(parts: Sequence[FloatArray | None]) -> FloatArray | None:
-    """Probabilities of all parts; None where a part has none."""
+    """The logits of all parts; None where a part has none."""
     present = [part for part in parts if part is not None]
-    return softmax(np.concatenate(present)) if len(present) == len(parts) else None
+    return np.concatenate(present) if len(present) == len(parts) else None
 
 
 @dataclass(frozen=True)
 class JudgedRows:
     """The rows of all parts, one part after the other.
 
-    `y` (n,); `groups` (n,) as the target's, None: each row stands for itself; `folds` (n,) is the part of each row, None: there is one.
+    `groups` (n,) as the target's, None: each row stands for itself; `folds` (n,) is the part of each row, None: there is one.
     """
 
-    y: IntArray
+    rows: Rows
     groups: IntArray | None
     folds: IntArray | None
 
@@ -144,30 +131,19 @@ class JudgedRows:
 def judged_rows(target: Target, parts: Sequence[Part], judged: Sequence[Judged]) -> JudgedRows:
     """The rows on which a run was judged."""
     groups = None if target.test is not None else np.concatenate([target.groups[p.judge] for p in parts if p.judge is not None])
-    folds = np.repeat(np.arange(len(judged)), [len(part.y) for part in judged]) if len(judged) > 1 else None
-    return JudgedRows(np.concatenate([part.y for part in judged]), groups, folds)
+    folds = np.repeat(np.arange(len(judged)), [len(part.rows) for part in judged]) if len(judged) > 1 else None
+    return JudgedRows(joined([part.rows for part in judged]), groups, folds)
 
 
 def gain_of(
-    ours: Sequence[FloatArray | None], theirs: Sequence[FloatArray | None], names: tuple[str, str], rows: JudgedRows, settings: Settings
+    ours: Sequence[FloatArray | None], theirs: Sequence[FloatArray | None], names: tuple[str, str], judging: JudgedRows, settings: Settings
 ) -> Gain | None:
     """The gain of one rung over another, from the logits of both part by part; None where a part has none of one of them."""
     first, second = _joined(ours), _joined(theirs)
     if first is None or second is None:
         return None
-    return paired_gain(
-        first,
-        second,
-        rows.y,
-        settings.metric,
-        winner=names[0],
-        opponent=names[1],
-        groups=rows.groups,
-        folds=rows.folds,
-        confidence=settings.confidence,
-        resamples=settings.resamples,
-        seed=settings.seed,
-    )
+    judge = get_task(settings.task).judge
+    return judge.gain((first, second), names, deciding_metric(settings), judging.rows, judging.groups, judging.folds, settings)
 
 
 def _judged_on(target: Target, parts: Sequence[Part]) -> str:
@@ -180,90 +156,63 @@ def _summary(target: Target, reader: Reader, judged_rows: int) -> DataSummary:
     from headstart.backbone.reading import tokenize
 
     lengths = np.array([len(ids) for ids in tokenize(reader.backbone, target.rows.texts)])
-    counts = np.bincount(target.rows.y, minlength=target.rows.n_classes)
     return DataSummary(
         name=target.examples.origin,
         rows=len(target.examples),
         used=len(target.rows),
         test_rows=judged_rows,
-        labels=tuple((label, int(count)) for label, count in zip(target.labels, counts, strict=True)),
+        labels=get_task(target.task).label_counts(target.rows, target.labels),
         median_tokens=int(np.median(lengths)),
         truncated_share=float((lengths >= reader.backbone.max_length).mean()),
     )
 
 
 def _layers(target: Target, readers: Mapping[str, Reader], settings: Settings) -> tuple[LayerScore, ...]:
-    """Leave-one-out accuracy of a light head on each layer of each source."""
-    found = []
-    for name, reader in readers.items():
-        features = reader.pooled(target.rows.texts)
-        for fit in choose_probe(features, target.rows.y, target.rows.n_classes, [], None).layer_scores:
-            low, high = wilson(fit.accuracy, len(target.rows), settings.confidence)
-            found.append(LayerScore(name, fit.layer, Estimate(fit.accuracy, low, high, len(target.rows), settings.confidence)))
-    return tuple(found)
+    """How a light head does on each layer of each source, each row predicted without itself."""
+    task = get_task(target.task)
+    return tuple(
+        LayerScore(name, layer, score)
+        for name, reader in readers.items()
+        for layer, score in task.layer_scores(target.rows, target.groups, reader, settings)
+    )
 
 
-def _curve(target: Target, reader: Reader, final: Decision, settings: Settings) -> LabelCurve | None:
-    """Score against labels for the source's frozen features and for tfidf; None where rows are too few to draw one."""
-    rows = target.rows
-    if len(rows) < 2 * max(8, rows.n_classes):
+def _curve(target: Target, reader: Reader, settings: Settings) -> LabelCurve | None:
+    """Score against labels with the source's frozen features and without transfer; None where rows are too few to draw one."""
+    task, rows = get_task(target.task), target.rows
+    if len(rows) < 2 * max(8, int(rows.strata.max()) + 1):
         return None
-    layers = choose_probe(reader.pooled(rows.texts), rows.y, rows.n_classes, [], None).layers
-    features = mean_of_layers(reader.pooled(rows.texts), layers)
 
-    def predict_at(rung: str, train: IntArray, held: IntArray) -> FloatArray:
-        part = rows.take(train)
-        pairs = _few_folds(part.y, target.groups[train], settings.seed)
-        if rung == "tfidf":
-            model, _ = fit_tfidf(part, pairs, None, settings.seed)
-            return softmax(model.predict_logits([rows.texts[i] for i in held]))
-        head = choose_head(features[train], part.y, part.n_classes, pairs, None).head
-        return softmax(head.logits(features[held]))
+    def judge_at(logits: FloatArray, held: IntArray) -> Estimate:
+        return task.judge.estimate(deciding_metric(settings), logits, rows.take(held), target.groups[held], settings)
 
     return label_curve(
-        predict_at,
-        rows.y,
+        task.curve_at(rows, target.groups, reader, settings),
+        judge_at,
+        rows.strata,
         groups=target.groups,
-        rungs=["probe", "tfidf"],
-        baseline="tfidf",
-        metric=settings.metric,
+        rungs=task.curve,
+        baseline=task.curve[-1],
+        metric=deciding_metric(settings),
         folds=settings.outer_folds,
         repeats=min(2, settings.outer_folds),
-        confidence=settings.confidence,
-        resamples=settings.resamples,
         seed=settings.seed,
     )
 
 
-def _few_folds(y: IntArray, groups: IntArray, seed: int) -> list[tuple[IntArray, IntArray]]:
-    """Three folds; none where no class has two separate rows."""
-    try:
-        return folds(y, groups, 3, seed)
-    except DataError:
-        return []
-
-
-def _worth_a_look(target: Target, final: Decision, reader: Reader, settings: Settings) -> tuple[tuple[RowNote, ...], tuple[RowNote, ...]]:
+def _worth_a_look(target: Target, final: Decision) -> tuple[tuple[RowNote, ...], tuple[RowNote, ...]]:
     """Suspected wrong labels; and all rows worth a look: these, the hardest of the others, near duplicates."""
+    task, rows = get_task(target.task), target.rows
     whole = [name for name, logits in final.out_of_fold.items() if not np.isnan(logits).all(axis=1).any() or name.startswith("probe")]
     notes: list[RowNote] = []
     suspects: tuple[RowNote, ...] = ()
     if whole:
         logits = final.out_of_fold[final.winner.name if final.winner.name in whole else whole[-1]]
-        seen = np.flatnonzero(~np.isnan(logits[:, 0]) & (target.origin >= 0))
-        probabilities, y = softmax(logits[seen]), target.rows.y[seen]
-        examples = target.examples.take(target.origin[seen])
-        suspects = suspect_labels(probabilities, y, examples, target.labels)
-        known = {note.row for note in suspects}
-        given = probabilities[np.arange(len(y)), y]
-        for i in np.argsort(given, kind="stable"):
-            if len(notes) >= HARDEST or given[i] >= 0.5:
-                break
-            if examples.rows[i] not in known:
-                k = int(probabilities[i].argmax())
-                notes.append(
-                    RowNote("hard", examples.rows[i], examples.texts[i], target.labels[y[i]], target.labels[k], float(probabilities[i, k]))
-                )
+        measured = rows.measured(logits)
+        seen = measured[target.origin[measured] >= 0]
+        logits, examples = logits[rows.units(seen)], target.examples.take(target.origin[seen])
+        suspects = task.suspects(logits, rows.take(seen), examples, target.labels)
+        notes = task.hard(logits, rows.take(seen), examples, target.labels, HARDEST, {note.row for note in suspects})
     twins = [
         RowNote(
             "near duplicate",

@@ -18,7 +18,7 @@ import numpy as np
 from headstart.candidates import Means, asked_strategies, folder_name, open_means, rungs_on
 from headstart.data.examples import Examples, IntArray
 from headstart.detours import Task, contents, describe_tasks, read_tasks, take_detours, tell, with_source_tasks
-from headstart.errors import RunError, SourceError
+from headstart.errors import RunError, SettingsError, SourceError
 from headstart.judge.verdict import verdict_sentence
 from headstart.planner import Decision, Rung, decide, failure_of, temperature_of, trial_seconds
 from headstart.progress import say
@@ -26,8 +26,9 @@ from headstart.records import Finding, Severity
 from headstart.runs import MODEL, Run, RunFolder, open_run, write_results
 from headstart.settings import Export, Settings, as_plain
 from headstart.sources.names import expand_names, refuse_own_source
-from headstart.strategies.base import Fitted, FloatArray
+from headstart.strategies.base import Fitted, FloatArray, Rows
 from headstart.target import Part, Target, data_name, make_target, parts_of, read_target
+from headstart.tasks.registry import DEFAULT, deciding_metric
 from headstart.taught import COLUMN, SPLITS, refusal, text_digest
 
 # Settings that say where and how to talk, not what to compute: a run may go on under others.
@@ -40,13 +41,14 @@ _AROUND = 20.0
 class Judged:
     """What the decision of one part gave on the rows that judge it.
 
-    `y` (n,); logits (n, c) of the winner, of the best rung with transfer and of the best without (None: there is none), and where there
-    are detours of the best by one and of the best direct one. `fitted` is the winner where it was trained in this process, else None.
+    `rows` are those that judged; logits (u, c) of the winner, of the best rung with transfer and of the best without (None: there is
+    none), and where there are detours of the best by one and of the best direct one. `fitted` is the winner where it was trained in this
+    process, else None.
     """
 
     part: Part
     decision: Decision
-    y: IntArray
+    rows: Rows
     winner: FloatArray
     transfer: FloatArray | None
     plain: FloatArray | None
@@ -71,10 +73,10 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -
     begin = time.perf_counter()
     settings = replace(settings, source=expand_names(settings.source))
     refuse_own_source(run_folder(data_name(data), settings), settings.source)
-    asked_strategies(settings)
     if settings.export is Export.ONNX:
         check_onnx_installed()  # before hours are spent, not after
     target = read_target(data, settings)
+    settings = settings_for(target, settings)
     return fit_target(target, settings, tasks=read_tasks(target, settings), command=command, begin=begin)
 
 
@@ -154,6 +156,7 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
     settings = replace(settings, source=expand_names(settings.source))
     refuse_own_source(run_folder(data_name(data), settings), settings.source)
     target = read_target(data, settings)
+    settings = settings_for(target, settings)
     tasks = read_tasks(target, settings)
     parts = parts_of(target, settings)
     with open_means(settings) as means:
@@ -178,6 +181,7 @@ def train_classifier(texts: Sequence[str], labels: Sequence[str], settings: Sett
         validation=None,
         source=settings.source[0] if settings.source else None,
         max_length=settings.max_length,
+        task=DEFAULT,
     )
     checked.result.require_usable()
     target = make_target(checked, name="texts", test=None, validation=None)
@@ -208,6 +212,21 @@ class TrainedClassifier:
 
 
 # --- what was asked ---
+
+
+def settings_for(target: Target, settings: Settings) -> Settings:
+    """The settings with the task that the data turned out to be of, checked against it.
+
+    Raises:
+        SettingsError: a strategy or a metric that the task does not have, or what is not to be had for it.
+    """
+    settings = replace(settings, task=target.task)
+    asked_strategies(settings)
+    deciding_metric(settings)
+    if target.task != DEFAULT and (settings.via or settings.export is not Export.NONE):
+        option = "--via" if settings.via else "--export"
+        raise SettingsError(f"{option} is for classification; the task is {target.task}. Leave it out.")
+    return settings
 
 
 def run_folder(name: str, settings: Settings) -> Path:
@@ -291,7 +310,7 @@ def write_splits(folder: Path, target: Target, parts: list[Part]) -> None:
         if part.judge is not None:
             judge[part.judge] = part.name
     numbers = [target.examples.rows[i] if i >= 0 else -1 for i in target.origin]
-    labels, digests = [target.labels[k] for k in target.rows.y], [text_digest(text) for text in target.rows.texts]
+    labels, digests = target.labels_of(target.rows), [text_digest(text) for text in target.rows.texts]
     columns = {"row": numbers, "label": labels, "group": target.groups, "judged_by": list(judge), COLUMN: digests}
     table = pa.table(columns)
     with whole_file(folder / SPLITS) as temporary:
@@ -330,8 +349,10 @@ def decide_on(
     """
     rungs = rungs_on(target, learn, settings, means, strategies, run.path / "tensorboard" / folder_name(label) if events else None)
     for reader in means.readers.values():
-        cuts = {r.strategy.tunes_from(r.job) for r in rungs if r.strategy.tunes_from is not None and r.job.reader is reader} - {0}
-        reader.read_ahead(rungs[0].job.rows.texts, min(cuts) if cuts else None)
+        own = [rung for rung in rungs if rung.job.reader is reader]
+        cuts = {rung.strategy.tunes_from(rung.job) for rung in own if rung.strategy.tunes_from is not None} - {0}
+        cuts.update(layer for rung in own if rung.strategy.reads is not None for layer in rung.strategy.reads(rung.job))
+        reader.read_ahead(rungs[0].job.rows.texts, sorted(cuts))
     return decide(rungs, run=run, label=label, seconds=seconds, cost=means.cost, failed=failed)
 
 
@@ -363,7 +384,7 @@ def judge_part(
         direct = None if via is None else predict(decision.direct)
         winner = transfer if decision.winner is decision.transfer else plain
         assert winner is not None  # the winner is one of the two
-        return Judged(part, decision, judging.y, winner, transfer, plain, via, direct, trained.get(decision.winner.name))
+        return Judged(part, decision, judging, winner, transfer, plain, via, direct, trained.get(decision.winner.name))
 
     def decide_anew(failed: Failed) -> Decision:
         return decide_on(target, part.learn, part.name, settings, run, means, strategies, seconds, failed=failed)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from headstart.planner import Rung, expectation, trial_seconds
+from headstart.tasks.registry import deciding_metric
 
 if TYPE_CHECKING:
     from headstart.cost import CostModel
@@ -44,7 +45,7 @@ def describe_plan(target: Target, parts: Sequence[Part], rungs: Sequence[Rung], 
     disk: dict[str, float] = {}
     memory = 0.0
     for rung in sorted(rungs, key=lambda rung: trial_seconds(rung, cost)):
-        belief = expectation(rung, settings.metric)
+        belief = expectation(rung, deciding_metric(settings))
         lines.append(f"{rung.name:<28}{belief.mean:>+10.3f}{trial_seconds(rung, cost):>9.0f}  {rung.strategy.summary}")
         reader = rung.job.reader
         if reader is None:

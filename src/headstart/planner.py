@@ -4,13 +4,13 @@ The planner holds a belief about every rung's score minus the probe's. It begins
 and the next trial is always the one from which the choice is expected to gain most for its seconds. It stops when nothing is worth its
 time. With few rows a fold says little, so the prior decides; with many the folds do. All rows that it sees are training rows.
 
-Letters in shapes: n rows, c classes.
+Letters in shapes: n rows, u units (words, where each word has a class; else n), c classes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -20,23 +20,22 @@ import numpy as np
 from headstart.cost import CostModel
 from headstart.data.examples import IntArray
 from headstart.errors import HeadstartError, SettingsError
-from headstart.judge.calibration import fit_temperature, softmax
-from headstart.judge.intervals import estimate
-from headstart.judge.metrics import predicted, row_losses, score
-from headstart.prior import Belief, expect, expect_temperature, read_cases, update, worth_measuring
+from headstart.judge.calibration import fit_temperature
+from headstart.prior import Belief, Case, expect, expect_temperature, read_cases, update, worth_measuring
 from headstart.progress import say
 from headstart.records import TrialRecord, TrialStatus
 from headstart.runs import RunFolder
-from headstart.settings import Metric
+from headstart.settings import Metric, by_scale
 from headstart.strategies.base import FloatArray
 from headstart.strategies.ladder import Job, Strategy
+from headstart.tasks.registry import DEFAULT, deciding_metric, get_task
 
 # An expected gain below this is not worth a trial: in points of the metric.
-_WORTH = {Metric.ACCURACY: 0.0007, Metric.MACRO_F1: 0.0007, Metric.LOG_LOSS: 0.003}
+_WORTH = by_scale(share=0.0007, loss=0.003)
 # What the whole budget is worth in that unit: what takes a hundredth of it, a trial or a training, must promise a hundredth of this.
-_PRICE = {Metric.ACCURACY: 0.1, Metric.MACRO_F1: 0.1, Metric.LOG_LOSS: 0.4}
+_PRICE = by_scale(share=0.1, loss=0.4)
 # A second seed of the same rung differs by about this much: no fold is trusted beyond it.
-_SEED_NOISE = {Metric.ACCURACY: 0.006, Metric.MACRO_F1: 0.006, Metric.LOG_LOSS: 0.02}
+_SEED_NOISE = by_scale(share=0.006, loss=0.02)
 # Share of rows on which two rungs are expected to differ in being right, before any fold says.
 _DISAGREEMENT = 0.15
 
@@ -81,7 +80,7 @@ class Decision:
 
     `transfer` and `plain` are the best rungs with and without transfer (None: none was on the list, or none could be tried); the winner is
     one of the two. `via` and `direct` are the best with transfer by a detour and without one, each as it would have been chosen without the
-    other; `via` None: there is none. `out_of_fold` holds logits (n, c) by the rung's name, NaN for rows that were not measured.
+    other; `via` None: there is none. `out_of_fold` holds logits (u, c) by the rung's name, NaN where not measured.
     """
 
     winner: Rung
@@ -107,7 +106,7 @@ def decide(
         failed: names of rungs that cannot be trained, and why.
     """
     first = rungs[0].job
-    metric = first.settings.metric
+    metric = deciding_metric(first.settings)
     begin = run.clock
     expected = [expectation(rung, metric) for rung in rungs]
     states = [_State(rung, belief, belief, failed=failed.get(rung.name, "")) for rung, belief in zip(rungs, expected, strict=True)]
@@ -164,20 +163,25 @@ def expectation(rung: Rung, metric: Metric) -> Belief:
         return Belief(0.0, 1e-6)
     rows = rung.job.rows
     return expect(
-        rung.strategy.name, metric, per_class=len(rows) / rows.n_classes, classes=rows.n_classes, tokens=rung.tokens, cases=read_cases()
+        rung.strategy.name, metric, per_class=len(rows) / rows.n_classes, classes=rows.n_classes, tokens=rung.tokens, cases=_cases(rung)
     )
 
 
 def temperature_of(rung: Rung, out_of_fold: FloatArray | None) -> float:
-    """The temperature that calibrates a rung: by its out-of-fold logits (n, c), NaN where not measured; None: as the table expects."""
+    """The temperature that calibrates a rung: by its out-of-fold logits (u, c), NaN where not measured; None: as the table expects."""
     rows = rung.job.rows
     usual = expect_temperature(
-        rung.strategy.name, per_class=len(rows) / rows.n_classes, classes=rows.n_classes, tokens=rung.tokens, cases=read_cases()
+        rung.strategy.name, per_class=len(rows) / rows.n_classes, classes=rows.n_classes, tokens=rung.tokens, cases=_cases(rung)
     )
     if out_of_fold is None:
         return usual
-    seen = np.flatnonzero(~np.isnan(out_of_fold[:, 0]))
+    seen = np.flatnonzero(~np.isnan(out_of_fold[:, 0]))  # units, so that rows of many words need no care
     return fit_temperature(out_of_fold[seen], rows.y[seen], usual)
+
+
+def _cases(rung: Rung) -> Sequence[Case]:
+    """The measured cases that speak for a rung: they are of single labels."""
+    return read_cases() if get_task(rung.job.settings.task).name == DEFAULT else ()
 
 
 def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
@@ -231,8 +235,8 @@ def _run_fold(state: _State, run: RunFolder, label: str, cost: CostModel) -> Non
         return
     cost.learn(rung.strategy.name, expected, result["seconds"])
     if state.logits is None:
-        state.logits = np.full((len(rung.job.rows), rung.job.rows.n_classes), np.nan)
-    state.logits[held] = result["logits"]
+        state.logits = np.full((len(rung.job.rows.y), rung.job.rows.n_classes), np.nan)
+    state.logits[rung.job.rows.units(held)] = result["logits"]
     state.folds += 1
     state.seconds += result["seconds"]
 
@@ -285,28 +289,23 @@ def inner_folds(job: Job, train: IntArray) -> list[tuple[IntArray, IntArray]]:
     """Folds within some of a job's rows, for what a strategy chooses by itself."""
     from headstart.data.split import folds
 
-    return folds(job.rows.y[train], job.groups[train], job.settings.inner_folds, job.seed)
+    return folds(job.rows.strata[train], job.groups[train], job.settings.inner_folds, job.seed)
 
 
 def _learn(state: _State, anchor: _State | None, job: Job, metric: Metric) -> None:
     """Move the belief by the paired difference to the anchor on the rows measured so far (from the prior each time: folds add up)."""
     if state.logits is None or anchor is None or anchor.logits is None or state is anchor:
         return
-    seen = np.flatnonzero(~np.isnan(state.logits[:, 0]) & ~np.isnan(anchor.logits[:, 0]))
+    seen = np.intersect1d(job.rows.measured(state.logits), job.rows.measured(anchor.logits))
     if not len(seen):
         return
-    y = job.rows.y[seen]
-    ours, theirs = softmax(state.logits[seen]), softmax(anchor.logits[seen])
-    difference = score(metric, ours, y) - score(metric, theirs, y)
-    if metric is Metric.LOG_LOSS:
-        difference = -difference
-        rows = row_losses(theirs, y) - row_losses(ours, y)
-    else:
-        rows = (predicted(ours) == y).astype(np.float64) - (predicted(theirs) == y)
-    spread = max(float(rows.var()), 0.5 / len(seen))
+    units = job.rows.units(seen)
+    judge = get_task(job.settings.task).judge
+    contrast = judge.contrast(metric, state.logits[units], anchor.logits[units], job.rows.take(seen))
+    spread = max(contrast.row_variance, 0.5 / len(seen))
     error = math.sqrt(spread / len(seen) + _SEED_NOISE[metric] ** 2 / max(state.folds, 1))
     # Beliefs are differences to the probe; where there is none, the anchor stands where the table puts it.
-    state.belief = update(state.prior, difference + anchor.belief.mean, error)
+    state.belief = update(state.prior, contrast.difference + anchor.belief.mean, error)
 
 
 def _net(state: _State, cost: CostModel) -> float:
@@ -319,7 +318,7 @@ def net_of(belief: Belief, rung: Rung, cost: CostModel) -> float:
     if rung.strategy.out_of_fold is not None:
         return belief.mean
     settings = rung.job.settings
-    return belief.mean - _PRICE[settings.metric] * trial_seconds(rung, cost) / settings.budget
+    return belief.mean - _PRICE[deciding_metric(settings)] * trial_seconds(rung, cost) / settings.budget
 
 
 def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: Metric) -> _State | None:
@@ -388,17 +387,9 @@ def _record(state: _State, winner: _State, metric: Metric, cost: CostModel) -> T
     settings = rung.job.settings
     measured = None
     if state.logits is not None:
-        seen = np.flatnonzero(~np.isnan(state.logits[:, 0]))
-        y = rung.job.rows.y[seen]
-        measured = estimate(
-            metric,
-            softmax(state.logits[seen] / temperature_of(rung, state.logits)),
-            y,
-            groups=rung.job.groups[seen],
-            confidence=settings.confidence,
-            resamples=settings.resamples,
-            seed=settings.seed,
-        )
+        rows, seen = rung.job.rows, rung.job.rows.measured(state.logits)
+        sharp = state.logits[rows.units(seen)] / temperature_of(rung, state.logits)
+        measured = get_task(settings.task).judge.estimate(metric, sharp, rows.take(seen), rung.job.groups[seen], settings)
     if state.failed:
         status = TrialStatus.FAILED
     elif state.logits is None:

@@ -21,12 +21,15 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 from headstart.data.columns import choose_text_column
 from headstart.data.rows import counted
 from headstart.data.table import as_text, open_table
+from headstart.data.tags import list_of_words
 from headstart.errors import DataError, SettingsError
 from headstart.settings import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from headstart.loaded import LoadedTagger
 
 FORMATS = ("csv", "jsonl", "parquet")
 STANDARD = "-"  # standard input, or standard output
@@ -95,15 +98,18 @@ def predict_file(folder: str, data: str, *, out: str, format: str | None, top: i
     written_format = output_format(out, format)
     if out != STANDARD and data != STANDARD and os.path.realpath(out) == os.path.realpath(data):
         raise SettingsError(f"--out {out!r} is the file that is read; choose another name.")
-    from headstart.loaded import load
+    from headstart.loaded import LoadedTagger, load
     from headstart.progress import bar
 
     with open_table(data) as table:
         shown = "standard input" if data == STANDARD else repr(data)
         column = text_column(table.columns, named=text, trained=_trained_column(Path(folder)), origin=shown)
-        names = output_columns(table.columns, top=top, origin=shown)
         model = load(folder)
         known = len(model.labels)
+        marks = isinstance(model, LoadedTagger)
+        if marks and top > 1:
+            raise SettingsError(f"--top is {top}, but the model marks entities: each word has one tag. Leave it out.")
+        names = output_columns(table.columns, top=top, origin=shown, marks=marks)
         if top > known:
             raise SettingsError(f"--top is {top}, but the model knows {known} labels; it must lie between 1 and {known}.")
         with opened(out) as stream, bar(0, "Predicting", unit="row") as progress:
@@ -117,7 +123,7 @@ def predict_file(folder: str, data: str, *, out: str, format: str | None, top: i
 def predict_rows(
     columns: Sequence[str],
     records: Iterable[tuple[int, Record]],
-    model: Model,
+    model: Model | LoadedTagger,
     write: Write,
     *,
     column: str,
@@ -126,8 +132,9 @@ def predict_rows(
 ) -> Predicted:
     """Label rows window by window and hand each labelled window to `write`.
 
-    A written row is the input's values in the order of `columns`, then label and probability of the `top` likeliest labels. A row whose
-    text is blank gets None in place of both. Equal texts of a window go through the model once.
+    A written row is the input's values in the order of `columns`, then label and probability of the `top` likeliest labels; of a model
+    that marks entities the tag of each word, the least probability of one within an entity, and the entities. A row whose text is blank
+    gets None. Equal texts of a window go through the model once.
 
     Args:
         columns: the input's columns; what a record holds besides is counted and not written.
@@ -140,10 +147,11 @@ def predict_rows(
     """
     rows = empty = beyond = 0
     known = set(columns)
-    nothing: list[Any] = [None] * (2 * top)
+    marks = not hasattr(model, "predict_proba")
+    nothing: list[Any] = [None] * (3 if marks else 2 * top)
     for window in windows(records, column):
         texts = [as_text(record.get(column)) for record in window]
-        answers = _answers(texts, model, top)
+        answers = _marked(texts, model) if marks else _answers(texts, model, top)  # type: ignore[arg-type]
         write([[*map(record.get, columns), *answers.get(text, nothing)] for record, text in zip(window, texts, strict=True)])
         rows += len(window)
         empty += sum(text not in answers for text in texts)
@@ -183,6 +191,18 @@ def _answers(texts: Sequence[str], model: Model, top: int) -> dict[str, list[Any
     }
 
 
+def _marked(texts: Sequence[str], model: LoadedTagger) -> dict[str, list[Any]]:
+    """For each different text that is not blank, or list of words as JSON: the words' tags, the least probability, the entities."""
+    different = [text for text in dict.fromkeys(texts) if text.strip()]
+    read = [list_of_words(text) or text for text in different]
+    found = {}
+    for text, (tags, entities) in zip(different, model.tag(read), strict=True):
+        sure = min((entity.probability for entity in entities), default=None)
+        told = [{**dataclasses.asdict(entity), "probability": round(entity.probability, 6)} for entity in entities]
+        found[text] = [tags, None if sure is None else round(sure, 6), told]
+    return found
+
+
 # --- columns and formats ---
 
 
@@ -195,8 +215,8 @@ def text_column(columns: Sequence[str], *, named: str | None, trained: str | Non
     return choose_text_column(columns, trained if named is None and trained in columns else named, origin)
 
 
-def output_columns(columns: Sequence[str], *, top: int, origin: str) -> list[str]:
-    """The input's columns, then `prediction`, `probability`, `prediction_2`, `probability_2` and so on.
+def output_columns(columns: Sequence[str], *, top: int, origin: str, marks: bool = False) -> list[str]:
+    """The input's columns, then `prediction`, `probability`, `prediction_2`, `probability_2` and so on; `entities` where they are marked.
 
     Raises:
         DataError: the input has a column of such a name.
@@ -204,6 +224,7 @@ def output_columns(columns: Sequence[str], *, top: int, origin: str) -> list[str
     new = ["prediction", "probability"]
     for place in range(2, top + 1):
         new += [f"prediction_{place}", f"probability_{place}"]
+    new += ["entities"] if marks else []
     taken = [name for name in new if name in columns]
     if taken:
         raise DataError(f"{origin} already has a column {taken[0]!r}, where the prediction would go; rename or drop it in the file first.")

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from headstart.settings import Metric
+from headstart.settings import Metric, by_scale
 
 # How far apart, in natural logarithms, two tasks may lie and still speak for each other: in rows a class, classes and tokens a text.
 _REACH = {"per_class": 0.7, "classes": 1.2, "tokens": 1.0}
 # What is assumed of a rung of which nothing was measured nearby: no better than the probe, give or take.
-_BLANK_SPREAD = {Metric.ACCURACY: 0.05, Metric.MACRO_F1: 0.05, Metric.LOG_LOSS: 0.2}
+_BLANK_SPREAD = by_scale(share=0.05, loss=0.2)
 # Spread that stays however many cases agree: no table covers every task.
-_LEAST_SPREAD = {Metric.ACCURACY: 0.02, Metric.MACRO_F1: 0.02, Metric.LOG_LOSS: 0.08}
+_LEAST_SPREAD = by_scale(share=0.02, loss=0.08)
 _BLANK_WEIGHT = 0.5
 
 

@@ -233,7 +233,7 @@ class Results:
 
     `judged_on` says in words which rows the final scores stand on; `opponent` is None when no rung without transfer was asked for;
     `confusion[i][j]` counts judged rows of class i that were given class j, in the order of `class_scores`. `detour` None: no source task
-    was asked for.
+    was asked for. `task` is the kind of task.
     """
 
     title: str
@@ -258,6 +258,7 @@ class Results:
     command: str
     environment: dict[str, str] = field(default_factory=dict)
     detour: Detour | None = None
+    task: str = "classification"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 
 from headstart.export.card import model_card
 from headstart.export.model_folder import save_model, save_text_model
+from headstart.export.token_folder import save_token_model
 from headstart.export.verify import verify
 from headstart.judge.calibration import softmax
 from headstart.progress import say
@@ -15,6 +16,8 @@ from headstart.records import Results
 from headstart.settings import Export, Settings
 from headstart.strategies.base import Fitted
 from headstart.strategies.model import TransferModel
+from headstart.strategies.windows import make_windows
+from headstart.strategies.word_model import WordModel
 from headstart.target import Target
 
 # Texts on which the saved model is compared with the trained one.
@@ -41,11 +44,27 @@ def save_winner(folder: Path, model: Fitted, target: Target, results: Results) -
             max_length=backbone.max_length,
             card=model_card(results, backbone.source, max_length=backbone.max_length),
         )
+    elif isinstance(model, WordModel):
+        backbone = model.reader.backbone
+        save_token_model(
+            folder,
+            backbone_module=model.module if model.module is not None else backbone.module,
+            tokenizer=backbone.tokenizer,
+            layer=model.layer,
+            head=model.head,
+            labels=target.labels,
+            max_length=backbone.max_length,
+            card=model_card(results, backbone.source, max_length=backbone.max_length),
+        )
     else:
-        save_text_model(folder, model, target.labels, model_card(results, None))  # type: ignore[arg-type]
-    step = max(1, len(target.rows) // COMPARED)
-    texts = list(target.rows.texts[::step][:COMPARED])
-    difference = verify(folder, texts, np.asarray(softmax(model.predict_logits(texts))))
+        save_text_model(folder, model, target.labels, model_card(results, None), task=target.task)  # type: ignore[arg-type]
+    some = target.rows.texts
+    if isinstance(model, WordModel):
+        backbone = model.reader.backbone  # a pipeline reads no windows
+        some = tuple({w.text: None for w in make_windows(backbone.tokenizer, backbone.max_length, some[: 10 * COMPARED])})
+    step = max(1, len(some) // COMPARED)
+    texts = list(some[::step][:COMPARED])
+    difference = verify(folder, texts, np.asarray(softmax(model.predict_logits(texts))), words=target.rows.sizes is not None)
     say(f"opened the saved model in a fresh process: greatest difference {difference:.1g}")
 
 

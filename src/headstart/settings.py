@@ -24,6 +24,7 @@ class Metric(str, Enum):
     ACCURACY = "accuracy"
     MACRO_F1 = "macro_f1"
     LOG_LOSS = "log_loss"
+    ENTITY_F1 = "entity_f1"
 
     @property
     def higher_is_better(self) -> bool:
@@ -33,7 +34,12 @@ class Metric(str, Enum):
     @property
     def shown(self) -> str:
         """The name as people write it: macro-F1."""
-        return {Metric.ACCURACY: "accuracy", Metric.MACRO_F1: "macro-F1", Metric.LOG_LOSS: "log-loss"}[self]
+        return {Metric.MACRO_F1: "macro-F1", Metric.LOG_LOSS: "log-loss", Metric.ENTITY_F1: "entity F1"}.get(self, self.value)
+
+
+def by_scale(*, share: float, loss: float) -> dict[Metric, float]:
+    """A number in every metric's own unit: of scores in [0, 1], and of losses in nats."""
+    return {metric: share if metric.higher_is_better else loss for metric in Metric}
 
 
 def shown_metric(name: str) -> str:
@@ -90,6 +96,12 @@ class Settings:
     """What a run was asked to do. `None` always means "not given"; the help of the field says what happens then."""
 
     # --- the data ---
+    task: str | None = _setting(
+        None,
+        "what is predicted: classification (a label for each text) or ner (entities); without it the columns tell",
+        group="data",
+        placeholder="TASK",
+    )
     text: str | None = _setting(
         None, "column that holds the text; not needed where only one column can be it", group="data", placeholder="COLUMN"
     )
@@ -136,7 +148,7 @@ class Settings:
     budget: float = _setting(
         600.0, "time for the whole run: a number of seconds, or 90s, 10m, 2h", group="run", unit="seconds", low=1.0, placeholder="TIME"
     )
-    metric: Metric = _setting(Metric.MACRO_F1, "what decides between rungs", group="run")
+    metric: Metric | None = _setting(None, "what decides between rungs; without it macro_f1, for entities entity_f1", group="run")
     seed: int = _setting(0, "start of every random choice", group="run", low=0, high=2**32 - 1)
     out: str | None = _setting(None, "folder of the run; without it runs/ and the data's name", group="run", placeholder="DIR")
     shelf: bool = _setting(True, "put the finished run on the shelf, where it is a source for the next", group="run")

@@ -28,7 +28,7 @@ def suspected_labels(checked: Checked, settings: Settings) -> tuple[Finding, ...
     target = make_target(checked, name="check", test=None, validation=None)
     with open_means(settings) as means:
         [rung] = rungs_on(target, np.arange(len(target.rows)), settings, means, ["probe"])
-        rung.job.source.read_ahead(target.rows.texts, None)
+        rung.job.source.read_ahead(target.rows.texts)
         assert rung.strategy.out_of_fold is not None
         logits = rung.strategy.out_of_fold(rung.job)[1]
     seen = np.flatnonzero(~np.isnan(logits[:, 0]))

@@ -15,13 +15,12 @@ import numpy as np
 
 from headstart.checking import Checked, check_data
 from headstart.data.examples import Examples, IntArray
-from headstart.data.read import read_examples
-from headstart.data.spelling import common_spelling
 from headstart.data.split import test_split
 from headstart.errors import DataError, SourceError
 from headstart.records import Finding, Severity
 from headstart.settings import Settings
 from headstart.strategies.base import Rows
+from headstart.tasks.registry import DEFAULT, get_task
 
 
 @dataclass(frozen=True)
@@ -45,16 +44,25 @@ class Target:
     test_numbers: tuple[int, ...]
     near_duplicates: IntArray
     judged_on: str = "the test file"
+    task: str = DEFAULT
 
     def content(self) -> str:
         """A digest of every text and label that the run may see."""
         hasher = hashlib.blake2b(digest_size=16)
         for rows in (self.rows, self.test):
             if rows is not None:
-                for text, k in zip(rows.texts, rows.y, strict=True):
-                    hasher.update(f"{len(text)} {self.labels[k] if k >= 0 else ''}\0{text}".encode("utf-8", "surrogatepass"))
+                for text, label in zip(rows.texts, self.labels_of(rows), strict=True):
+                    hasher.update(f"{len(text)} {label}\0{text}".encode("utf-8", "surrogatepass"))
         hasher.update(b"" if self.validation is None else self.validation.tobytes())
         return hasher.hexdigest()
+
+    def labels_of(self, rows: Rows) -> list[str]:
+        """The label of each row in words; where its words have labels, all of them with a space between."""
+        names = [self.labels[k] for k in rows.y]
+        if rows.sizes is None:
+            return names
+        ends = np.cumsum(rows.sizes)
+        return [" ".join(names[end - size : end]) for end, size in zip(ends, rows.sizes, strict=True)]
 
 
 def read_target(data: str | Path | Examples, settings: Settings) -> Target:
@@ -71,14 +79,10 @@ def read_target(data: str | Path | Examples, settings: Settings) -> Target:
         validation=settings.validation,
         source=counting_source(settings.source),
         max_length=settings.max_length,
+        task=settings.task,
     )
     checked.result.require_usable()
-    return make_target(
-        checked,
-        name=data_name(data),
-        test=_also(settings.test, checked),
-        validation=_also(settings.validation, checked),
-    )
+    return make_target(checked, name=data_name(data), test=checked.test, validation=checked.validation)
 
 
 def data_name(data: str | Path | Examples) -> str:
@@ -99,12 +103,6 @@ def counting_source(names: Sequence[str]) -> str | None:
     return None
 
 
-def _also(path: str | None, checked: Checked) -> Examples | None:
-    if path is None:
-        return None
-    return read_examples(path, text=checked.train.text_column, label=checked.train.label_column).examples
-
-
 def make_target(checked: Checked, *, name: str, test: Examples | None, validation: Examples | None) -> Target:
     """A target from checked rows.
 
@@ -114,18 +112,20 @@ def make_target(checked: Checked, *, name: str, test: Examples | None, validatio
     Raises:
         DataError: no row of the test or of the validation file is left.
     """
-    train, result = checked.train, checked.result
+    train, result, task = checked.train, checked.result, get_task(checked.task)
     usable = np.flatnonzero(result.usable)
     texts = [train.texts[i] for i in usable]
-    spelled = common_spelling([train.labels[i] for i in usable])
-    names = [spelled(train.labels[i]) for i in usable]
+    given = [train.labels[i] for i in usable]
+    further: list[str] = []
     groups = result.groups[usable].astype(np.int64)
     origin = usable.astype(np.int64)
     findings = list(result.findings)
+    if checked.recognised:
+        findings.append(Finding("task", Severity.NOTE, f"The task is {task.name}, {task.summary}: {checked.recognised}."))
     validation_rows = None
     if validation is not None:
         tested = set() if test is None else {text.strip() for text in test.texts}
-        whole = [i for i in range(len(validation)) if validation.texts[i].strip() and spelled(validation.labels[i])]
+        whole = [i for i in range(len(validation)) if validation.texts[i].strip() and validation.labels[i].strip()]
         extra = [i for i in whole if validation.texts[i].strip() not in tested]
         if not extra:
             raise DataError(
@@ -139,24 +139,21 @@ def make_target(checked: Checked, *, name: str, test: Examples | None, validatio
             findings.append(Finding("validation rows left out", Severity.NOTE, message, count=left))
         start = len(texts)
         texts += [validation.texts[i] for i in extra]
-        names += [spelled(validation.labels[i]) for i in extra]
+        further = [validation.labels[i] for i in extra]
         groups = np.concatenate([groups, groups.max(initial=0) + 1 + np.arange(len(extra))])
         origin = np.concatenate([origin, np.full(len(extra), -1)])
         validation_rows = np.arange(start, len(texts))
-    labels = tuple(sorted(set(names)))
-    number = {label: k for k, label in enumerate(labels)}
-    rows = Rows(tuple(texts), np.array([number[label] for label in names], dtype=np.int64), len(labels))
+    labels = task.labels(given, further)
     test_rows: Rows | None = None
     test_numbers: tuple[int, ...] = ()
     if test is not None:
-        kept = [i for i in range(len(test)) if test.texts[i].strip() and spelled(test.labels[i]) in number]
-        y = np.array([number[spelled(test.labels[i])] for i in kept], dtype=np.int64)
-        test_rows = Rows(tuple(test.texts[i] for i in kept), y, len(labels))
-        test_numbers = tuple(test.rows[i] for i in kept)
+        kept = [i for i in range(len(test)) if test.texts[i].strip() and test.labels[i].strip() and labels.known(test.labels[i])]
         if not kept:
             raise DataError(
                 f"No row of the test file {test.origin!r} has a text and a label that the training rows have; check its columns."
             )
+        test_rows = task.rows([test.texts[i] for i in kept], [test.labels[i] for i in kept], labels)
+        test_numbers = tuple(test.rows[i] for i in kept)
         if len(kept) < len(test):
             left = len(test) - len(kept)
             have, they = ("row of the test file has", "it is") if left == 1 else ("rows of the test file have", "they are")
@@ -166,14 +163,15 @@ def make_target(checked: Checked, *, name: str, test: Examples | None, validatio
         name=name,
         examples=train,
         findings=tuple(findings),
-        rows=rows,
+        rows=task.rows(texts, [*given, *further], labels),
         groups=groups,
         origin=origin,
-        labels=labels,
+        labels=labels.names,
         validation=validation_rows,
         test=test_rows,
         test_numbers=test_numbers,
         near_duplicates=result.near_duplicate_pairs,
+        task=task.name,
     )
 
 
@@ -194,7 +192,7 @@ def parts_of(target: Target, settings: Settings) -> list[Part]:
     if target.test is not None:
         return [Part("test file", every, None)]
     if len(target.rows) < settings.few_rows:
-        pairs = folds(target.rows.y, target.groups, settings.outer_folds, settings.seed)
+        pairs = folds(target.rows.strata, target.groups, settings.outer_folds, settings.seed)
         return [Part(f"outer fold {k + 1}", learn, judge) for k, (learn, judge) in enumerate(pairs)]
-    learn, judge = test_split(target.rows.y, target.groups, settings.test_share, settings.seed)
+    learn, judge = test_split(target.rows.strata, target.groups, settings.test_share, settings.seed)
     return [Part("test split", learn, judge)]

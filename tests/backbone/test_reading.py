@@ -67,15 +67,16 @@ def test_pooled_layers_are_those_of_each_text_alone(architecture: str, tiny_back
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("cut", range(4))
+@pytest.mark.parametrize("cut", range(5))
 def test_activations_are_what_enters_the_block_without_padding(architecture: str, cut: int, tiny_backbone: Tiny) -> None:
     backbone = tiny_backbone(architecture)
-    result = Reader(backbone, None, batch_tokens=200).read_texts(TEXTS, cut)
-    assert result.activations is not None
+    other = (cut + 2) % 5
+    result = Reader(backbone, None, batch_tokens=200).read_texts(TEXTS, [cut, other])
     lengths = [len(row) for row in tokenize(backbone, TEXTS)]
-    assert [row.shape for row in result.activations] == [(length, HIDDEN) for length in lengths]
+    assert sorted(result.activations) == sorted([cut, other])
+    assert [row.shape for row in result.activations[cut]] == [(length, HIDDEN) for length in lengths]
     assert max(lengths) == 40 and min(lengths) <= 2
-    for row, text in zip(result.activations, TEXTS, strict=True):
+    for row, text in zip(result.activations[cut], TEXTS, strict=True):
         np.testing.assert_allclose(row, alone(backbone, text)[cut], rtol=1e-4, atol=1e-5)
 
 
@@ -97,11 +98,11 @@ def test_the_size_of_batches_changes_nothing_but_rounding(tiny_backbone: Tiny) -
 
 def test_equal_texts_are_read_once(tiny_backbone: Tiny) -> None:
     reader = Reader(tiny_backbone("bert"), None, 4096)
-    result = reader.read_texts(["a card", "refund", "a card", "a card", "refund"], 2)
+    result = reader.read_texts(["a card", "refund", "a card", "a card", "refund"], [2])
     assert (reader.read, reader.kept) == (2, 0)
     assert (result.pooled[0] == result.pooled[2]).all() and (result.pooled[1] == result.pooled[4]).all()
     assert not (result.pooled[0] == result.pooled[1]).all()
-    assert result.activations is not None and (result.activations[0] == result.activations[3]).all()
+    assert (result.activations[2][0] == result.activations[2][3]).all()
 
 
 def test_texts_that_differ_in_a_space_or_a_capital_are_different_texts(tiny_backbone: Tiny) -> None:
@@ -112,23 +113,22 @@ def test_texts_that_differ_in_a_space_or_a_capital_are_different_texts(tiny_back
     np.testing.assert_allclose(pooled[1:], pooled[[0, 0]], atol=1e-6)
 
 
-@pytest.mark.parametrize("cut", [None, 0, 3])
-def test_a_second_reader_of_the_same_store_reads_nothing(cut: int | None, tiny_backbone: Tiny, store: Store) -> None:
+@pytest.mark.parametrize("cuts", [[], [0], [3], [1, 4]])
+def test_a_second_reader_of_the_same_store_reads_nothing(cuts: list[int], tiny_backbone: Tiny, store: Store) -> None:
     first, second = Reader(tiny_backbone("bert"), store, 4096), Reader(tiny_backbone("bert"), store, 512)
-    before, after = first.read_texts(TEXTS, cut), second.read_texts(TEXTS, cut)
+    before, after = first.read_texts(TEXTS, cuts), second.read_texts(TEXTS, cuts)
     assert (first.read, first.kept, second.read, second.kept) == (len(TEXTS), 0, 0, len(TEXTS))
     assert (before.pooled == after.pooled).all()
-    if cut is not None:
-        assert before.activations is not None and after.activations is not None
-        assert all((a == b).all() for a, b in zip(before.activations, after.activations, strict=True))
-        assert all(row.flags.owndata for row in before.activations)  # no view that keeps a whole batch in memory
+    for cut in cuts:
+        assert all((a == b).all() for a, b in zip(before.activations[cut], after.activations[cut], strict=True))
+        assert all(row.flags.owndata for row in before.activations[cut])  # no view that keeps a whole batch in memory
 
 
 def test_a_source_opened_anew_reads_nothing_of_what_was_kept(store: Store, tmp_path: Path) -> None:
     folder = make_tiny(tmp_path / "source", "mpnet")
     for expected in (len(TEXTS), 0):
         reader = Reader(load_backbone(resolve_source(str(folder)), 40), store, 4096)
-        reader.read_texts(TEXTS, 2)
+        reader.read_texts(TEXTS, [2])
         assert reader.read == expected
 
 
@@ -142,8 +142,8 @@ def test_one_added_text_reads_one(tiny_backbone: Tiny, store: Store) -> None:
 
 def test_activations_of_a_layer_not_kept_yet_are_read_then_kept(tiny_backbone: Tiny, store: Store) -> None:
     reader = Reader(tiny_backbone("bert"), store, 4096)
-    for cut, read in ((None, 8), (2, 16), (2, 16), (1, 24), (None, 24)):
-        reader.read_texts(TEXTS, cut)
+    for cuts, read in (([], 8), ([2], 16), ([2], 16), ([1], 24), ([1, 2], 24), ([], 24)):
+        reader.read_texts(TEXTS, cuts)
         assert reader.read == read
 
 
@@ -169,10 +169,10 @@ def test_activations_are_shared_by_sources_that_pool_differently(tiny_backbone: 
     assert spaces[0].space("pooled", 2) != spaces[1].space("pooled", 2)
 
 
-@pytest.mark.parametrize("cut", [None, 2])
-def test_damaged_rows_are_read_again_and_kept_whole(cut: int | None, tiny_backbone: Tiny, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cuts", [[], [2]])
+def test_damaged_rows_are_read_again_and_kept_whole(cuts: list[int], tiny_backbone: Tiny, tmp_path: Path) -> None:
     with Store(tmp_path, 2**24) as store:
-        wanted = Reader(tiny_backbone("bert"), store, 4096).read_texts(TEXTS, cut)
+        wanted = Reader(tiny_backbone("bert"), store, 4096).read_texts(TEXTS, cuts)
         file = store.folder / "rows-1.sqlite"
     with sqlite3.connect(file) as connection:
         # One row of the last kind that was written: the activations where they were asked for, else the top layer.
@@ -180,15 +180,14 @@ def test_damaged_rows_are_read_again_and_kept_whole(cut: int | None, tiny_backbo
     connection.close()
     with Store(tmp_path, 2**24) as store:
         reader = Reader(tiny_backbone("bert"), store, 4096)
-        got = reader.read_texts(TEXTS, cut)
+        got = reader.read_texts(TEXTS, cuts)
         assert (reader.read, reader.kept, store.stats.damaged) == (1, len(TEXTS) - 1, 1)
         np.testing.assert_allclose(got.pooled, wanted.pooled, atol=1e-5)
-        if cut is not None:
-            assert got.activations is not None and wanted.activations is not None
-            for a, b in zip(got.activations, wanted.activations, strict=True):
+        for cut in cuts:
+            for a, b in zip(got.activations[cut], wanted.activations[cut], strict=True):
                 np.testing.assert_allclose(a, b, atol=1e-5)
         again = Reader(tiny_backbone("bert"), store, 4096)
-        again.read_texts(TEXTS, cut)
+        again.read_texts(TEXTS, cuts)
         assert again.read == 0
 
 
@@ -216,8 +215,8 @@ def test_a_reader_killed_after_some_chunks_reads_only_the_rest(tiny_backbone: Ti
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
 def test_no_texts_give_no_rows(architecture: str, tiny_backbone: Tiny, store: Store) -> None:
     for kept in (store, None):
-        result = Reader(tiny_backbone(architecture), kept, 4096).read_texts([], 1)
-        assert result.pooled.shape == (0, 5, HIDDEN) and result.activations == []
+        result = Reader(tiny_backbone(architecture), kept, 4096).read_texts([], [1])
+        assert result.pooled.shape == (0, 5, HIDDEN) and result.activations == {1: []}
     assert tokenize(tiny_backbone(architecture), []) == []
 
 
@@ -260,23 +259,23 @@ def test_counters_hold_texts_and_tokens(tiny_backbone: Tiny) -> None:
     assert reader.seconds > 0
 
 
-@pytest.mark.parametrize("cut", [-1, 4])
+@pytest.mark.parametrize("cut", [-1, 5])
 def test_a_cut_that_is_no_block_is_refused(tiny_backbone: Tiny, cut: int) -> None:
     with pytest.raises(ValueError) as caught:
-        Reader(tiny_backbone("bert"), None, batch_tokens=200).read_texts(TEXTS, cut)
-    assert str(caught.value) == f"cut is {cut}; it must lie between 0 and 3"
+        Reader(tiny_backbone("bert"), None, batch_tokens=200).read_texts(TEXTS, [cut])
+    assert str(caught.value) == f"cuts are [{cut}]; they must lie between 0 and 4"
 
 
 def test_reading_ahead_reads_what_is_missing_and_nothing_twice(tiny_backbone: Tiny, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "_PORTION", 1)
     reader = Reader(tiny_backbone("bert"), store, batch_tokens=200)
     texts = [f"{text} {i}" for i in range(5) for text in TEXTS]
-    reader.read_texts(texts[:3], 2)
-    reader.read_ahead([*texts, texts[0]], 2)
+    reader.read_texts(texts[:3], [2])
+    reader.read_ahead([*texts, texts[0]], [2])
     assert reader.read == len(texts)
-    reader.read_ahead(texts, 2)
-    reader.read_ahead(texts, None)
+    reader.read_ahead(texts, [2])
+    reader.read_ahead(texts)
     found, alone = reader.activations(texts, 2), Reader(reader.backbone, None, 200).activations(texts, 2)
     assert reader.read == len(texts)
     assert all(np.allclose(one, other, atol=1e-5) for one, other in zip(found, alone, strict=True))
-    Reader(reader.backbone, None, 200).read_ahead(texts, 2)  # nowhere to keep it: nothing to do
+    Reader(reader.backbone, None, 200).read_ahead(texts, [2])  # nowhere to keep it: nothing to do

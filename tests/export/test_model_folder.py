@@ -195,7 +195,7 @@ def test_a_model_without_transfer_is_saved_with_its_labels_and_loads(tmp_path: P
 
     texts = ("my card is lost", "lost card again", "refund my money", "I want a refund", "where is my card", "refund it now")
     model, _ = fit_tfidf(Rows(texts, np.array([0, 0, 1, 1, 0, 1]), 2), [], None, 0)
-    save_text_model(tmp_path / "model", model, ("card", "refund"), "# card\n")
+    save_text_model(tmp_path / "model", model, ("card", "refund"), "# card\n", task="classification")
     loaded = load(tmp_path)
     assert loaded.labels == ("card", "refund")
     assert loaded.predict(["a lost card", "a refund"]) == ["card", "refund"]

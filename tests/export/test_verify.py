@@ -21,7 +21,7 @@ TEXTS = ["why is my card lost", "a", "I love this film so much that I cried, rea
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_says_the_same_in_a_fresh_process_without_headstart(architecture: str, save: Callable[..., Path]) -> None:
     folder = save(architecture, layers=(1, 4))
-    assert verify(folder, TEXTS, load(folder).predict_proba(TEXTS)) < 2e-6
+    assert verify(folder, TEXTS, load(folder).predict_proba(TEXTS), words=False) < 2e-6
 
 
 def test_a_fresh_process_tells_the_right_probabilities_from_wrong_ones(save: Callable[..., Path]) -> None:
@@ -29,7 +29,7 @@ def test_a_fresh_process_tells_the_right_probabilities_from_wrong_ones(save: Cal
     wrong = load(folder).predict_proba(TEXTS)
     wrong[2] = np.roll(wrong[2], 1)
     with pytest.raises(RunError) as caught:
-        verify(folder, TEXTS, wrong)
+        verify(folder, TEXTS, wrong, words=False)
     difference = float(np.abs(load(folder).predict_proba(TEXTS) - wrong).max())
     assert str(caught.value) == (
         f"The model saved to {str(folder)!r} gives other probabilities than the trained one: they differ by up to {difference:.2g}, "
@@ -42,7 +42,7 @@ def test_a_model_that_does_not_open_is_told_with_the_last_line_of_the_process(sa
     folder = save("bert")
     (folder / "modeling_headstart.py").write_text("raise RuntimeError('spoilt')\n")
     with pytest.raises(RunError) as caught:
-        verify(folder, TEXTS, np.zeros((4, 3)))
+        verify(folder, TEXTS, np.zeros((4, 3)), words=False)
     assert str(caught.value) == f"The model saved to {str(folder)!r} does not open in a fresh process: RuntimeError: spoilt"
 
 
@@ -55,19 +55,19 @@ def answering(monkeypatch: pytest.MonkeyPatch, folder: Path, answer: object) -> 
 
 def test_a_difference_is_measured_and_rounding_is_let_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = answering(monkeypatch, tmp_path, [[0.5, 0.5], [0.25, 0.75]])
-    assert verify(folder, ["a", "b"], np.array([[0.50005, 0.49995], [0.25, 0.75]])) == pytest.approx(5e-5)
+    assert verify(folder, ["a", "b"], np.array([[0.50005, 0.49995], [0.25, 0.75]]), words=False) == pytest.approx(5e-5)
 
 
 @pytest.mark.parametrize("answer", [[[float("nan"), 0.5]], [[0.5002, 0.4998]]])
 def test_a_number_that_is_none_or_too_far_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
     with pytest.raises(RunError, match="gives other probabilities than the trained one"):
-        verify(answering(monkeypatch, tmp_path, answer), ["a"], np.array([[0.5, 0.5]]))
+        verify(answering(monkeypatch, tmp_path, answer), ["a"], np.array([[0.5, 0.5]]), words=False)
 
 
 def test_another_number_of_labels_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = answering(monkeypatch, tmp_path, [[0.5, 0.5]])
     with pytest.raises(RunError) as caught:
-        verify(folder, ["a"], np.array([[0.2, 0.3, 0.5]]))
+        verify(folder, ["a"], np.array([[0.2, 0.3, 0.5]]), words=False)
     assert str(caught.value) == f"The model saved to {str(folder)!r} answers with shape (1, 2) instead of (1, 3); do not use it."
 
 
@@ -77,5 +77,5 @@ def test_a_model_without_transfer_is_opened_in_a_fresh_process_too(tmp_path: Pat
 
     texts = ("my card is lost", "lost card again", "refund my money", "I want a refund", "where is my card", "refund it now")
     model, _ = fit_tfidf(Rows(texts, np.array([0, 0, 1, 1, 0, 1]), 2), [], None, 0)
-    save_text_model(tmp_path / "model", model, ("card", "refund"), "# card\n")
-    assert verify(tmp_path / "model", texts, load(tmp_path).predict_proba(texts)) < 1e-12
+    save_text_model(tmp_path / "model", model, ("card", "refund"), "# card\n", task="classification")
+    assert verify(tmp_path / "model", texts, load(tmp_path).predict_proba(texts), words=False) < 1e-12

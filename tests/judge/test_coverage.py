@@ -12,6 +12,8 @@ from headstart.judge.intervals import scores
 from headstart.records import Verdict
 from headstart.settings import Metric
 
+METRICS = (Metric.ACCURACY, Metric.MACRO_F1, Metric.LOG_LOSS)  # of single labels
+
 UNEVEN = [0.6, 0.25, 0.1, 0.05]
 
 
@@ -64,7 +66,7 @@ def false_alarms(draw, metric, n, prior, trials, seed, signal=2.0):
     return alarms
 
 
-@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.parametrize("metric", METRICS)
 def test_equal_models_raise_an_alarm_no_more_often_than_promised(draw, metric):
     alarms = false_alarms(draw, metric, 200, None, 200, 2)
     low, high = chance_bounds(0.05, 200)
@@ -72,7 +74,7 @@ def test_equal_models_raise_an_alarm_no_more_often_than_promised(draw, metric):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(("n", "prior"), [(50, None), (200, UNEVEN), (1000, None)])
 def test_false_alarms_in_many_trials(draw, metric, n, prior):
     alarms = false_alarms(draw, metric, n, prior, 1500, 3)
@@ -81,7 +83,7 @@ def test_false_alarms_in_many_trials(draw, metric, n, prior):
         assert alarms >= chance_bounds(0.03, 1500)[0]
 
 
-@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.parametrize("metric", METRICS)
 def test_a_true_gain_of_ten_points_is_found(draw, metric):
     rng = np.random.default_rng(4)
     verdicts = []

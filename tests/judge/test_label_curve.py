@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.errors import DataError
+from headstart.judge.intervals import estimate
 from headstart.judge.label_curve import Needed, label_curve, needed_labels, sizes
 from headstart.settings import Metric
 
-COMMON = {"metric": Metric.ACCURACY, "folds": 5, "confidence": 0.95, "resamples": 100, "seed": 0}
+COMMON = {"metric": Metric.ACCURACY, "folds": 5, "seed": 0}
 
 
 @given(n=st.integers(1, 10**6), c=st.integers(1, 500))
@@ -89,6 +90,14 @@ def test_a_flat_curve_above_or_below_the_target():
     assert needed_labels([(10, 0.9, 0.01), (50, 0.8, 0.01), (250, 0.7, 0.01)], 0.85, ceiling=1.0).labels is None
 
 
+def judge(y, metric=Metric.ACCURACY, groups=None):
+    def judge_at(probabilities, held):
+        of = None if groups is None else groups[held]
+        return estimate(metric, probabilities, y[held], groups=of, confidence=0.95, resamples=100, seed=0)
+
+    return judge_at
+
+
 class Recorder:
     """A rung that keeps what it was asked and is right on a share of the rows that grows with its training rows."""
 
@@ -110,7 +119,9 @@ def test_draws_are_nested_stratified_and_never_held_out(seed, repeats):
     y = np.concatenate([np.arange(4), rng.choice(4, 200, p=[0.5, 0.3, 0.15, 0.05]), np.repeat(np.arange(4), 8)])
     groups = rng.integers(0, 150, len(y))
     predict = Recorder(y, {"probe": 1.0})
-    curve = label_curve(predict, y, groups=groups, rungs=["probe"], baseline=None, repeats=repeats, **COMMON | {"seed": seed})
+    curve = label_curve(
+        predict, judge(y, groups=groups), y, groups=groups, rungs=["probe"], baseline=None, repeats=repeats, **COMMON | {"seed": seed}
+    )
     assert curve.needed is None and curve.note == ""
     by_held: dict[bytes, list[np.ndarray]] = {}
     for _, train, held in predict.calls:
@@ -135,34 +146,34 @@ def test_the_curve_tells_what_transfer_was_worth():
     y = np.arange(2000) % 4
     predict = Recorder(y, {"probe": 1.0, "tfidf": 1.5})
     args = {"groups": None, "rungs": ["probe", "tfidf"], "baseline": "tfidf", "repeats": 5}
-    curve = label_curve(predict, y, **args, **COMMON)
+    curve = label_curve(predict, judge(y), y, **args, **COMMON)
     assert [(point.rung, point.labels) for point in curve.points][-2:] == [("probe", 1600), ("tfidf", 1600)]
     last = {point.rung: point.score for point in curve.points}
     assert last["probe"].value == pytest.approx(0.95 - 1.0 / 40, abs=0.002) and last["probe"].n == 2000
     assert curve.needed == pytest.approx(3600, rel=0.1)  # 1.5 / sqrt(3600) = 1 / sqrt(1600)
     assert curve.note == f"Without transfer about {curve.needed:,} labels would be needed for the same score (drawn out from 1,600)."
-    assert label_curve(predict, y, **args, **COMMON) == curve
+    assert label_curve(predict, judge(y), y, **args, **COMMON) == curve
 
 
 def test_the_curve_in_log_loss_counts_downwards():
     y = np.arange(1000) % 4
     predict = Recorder(y, {"probe": 1.0, "tfidf": 2.5})
     asked = COMMON | {"metric": Metric.LOG_LOSS}
-    curve = label_curve(predict, y, groups=None, rungs=["probe", "tfidf"], baseline="tfidf", repeats=5, **asked)
+    curve = label_curve(predict, judge(y, Metric.LOG_LOSS), y, groups=None, rungs=["probe", "tfidf"], baseline="tfidf", repeats=5, **asked)
     assert curve.needed == pytest.approx(5000, rel=0.15)  # 800 x 2.5^2
-    turned = label_curve(predict, y, groups=None, rungs=["tfidf", "probe"], baseline="probe", repeats=5, **asked)
+    turned = label_curve(predict, judge(y, Metric.LOG_LOSS), y, groups=None, rungs=["tfidf", "probe"], baseline="probe", repeats=5, **asked)
     assert turned.needed == pytest.approx(128, rel=0.15)  # 800 / 2.5^2
 
 
 def test_rows_that_cannot_be_parted_are_refused():
     y = np.array([0, 1, 2])
     with pytest.raises(DataError) as refused:
-        label_curve(Recorder(y, {}), y, groups=None, rungs=["a"], baseline=None, repeats=1, **COMMON)
+        label_curve(Recorder(y, {}), judge(y), y, groups=None, rungs=["a"], baseline=None, repeats=1, **COMMON)
     assert str(refused.value) == "The 3 rows are too few for folds: no class has two separate rows; add rows."
 
 
 def test_a_class_of_one_row_is_trained_on_and_never_held_out():
     y = np.array([0, 1] * 30 + [2])
     predict = Recorder(y, {"probe": 1.0})
-    label_curve(predict, y, groups=None, rungs=["probe"], baseline=None, repeats=5, **COMMON)
+    label_curve(predict, judge(y), y, groups=None, rungs=["probe"], baseline=None, repeats=5, **COMMON)
     assert all(60 in train and 60 not in held for _, train, held in predict.calls)

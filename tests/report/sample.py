@@ -211,12 +211,12 @@ def worth_a_look() -> tuple[RowNote, ...]:
 
 
 def scores(value: float, n: int = 121) -> Scores:
-    return dict(
-        accuracy=estimate(value + 0.01, 0.046, n),
-        macro_f1=estimate(value, 0.05, n),
-        log_loss=Estimate(round(1.6 * (1 - value) + 0.1, 4), round(1.6 * (1 - value), 4), round(1.6 * (1 - value) + 0.22, 4), n),
-        calibration_error=Estimate(0.041, 0.022, 0.078, n),
-    )
+    return {
+        "accuracy": estimate(value + 0.01, 0.046, n),
+        "macro_f1": estimate(value, 0.05, n),
+        "log_loss": Estimate(round(1.6 * (1 - value) + 0.1, 4), round(1.6 * (1 - value), 4), round(1.6 * (1 - value) + 0.22, 4), n),
+        "calibration_error": Estimate(0.041, 0.022, 0.078, n),
+    }
 
 
 def sample_results() -> Results:

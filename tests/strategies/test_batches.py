@@ -14,6 +14,7 @@ from headstart.backbone.backbone import Backbone
 from headstart.backbone.reading import Reader, tokenize
 from headstart.backbone.store import Store
 from headstart.strategies import batches
+from headstart.strategies.base import Rows
 from headstart.strategies.batches import Entering, GroupedBatches
 from tiny import HIDDEN
 
@@ -109,7 +110,7 @@ def test_rows_enter_as_they_are_read_however_few_stay_in_memory(cut: int, room: 
     wanted = Reader(backbone, None, 4096).activations(TEXTS, 2) if cut else tokenize(backbone, TEXTS)
     with Store(tmp_path, 2**24) as store:
         reader = Reader(backbone, store, 4096)
-        rows = Entering(reader, TEXTS, np.arange(6), cut)
+        rows = Entering(reader, Rows(tuple(TEXTS), np.arange(6), 6), cut)
         assert rows.lengths.tolist() == [len(ids) for ids in tokenize(backbone, TEXTS)]
         for _ in range(2):
             items = rows.__getitems__([3, 0, 5, 5])

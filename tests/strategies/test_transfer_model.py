@@ -62,7 +62,7 @@ def test_a_tuned_model_reads_what_its_whole_module_says(architecture: str, cut: 
 def test_below_the_cut_a_tuned_model_takes_what_the_store_holds(tiny_backbone: Tiny, tmp_path: Path) -> None:
     backbone = tiny_backbone("mpnet")
     with Store(tmp_path, 2**24) as store:
-        Reader(backbone, store, 4096).read_texts(TEXTS, 2)
+        Reader(backbone, store, 4096).read_texts(TEXTS, [2])
         reader = Reader(backbone, store, 4096)
         model = TransferModel(reader, changed_above(backbone, 2), 2, (4,), HEAD)
         first = model.predict_logits(TEXTS)

@@ -38,12 +38,12 @@ _PORTION = 256 * 2**20
 class Reading:
     """What one pass over n texts gave.
 
-    `pooled` is (n, L+1, d): index 0 the embeddings, k the output of block k, L after the final norm. `activations[i]` is (t_i, d), the
-    hidden states that enter block `cut`; None: not asked for.
+    `pooled` is (n, L+1, d): index 0 the embeddings, k the output of block k, L after the final norm. `activations[cut][i]` is (t_i, d),
+    the hidden states that enter block `cut`, of each cut that was asked for; at cut L those that leave the model.
     """
 
     pooled: Float32
-    activations: list[Float32] | None
+    activations: dict[int, list[Float32]]
 
 
 @dataclass
@@ -65,37 +65,40 @@ class Reader:
 
     def pooled(self, texts: Sequence[str]) -> Float32:
         """Pooled features of every layer, (n, L+1, d)."""
-        return self.read_texts(texts, cut=None).pooled
+        return self.read_texts(texts).pooled
 
-    def read_ahead(self, texts: Sequence[str], cut: int | None) -> None:
+    def read_ahead(self, texts: Sequence[str], cuts: Sequence[int] = ()) -> None:
         """Read what the store lacks, so that all that asks later finds it there; memory stays bounded however many texts there are."""
         if self.store is None:
             return
         distinct = list(dict.fromkeys(texts))
         keys = [text_key(text) for text in distinct]
         spaces = [self.space("pooled", layer) for layer in range(self.backbone.n_blocks + 1)]
-        spaces += [] if cut is None else [self.space("tokens", cut)]
+        spaces += [self.space("tokens", cut) for cut in cuts]
         have = np.logical_and.reduce([self.store.contains(space, keys) for space in spaces])
         missing = [distinct[i] for i in np.flatnonzero(~have)]
         with bar(len(missing), f"reading with {self.backbone.source.name}") as shown:
             for part in self.portions(missing):
-                self.read_texts(part, cut, shown)
+                self.read_texts(part, cuts, shown)
 
     def portions(self, texts: Sequence[str]) -> Iterator[Sequence[str]]:
         """The texts in parts whose activations take at most 256 MB together."""
-        step = max(16, min(_CHUNK, _PORTION // (self.backbone.max_length * self.backbone.width * 4)))
-        for start in range(0, len(texts), step):
-            yield texts[start : start + step]
+        for start in range(0, len(texts), self.at_once):
+            yield texts[start : start + self.at_once]
+
+    @property
+    def at_once(self) -> int:
+        """Texts whose activations take at most 256 MB together."""
+        return max(16, min(_CHUNK, _PORTION // (self.backbone.max_length * self.backbone.width * 4)))
 
     def activations(self, texts: Sequence[str], cut: int) -> list[Float32]:
-        """The hidden states that enter block `cut`, (t_i, d) for each text: from the store, and read where it lacks them."""
+        """The hidden states that enter block `cut`, at L those that leave the model: (t_i, d) for each text, read where not stored."""
         rows: list[Float32 | None] = [None] * len(texts)
         if self.store is not None:
             rows = self.store.read_ragged(self.space("tokens", cut), [text_key(text) for text in texts], self.backbone.width)
         missing = [i for i, row in enumerate(rows) if row is None]
         if missing:
-            found = self.read_texts([texts[i] for i in missing], cut).activations
-            assert found is not None  # a cut was asked for
+            found = self.read_texts([texts[i] for i in missing], [cut]).activations[cut]
             for i, row in zip(missing, found, strict=True):
                 rows[i] = row
         return [_present(row) for row in rows]
@@ -120,8 +123,8 @@ class Reader:
                 )
         return self._spaces[kind, layer]
 
-    def read_texts(self, texts: Sequence[str], cut: int | None, shown: Any = None) -> Reading:
-        """Pooled features of every layer and, with a `cut`, the activations that enter block `cut`, in one pass.
+    def read_texts(self, texts: Sequence[str], cuts: Sequence[int] = (), shown: Any = None) -> Reading:
+        """Pooled features of every layer and the activations at all of `cuts`, in one pass.
 
         Equal texts are read once; texts whose results the store holds are not read at all. `shown` is a bar to move; None: one of its own.
 
@@ -129,42 +132,38 @@ class Reader:
             ValueError: there is no such block.
         """
         layers = self.backbone.n_blocks + 1
-        if cut is not None and not 0 <= cut < layers - 1:
-            raise ValueError(f"cut is {cut}; it must lie between 0 and {layers - 2}")
+        if not all(0 <= cut < layers for cut in cuts):
+            raise ValueError(f"cuts are {list(cuts)}; they must lie between 0 and {layers - 1}")
         keys = [text_key(text) for text in texts]
         first: dict[bytes, int] = {}
         for i, key in enumerate(keys):
             first.setdefault(key, i)
         distinct = list(first)
         pooled = np.empty((len(distinct), layers, self.backbone.width), dtype=np.float32)
-        activations: list[Float32 | None] | None = None if cut is None else [None] * len(distinct)
-        missing = self._fetch(distinct, pooled, activations, cut)
+        activations: dict[int, list[Float32 | None]] = {cut: [None] * len(distinct) for cut in cuts}
+        missing = self._fetch(distinct, pooled, activations)
         self.kept += len(distinct) - len(missing)
         own = bar(len(missing), f"reading with {self.backbone.source.name}") if shown is None and len(missing) else nullcontext(shown)
         with own as moving:
             for start in range(0, len(missing), _CHUNK):
                 part = missing[start : start + _CHUNK]
-                self._compute([texts[first[distinct[i]]] for i in part], [distinct[i] for i in part], part, pooled, activations, cut)
+                self._compute([texts[first[distinct[i]]] for i in part], [distinct[i] for i in part], part, pooled, activations)
                 moving.update(len(part))
         position = {key: i for i, key in enumerate(distinct)}
         where = np.fromiter((position[key] for key in keys), dtype=np.int64, count=len(keys))
         whole = pooled if len(distinct) == len(keys) else pooled[where]
-        if activations is None:
-            return Reading(whole, None)
-        return Reading(whole, [_present(activations[i]) for i in where])
+        return Reading(whole, {cut: [_present(rows[i]) for i in where] for cut, rows in activations.items()})
 
-    def _fetch(self, keys: list[bytes], pooled: Float32, activations: list[Float32 | None] | None, cut: int | None) -> NDArray[np.int64]:
+    def _fetch(self, keys: list[bytes], pooled: Float32, activations: dict[int, list[Float32 | None]]) -> NDArray[np.int64]:
         """Fill in what the store holds; returns the positions that have to be read."""
         if self.store is None:
             return np.arange(len(keys))
         found = np.ones(len(keys), dtype=bool)
         for layer in range(pooled.shape[1]):
             found &= self.store.read_fixed(self.space("pooled", layer), keys, pooled[:, layer])
-        if activations is not None and cut is not None:
-            kept = self.store.read_ragged(self.space("tokens", cut), keys, self.backbone.width)
-            for i, row in enumerate(kept):
-                activations[i] = row
-                found[i] &= row is not None
+        for cut, rows in activations.items():
+            rows[:] = self.store.read_ragged(self.space("tokens", cut), keys, self.backbone.width)
+            found &= np.fromiter((row is not None for row in rows), dtype=bool, count=len(rows))
         return np.flatnonzero(~found)
 
     def _compute(
@@ -173,26 +172,25 @@ class Reader:
         keys: list[bytes],
         into: NDArray[np.int64],
         pooled: Float32,
-        activations: list[Float32 | None] | None,
-        cut: int | None,
+        activations: dict[int, list[Float32 | None]],
     ) -> None:
         """Read these texts, put the results at the positions `into`, and keep them."""
         begin = time.perf_counter()
         ids = tokenize(self.backbone, texts)
         for batch in plan_batches([len(row) for row in ids], self.batch_tokens):
-            features, hidden, lengths = forward_batch(self.backbone, [ids[i] for i in batch], cut)
+            features, hidden, lengths = forward_batch(self.backbone, [ids[i] for i in batch], list(activations))
             pooled[into[batch]] = features
-            if activations is not None and hidden is not None:
+            for cut, rows in activations.items():
                 for j, i in enumerate(batch):
-                    activations[into[i]] = hidden[j, : lengths[j]].copy()
+                    rows[into[i]] = hidden[cut][j, : lengths[j]].copy()
         self.seconds += time.perf_counter() - begin
         self.read += len(texts)
         self.tokens += sum(len(row) for row in ids)
         if self.store is not None:
             for layer in range(pooled.shape[1]):
                 self.store.write(self.space("pooled", layer), keys, list(pooled[into, layer]))
-            if activations is not None and cut is not None:
-                self.store.write(self.space("tokens", cut), keys, [_present(activations[i]) for i in into])
+            for cut, rows in activations.items():
+                self.store.write(self.space("tokens", cut), keys, [_present(rows[i]) for i in into])
 
 
 def _present(row: Float32 | None) -> Float32:
@@ -228,21 +226,22 @@ def pad(rows: Sequence[Sequence[int]], filler: int) -> tuple[torch.Tensor, torch
 
 
 @torch.inference_mode()
-def forward_batch(backbone: Backbone, rows: Sequence[Sequence[int]], cut: int | None) -> tuple[Float32, Float32 | None, list[int]]:
-    """One batch through the model: pooled features (b, L+1, d), activations at the cut (b, t, d) or None, and the lengths."""
+def forward_batch(backbone: Backbone, rows: Sequence[Sequence[int]], cuts: Sequence[int]) -> tuple[Float32, dict[int, Float32], list[int]]:
+    """One batch through the model: pooled features (b, L+1, d), activations (b, t, d) at each of the cuts, and the lengths."""
     ids, mask = pad(rows, backbone.tokenizer.pad_token_id or 0)
     features = torch.empty(len(rows), backbone.n_blocks + 1, backbone.width)
-    caught: list[torch.Tensor] = []
+    caught: dict[int, torch.Tensor] = {}
 
     def see(k: int, hidden: torch.Tensor) -> None:
         features[:, k] = pool(hidden, mask, backbone.pooling)
-        if k == cut:
-            caught.append(hidden)
+        if k in cuts:
+            caught[k] = hidden
 
     device = next(backbone.module.parameters()).device
     ids, mask = ids.to(device), None if mask is None else mask.to(device)
     with fast_linears(backbone.module), watching(backbone.module, see):
         last = backbone.module(input_ids=ids, attention_mask=mask).last_hidden_state
     features[:, -1] = pool(last, mask, backbone.pooling)
-    hidden = caught[0].cpu().numpy() if caught else None
-    return features.numpy(), hidden, [len(row) for row in rows]
+    if backbone.n_blocks in cuts:
+        caught[backbone.n_blocks] = last
+    return features.numpy(), {cut: hidden.cpu().numpy() for cut, hidden in caught.items()}, [len(row) for row in rows]

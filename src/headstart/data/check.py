@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.duplicates import near_duplicates
-from headstart.data.examples import Examples, IntArray
+from headstart.data.examples import BoolArray, Examples, IntArray
 from headstart.data.rows import RowList, counted, finding
 from headstart.data.spelling import common_spelling, level_label
 from headstart.errors import DataError
 from headstart.records import Finding, RowNote, Severity
 from headstart.settings import Settings
-
-BoolArray = NDArray[np.bool_]
 
 # From these ratios of the largest class to the smallest on, imbalance is worth a note, and a warning.
 _UNEVEN, _VERY_UNEVEN = 10, 100
@@ -58,6 +56,16 @@ class CheckResult:
             raise DataError("\n".join(errors))
 
 
+@dataclass(frozen=True)
+class LabelChecks:
+    """How labels are checked. `check` takes the training rows, their labels, which rows are usable (n,) and the number of folds; `names`
+    gives the classes that a label names.
+    """
+
+    check: Callable[[Examples, Sequence[str], BoolArray, int], list[Finding]]
+    names: Callable[[str], Sequence[str]]
+
+
 def check_examples(
     train: Examples,
     *,
@@ -67,6 +75,7 @@ def check_examples(
     max_length: int = Settings.max_length,
     folds: int = Settings.inner_folds,
     read_findings: Iterable[Finding] = (),
+    labels: LabelChecks | None = None,
 ) -> CheckResult:
     """Check training rows, and what they share with the test and validation rows.
 
@@ -78,21 +87,23 @@ def check_examples(
         max_length: tokens that are read, 1 or more.
         folds: rows below which a class is too small to stand in every fold.
         read_findings: what reading the file noticed; listed with the others.
+        labels: how the labels are checked; None: each is the name of a class.
     """
+    checks = labels or LabelChecks(check_classes, lambda label: (label,))
     texts = [text.strip() for text in train.texts]
-    labels = [label.strip() for label in train.labels]
+    given = [label.strip() for label in train.labels]
     n = len(train)
-    filled = np.fromiter((bool(text) and bool(label) for text, label in zip(texts, labels, strict=True)), dtype=np.bool_, count=n)
-    levelled = {label: level_label(label) for label in set(labels)}  # spellings of one label do not conflict
-    same_labels = [levelled[label] for label in labels]
+    filled = np.fromiter((bool(text) and bool(label) for text, label in zip(texts, given, strict=True)), dtype=np.bool_, count=n)
+    levelled = {label: level_label(label) for label in set(given)}  # spellings of one label do not conflict
+    same_labels = [levelled[label] for label in given]
     repeated, conflicting = _repeats(texts, same_labels, filled)
     leaked = np.zeros(n, dtype=np.bool_)
-    findings = [*read_findings, *_empty(train, texts, labels), *_repeat_findings(train, repeated, conflicting)]
+    findings = [*read_findings, *_empty(train, texts, given), *_repeat_findings(train, repeated, conflicting)]
     others = [(name, other) for name, other in (("test", test), ("validation", validation)) if other is not None]
     for name, other in others:
         shared = _standing_in(texts, other)
         leaked |= shared
-        findings += _leaks(train, texts, name, other, shared)
+        findings += _leaks(train, texts, name, other, shared, checks.names)
     usable = filled & ~repeated & ~leaked
     pool = [*texts, *(text.strip() for _, other in others for text in other.texts)]
     near = near_duplicates(pool)
@@ -102,10 +113,7 @@ def check_examples(
     for place, (name, other) in enumerate(others):
         begin = n + sum(len(earlier) for _, earlier in others[:place])
         findings += _near_leaks(train, texts, name, other, groups, near.groups[begin : begin + len(other)])
-    spelled = common_spelling([labels[i] for i in np.flatnonzero(usable)])
-    counted_as = {label: spelled(label) for label in set(labels)}  # as a fit counts them
-    findings += _classes(train, [counted_as[label] for label in labels], usable, folds)
-    findings += _label_spelling(train)
+    findings += checks.check(train, given, usable, folds)
     findings += _texts(train)
     if tokenize_lengths is not None:
         findings += _cut_off(train, usable, tokenize_lengths, max_length)
@@ -206,7 +214,9 @@ def _standing_in(texts: list[str], other: Examples) -> BoolArray:
     return np.fromiter((text in theirs for text in texts), dtype=np.bool_, count=len(texts))
 
 
-def _leaks(train: Examples, texts: list[str], name: str, other: Examples, shared: BoolArray) -> list[Finding]:
+def _leaks(
+    train: Examples, texts: list[str], name: str, other: Examples, shared: BoolArray, names: Callable[[str], Sequence[str]]
+) -> list[Finding]:
     found = []
     if shared.any():
         rows = _rows(train, np.flatnonzero(shared))
@@ -216,10 +226,10 @@ def _leaks(train: Examples, texts: list[str], name: str, other: Examples, shared
         message = f"{counted(theirs, f'{name} row')} also {stand} among the training rows (as {counted(rows.count, 'row')})."
         remedy = "These training rows are not used, so that the score stays honest."
         found.append(finding(f"{name} rows in train", Severity.WARNING, message, rows, remedy))
-    known = {label.strip() for label in train.labels}
-    unseen = Counter(label.strip() for label in other.labels if label.strip() and label.strip() not in known)
+    known = {part for label in set(train.labels) for part in names(label.strip())}
+    unseen = Counter(part for label in other.labels if label.strip() for part in names(label.strip()) if part not in known)
     if unseen:
-        rows = _rows(other, (i for i, label in enumerate(other.labels) if label.strip() in unseen))
+        rows = _rows(other, (i for i, label in enumerate(other.labels) if not unseen.keys().isdisjoint(names(label.strip()))))
         bear = "bears a label" if rows.count == 1 else "bear labels"
         message = f"{counted(rows.count, f'{name} row')} {bear} that no training row has: {_names(unseen)}."
         remedy = "Add training rows of these labels, or correct them; until then such rows are not judged."
@@ -253,6 +263,13 @@ def _near_leaks(train: Examples, texts: list[str], name: str, other: Examples, g
     return [
         finding(f"near {name} rows", Severity.NOTE, message, rows, "The score may be a little too good; judge on rows of another origin.")
     ]
+
+
+def check_classes(train: Examples, labels: Sequence[str], usable: BoolArray, folds: int) -> list[Finding]:
+    """What is wrong with labels that each name a class: too few, too many, uneven, spelled in several ways."""
+    spelled = common_spelling([labels[i] for i in np.flatnonzero(usable).tolist()])
+    counted_as = {label: spelled(label) for label in set(labels)}  # as a fit counts them
+    return _classes(train, [counted_as[label] for label in labels], usable, folds) + _label_spelling(train)
 
 
 def _classes(train: Examples, labels: list[str], usable: BoolArray, folds: int) -> list[Finding]:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from headstart.errors import DataError
 from headstart.settings import did_you_mean
 
-TEXT_NAME = "text"
-LABEL_NAME = "label"
+# The first that a table has is taken; the others are what tables of words and entities call them.
+TEXT_NAMES = ("text", "tokens", "words")
+LABEL_NAMES = ("label", "tags", "ner_tags", "entities", "spans")
 
 
 def find_column(columns: Sequence[str], name: str, option: str, origin: str) -> str:
@@ -31,7 +32,7 @@ def choose_text_column(columns: Sequence[str], text: str | None, origin: str) ->
     """
     if text is not None:
         return find_column(columns, text, "--text", origin)
-    found = _conventional(columns, TEXT_NAME) or (columns[0] if len(columns) == 1 else None)
+    found = _conventional(columns, TEXT_NAMES) or (columns[0] if len(columns) == 1 else None)
     if found is None:
         raise DataError(f"{origin} has no column that is plainly the text; name it with --text. Its columns: {_listed(columns)}.")
     return found
@@ -48,8 +49,8 @@ def choose_columns(
     Raises:
         DataError: a named column does not exist, both are the same, or a column cannot be told.
     """
-    found_text = find_column(columns, text, "--text", origin) if text is not None else _conventional(columns, TEXT_NAME, label)
-    found_label = find_column(columns, label, "--label", origin) if label is not None else _conventional(columns, LABEL_NAME, text)
+    found_text = find_column(columns, text, "--text", origin) if text is not None else _conventional(columns, TEXT_NAMES, label)
+    found_label = find_column(columns, label, "--label", origin) if label is not None else _conventional(columns, LABEL_NAMES, text)
     if found_text is not None and found_text == found_label:
         raise DataError(f"--text and --label both name the column {found_text!r} of {origin}; the label must stand in another one.")
     if len(columns) == 1:
@@ -71,12 +72,15 @@ def choose_columns(
     return found_text, found_label
 
 
-def _conventional(columns: Sequence[str], name: str, taken: str | None = None) -> str | None:
-    """The column called `name` exactly, else the only one called so in another case; never the one already taken."""
-    alike = [column for column in columns if column.lower() == name and column != taken]
-    if name in alike:
-        return name
-    return alike[0] if len(alike) == 1 else None
+def _conventional(columns: Sequence[str], names: Sequence[str], taken: str | None = None) -> str | None:
+    """The column called by the first of `names` exactly, or the only one called so in another case, else by the next; never one taken."""
+    for name in names:
+        alike = [column for column in columns if column.lower() == name and column != taken]
+        if name in alike:
+            return name
+        if alike:
+            return alike[0] if len(alike) == 1 else None
+    return None
 
 
 def _by_values(columns: Sequence[str], values: Callable[[str], Sequence[str]]) -> tuple[str | None, str | None]:

@@ -60,6 +60,14 @@ def folds(y: IntArray, groups: IntArray, k: int, seed: int, repeats: int = 1) ->
     return pairs
 
 
+def few_folds(y: IntArray, groups: IntArray, seed: int) -> list[tuple[IntArray, IntArray]]:
+    """Three folds; none where no class has two separate rows."""
+    try:
+        return folds(y, groups, 3, seed)
+    except DataError:
+        return []
+
+
 def _assign(y: IntArray, groups: IntArray, shares: NDArray[np.float64], rng: np.random.Generator) -> IntArray:
     """The bin of each row, in [0, len(shares)) or `_PINNED`, so that bin b gets `shares[b]` of each class as nearly as groups allow."""
     n = len(y)

@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import IO, Any
 
+from headstart.data import conll
 from headstart.data.hub import hub_records
 from headstart.data.lines import Notes, open_bytes, read_error, take_sample, text_lines
 from headstart.data.parse import (
@@ -37,6 +38,7 @@ class Format(str, Enum):
     JSON = "json"
     JSONL = "jsonl"
     PARQUET = "parquet"
+    CONLL = "conll"
     FOLDER = "folder"
     HUB = "hub"
 
@@ -48,6 +50,7 @@ _BY_SUFFIX = {
     ".jsonl": Format.JSONL,
     ".ndjson": Format.JSONL,
     ".parquet": Format.PARQUET,
+    **dict.fromkeys((".conll", ".bio", ".bio2", ".iob", ".iob2", ".bioes"), Format.CONLL),
 }
 # What a file that bears a text format's name may be instead, by its first bytes.
 _BINARY = (
@@ -154,8 +157,9 @@ class Table:
 def open_table(path: str | Path) -> Table:
     """Open a table by file, folder, `-` (standard input) or `hub:NAME[:SPLIT]`, whatever its size.
 
-    The format follows from the name: .csv, .tsv, .json, .jsonl (each also with .gz), .parquet; a folder has one sub-folder of .txt files
-    per class (columns text, label, file). Standard input and files of other names are recognised by their beginning.
+    The format follows from the name: .csv, .tsv, .json, .jsonl, .conll (each also with .gz), .parquet; a folder has one sub-folder of .txt
+    files per class (columns text, label, file), and a .conll file gives tokens and tags. Standard input and files of other names are
+    recognised by their beginning.
 
     Raises:
         DataError: no such file, an empty one, or not the format that its name says.
@@ -202,8 +206,8 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
                 raise DataError(f"{notes.origin} is {what}; give it as a file.")
             raise DataError(f"{notes.origin} is {what}.")
     lines = text_lines(head, joined, notes)
-    first = next((line for line in lines if line.strip()), "")
-    lines = itertools.chain([first], lines)
+    first = next((line for line in lines if line.strip()), "") if format is not Format.CONLL else ""  # whose lines are counted
+    lines = itertools.chain([first], lines) if first else lines
     start = first.lstrip("\ufeff \t")[:1]
     if format is None:
         format = {"{": Format.JSONL, "[": Format.JSON}.get(start, Format.CSV)
@@ -212,6 +216,8 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
     elif format is Format.JSONL and start == "[":
         format = Format.JSON
     close = stream.close if owned else None
+    if format is Format.CONLL:
+        return Table(origin, format, conll.COLUMNS, conll.conll_records(lines, notes), notes, close=close)
     if format is Format.JSON:
         return _columns_from_records(origin, format, json_records("".join(lines), notes), notes, close)
     if format is Format.JSONL:

@@ -31,7 +31,7 @@ _AUTO_MAP = {
     "AutoModelForSequenceClassification": "modeling_headstart.HeadstartForSequenceClassification",
 }
 # Of the backbone's configuration: what belongs to the checkpoint that it came from.
-_NOT_KEPT = (
+NOT_KEPT = (
     "dtype",
     "torch_dtype",
     "transformers_version",
@@ -45,7 +45,7 @@ _NOT_KEPT = (
 
 
 class TextModel(Protocol):
-    """A model without transfer that can save itself (`strategies.tfidf.TfidfModel`)."""
+    """A model without transfer that can save itself (`strategies.tfidf.TfidfModel`, `strategies.crf.CrfModel`)."""
 
     def save(self, folder: Path) -> None:
         """Write everything that loading needs into an existing folder."""
@@ -86,19 +86,24 @@ def save_model(
     config = _make_config(backbone_module, pooling, layers, head, labels)
     with whole_folder(Path(folder)) as place:
         _write_model(place, config, backbone_module, head)
-        _write_tokenizer(place, tokenizer, max_length)
+        write_tokenizer(place, tokenizer, max_length)
         # UTF-8 without change of line ends, so that the copy is the file that headstart itself runs.
         (place / CODE).write_bytes(Path(modeling_headstart.__file__).read_bytes())
         (place / "README.md").write_text(card, encoding="utf-8")
 
 
-def save_text_model(folder: Path, model: TextModel, labels: Sequence[str], card: str) -> None:
-    """Save a model without transfer, its label names and its card. A folder that was there before is replaced in one step.
+def save_text_model(folder: Path, model: TextModel, labels: Sequence[str], card: str, *, task: str) -> None:
+    """Save a model without transfer, its task, its label names and its card. A folder that was there before is replaced in one step.
 
     Raises:
         ResourceError: no room or no permission.
     """
-    config = {"model_type": WITHOUT_TRANSFER, "id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+    config = {
+        "model_type": WITHOUT_TRANSFER,
+        "task": task,
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: i for i, label in enumerate(labels)},
+    }
     with whole_folder(Path(folder)) as place:
         model.save(place)
         (place / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -152,7 +157,7 @@ def _make_config(module: Any, pooling: Pooling, layers: Sequence[int], head: Lin
         raise ValueError(f"layers is {list(layers)}; it must name at least one of the layers 0 to {blocks}.")
     if head.weight.shape[0] != len(labels) or len(set(labels)) != len(labels):
         raise ValueError(f"The head has {head.weight.shape[0]} rows for {len(set(labels))} different labels; it must have one for each.")
-    backbone = {name: value for name, value in module.config.to_dict().items() if name not in _NOT_KEPT}
+    backbone = {name: value for name, value in module.config.to_dict().items() if name not in NOT_KEPT}
     return HeadstartConfig(
         backbone_config=backbone,
         pooling=pooling.value,
@@ -183,7 +188,7 @@ def _write_model(place: Path, config: Any, module: Any, head: LinearHead) -> Non
         wrapper.save_pretrained(place)
 
 
-def _write_tokenizer(place: Path, tokenizer: Any, max_length: int) -> None:
+def write_tokenizer(place: Path, tokenizer: Any, max_length: int) -> None:
     """The tokenizer's files, set to read as headstart reads, whatever was last asked of the object."""
     tokenizer.save_pretrained(place)
     _edit(

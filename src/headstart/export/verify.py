@@ -35,22 +35,43 @@ scores = [{entry["label"]: entry["score"] for entry in row} for row in rows]
 json.dump([[row[label] for label in columns] for row in scores], open(answer, "w"))
 """
 
+_WORDS_WITH_TRANSFORMERS = """
+import json, sys
+from transformers import pipeline
+folder, ask, answer = sys.argv[1:]
+texts = json.load(open(ask, encoding="utf-8"))
+mark = pipeline("token-classification", folder, ignore_labels=[], device="cpu")
+assert "headstart" not in sys.modules
+number = mark.model.config.label2id
+found = []
+for text, entries in zip(texts, mark(texts, batch_size=8)):
+    start = 0
+    for word in text.split(" "):
+        # A word is what its first token is taken for; a token may begin with the space before it.
+        first = next((entry for entry in entries if start < entry["end"] <= start + len(word)), None)
+        found.append([-1, 0.0] if first is None else [number[first["entity"]], float(first["score"])])
+        start += len(word) + 1
+json.dump(found, open(answer, "w"))
+"""
+
 _WITH_HEADSTART = """
 import json, sys
 import headstart
+from headstart.judge.calibration import softmax
 folder, ask, answer = sys.argv[1:]
 texts = json.load(open(ask, encoding="utf-8"))
-json.dump(headstart.load(folder).predict_proba(texts).tolist(), open(answer, "w"))
+json.dump(softmax(headstart.load(folder).reader.predict_logits(texts)).tolist(), open(answer, "w"))
 """
 
 
-def verify(folder: Path, texts: Sequence[str], expected_probabilities: NDArray[np.floating]) -> float:
+def verify(folder: Path, texts: Sequence[str], expected_probabilities: NDArray[np.floating], *, words: bool) -> float:
     """Open a saved model in a fresh process and compare its probabilities.
 
     Args:
         folder: the model folder.
         texts: some texts, none of them empty; a few dozen tell as much as all.
-        expected_probabilities: what the trained model said of them, (n, c), in the order of the saved labels.
+        expected_probabilities: what the trained model said of them, (u, c), in the order of the saved labels.
+        words: each word has a class; then the likeliest class and its probability are compared, for the pipeline tells no others.
 
     Returns:
         The greatest absolute difference between two probabilities.
@@ -60,8 +81,14 @@ def verify(folder: Path, texts: Sequence[str], expected_probabilities: NDArray[n
     """
     folder = Path(folder).resolve()
     plain = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == WITHOUT_TRANSFER
-    found = _ask(folder, _WITH_HEADSTART if plain else _WITH_TRANSFORMERS, list(texts))
     expected = np.asarray(expected_probabilities, dtype=np.float64)
+    found = _ask(folder, _WITH_HEADSTART if plain else _WORDS_WITH_TRANSFORMERS if words else _WITH_TRANSFORMERS, list(texts))
+    if words and not plain and found.shape == (len(expected), 2):
+        # Of a word of which no token is read there is nothing to compare.
+        given = expected[found[:, 0] >= 0]
+        found = found[found[:, 0] >= 0]
+        named = given[np.arange(len(given)), found[:, 0].astype(np.int64)]
+        found, expected = np.column_stack([found[:, 1], named]), np.column_stack([named, given.max(axis=1)])
     if found.shape != expected.shape:
         raise RunError(f"The model saved to {str(folder)!r} answers with shape {found.shape} instead of {expected.shape}; do not use it.")
     # A NaN on either side is a difference, not an agreement.

@@ -20,7 +20,7 @@ from headstart.judge.metrics import FloatArray
 # and 4,000 units tell a variance to within 3 %; a million rows then cost what 4,000 do.
 _MOST_UNITS = 4_000
 # Numbers in one block of drawn counts or of resampled sums: 16 MB.
-_BLOCK = 2_000_000
+BLOCK = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def resampled(sets: list[Sums], unit_of_row: IntArray, resamples: int, rng: np.r
     matrices = [one.matrix @ membership for one in sets]
     width = max(u, *(matrix.shape[0] for matrix in matrices))
     blocks: list[list[Values]] = [[] for _ in sets]
-    for start in range(0, resamples, step := max(1, _BLOCK // width)):
+    for start in range(0, resamples, step := max(1, BLOCK // width)):
         b = min(step, resamples - start)
         drawn = rng.integers(0, u, size=(u, b), dtype=np.int64)
         drawn *= b

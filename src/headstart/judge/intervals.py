@@ -29,7 +29,7 @@ from headstart.records import Estimate, Scores
 from headstart.settings import Metric
 
 # With fewer rows wrong (or right) than this, a variance found in the sample is too uncertain to lean on.
-_FEW = 10
+FEW = 10
 
 
 def scores(probabilities: FloatArray, y: IntArray, *, groups: IntArray | None, confidence: float, resamples: int, seed: int) -> Scores:
@@ -128,7 +128,7 @@ def _resampled(probabilities: FloatArray, y: IntArray, groups: IntArray | None, 
     return bootstrap.resampled([bootstrap.row_sums(probabilities, y)], unit_of_row, resamples, rng)[0]
 
 
-def _share_interval(share: float, variance: float, few: bool, most: float, least: float, confidence: float) -> tuple[float, float]:
+def share_interval(share: float, variance: float, few: bool, most: float, least: float, confidence: float) -> tuple[float, float]:
     """Wilson's interval at the number of rows that gives a share this variance, at most `most`.
 
     When the variance is not to be trusted (`few`), at most `least`.
@@ -143,15 +143,15 @@ def _accuracy(probabilities: FloatArray, y: IntArray, groups: IntArray | None, c
     if groups is None:
         low, high = wilson(share, n, confidence)
     else:
-        few = min(right.sum(), n - right.sum()) < _FEW
-        low, high = _share_interval(share, variance_of_mean(right, groups), few, n, count_units(n, groups), confidence)
+        few = min(right.sum(), n - right.sum()) < FEW
+        low, high = share_interval(share, variance_of_mean(right, groups), few, n, count_units(n, groups), confidence)
     return Estimate(share, low, high, n, confidence)
 
 
 def _macro_f1(probabilities: FloatArray, y: IntArray, groups: IntArray | None, confidence: float, drawn: FloatArray) -> Estimate:
     n, value = len(y), metrics.macro_f1(probabilities, y)
     right = int((metrics.predicted(probabilities) == y).sum())
-    low, high = _share_interval(value, float(drawn.var()), min(right, n - right) < _FEW, n, even_rows(y, groups), confidence)
+    low, high = share_interval(value, float(drawn.var()), min(right, n - right) < FEW, n, even_rows(y, groups), confidence)
     return Estimate(value, low, high, n, confidence)
 
 

@@ -17,14 +17,16 @@ import numpy as np
 
 from headstart.data import split
 from headstart.data.examples import IntArray
-from headstart.judge.intervals import estimate, normal_quantile
+from headstart.judge.intervals import normal_quantile
 from headstart.judge.metrics import FloatArray
 from headstart.judge.power_law import fit_power_law
-from headstart.records import LabelCurve, LabelPoint
+from headstart.records import Estimate, LabelCurve, LabelPoint
 from headstart.settings import Metric
 
-# predict_at(rung, training rows, held-out rows) -> probabilities (held-out rows, c). Rows are positions in y.
 PredictAt = Callable[[str, IntArray, IntArray], FloatArray]
+"""What a rung, trained on the rows at some positions, says of those at others: logits of all their units."""
+JudgeAt = Callable[[FloatArray, IntArray], Estimate]
+"""The score of such logits, of the rows at these positions."""
 
 _MOST_SIZES = 6
 _FEWEST_LABELS = 8
@@ -54,7 +56,8 @@ def sizes(n: int, c: int) -> list[int]:
 
 def label_curve(
     predict_at: PredictAt,
-    y: IntArray,
+    judge_at: JudgeAt,
+    strata: IntArray,
     *,
     groups: IntArray | None,
     rungs: Sequence[str],
@@ -62,15 +65,14 @@ def label_curve(
     metric: Metric,
     folds: int,
     repeats: int,
-    confidence: float,
-    resamples: int,
     seed: int,
 ) -> LabelCurve:
     """Measure every rung at every size.
 
     Args:
-        predict_at: trains a rung on some rows and gives probabilities for others; called `rungs x sizes x repeats` times.
-        y: class numbers of the training rows, shape (n,). The judge's test rows are not among them.
+        predict_at: trains a rung on some rows and predicts others; called `rungs x sizes x repeats` times.
+        judge_at: scores what the parts predicted together.
+        strata: what draws and parts are stratified by, class numbers as a rule, shape (n,). The judge's test rows are not among them.
         groups: a number per row, equal for near-duplicates, shape (n,); a group is never both trained on and held out. None: no groups.
         rungs: the rungs to draw, the one that transfers first.
         baseline: the one of `rungs` without transfer, for `needed`. None: `needed` is not told.
@@ -78,9 +80,7 @@ def label_curve(
         folds: in how many parts the rows are cut, at least 2; one part at a time is held out. A class that stands in a single group is
             always trained on.
         repeats: how many of the parts are held out in turn, 1 to `folds`.
-        confidence: coverage of the intervals.
-        resamples: bootstrap resamples behind each interval.
-        seed: of the parts, the draws and the resampling.
+        seed: of the parts and the draws.
 
     Raises:
         DataError: no class has two independent rows, so none can be held out.
@@ -88,26 +88,15 @@ def label_curve(
     if not 1 <= repeats <= folds or folds < 2:
         raise ValueError(f"repeats is {repeats} and folds {folds}; 1 <= repeats <= folds and folds >= 2 are needed")
     rng = np.random.default_rng(seed)
-    pairs = split.folds(y, np.arange(len(y)) if groups is None else groups, folds, seed)[:repeats]
+    pairs = split.folds(strata, np.arange(len(strata)) if groups is None else groups, folds, seed)[:repeats]
     helds = [held for _, held in pairs]
-    orders = [nested_order(y, training, rng) for training, _ in pairs]
+    orders = [nested_order(strata, training, rng) for training, _ in pairs]
     held = np.concatenate(helds)
     points = []
-    for size in sizes(min(len(order) for order in orders), int(y.max()) + 1):
+    for size in sizes(min(len(order) for order in orders), int(strata.max()) + 1):
         for rung in rungs:
-            probabilities = np.concatenate(
-                [predict_at(rung, np.sort(order[:size]), rows) for order, rows in zip(orders, helds, strict=True)]
-            )
-            score = estimate(
-                metric,
-                probabilities,
-                y[held],
-                groups=None if groups is None else groups[held],
-                confidence=confidence,
-                resamples=resamples,
-                seed=seed,
-            )
-            points.append(LabelPoint(rung, size, score))
+            found = [predict_at(rung, np.sort(order[:size]), rows) for order, rows in zip(orders, helds, strict=True)]
+            points.append(LabelPoint(rung, size, judge_at(np.concatenate(found), held)))
     needed = _needed_by(points, rungs[0], baseline, metric)
     return LabelCurve(tuple(points), needed.labels, needed.note)
 

@@ -31,6 +31,7 @@ from headstart.strategies.base import FloatArray
 from headstart.strategies.heads import Space, choose_strength
 from headstart.strategies.ladder import get_strategy
 from headstart.strategies.probe import PROMISING, mean_of_layers, sort_layers, usual_layers
+from headstart.tasks.registry import deciding_metric
 from headstart.transferability.decomposed import decompose
 from headstart.transferability.registry import HeadOutputs, LabelledFeatures, Needs, get_estimator, known_estimators
 
@@ -66,10 +67,10 @@ def measure(source: Source, task: Task, store: Store, cost: CostModel) -> Kept:
         logits = mean_of_layers(pooled, head.layers).astype(np.float64) @ head.weight.T + head.bias
         outputs = HeadOutputs(softmax(logits), y, c)
         scores |= {n: get_estimator(n).score(outputs) for n in known_estimators() if get_estimator(n).needs is Needs.PROBABILITIES}
-    held = held_out(seen, space, settings.metric)
+    held = held_out(seen, space, deciding_metric(settings))
     judged = np.flatnonzero(~np.isnan(held[:, 0]))
     probe = estimate(
-        settings.metric,
+        deciding_metric(settings),
         held[judged],
         y[judged],
         groups=task.groups[judged],
@@ -77,7 +78,7 @@ def measure(source: Source, task: Task, store: Store, cost: CostModel) -> Kept:
         resamples=settings.resamples,
         seed=settings.seed,
     )
-    ahead, ahead_error = what_more_rows_add(seen, settings.metric)
+    ahead, ahead_error = what_more_rows_add(seen, deciding_metric(settings))
     strategy, gain, seconds = recommend(task, reader, cost)
     truncated, per_word = text_shares(backbone, task.texts)
     return Kept(
@@ -163,8 +164,8 @@ def recommend(task: Task, reader: Reader, cost: CostModel) -> tuple[str, Belief,
         )
     rungs = rungs_on(task.target, task.learn, task.settings, means, wanted)
     rungs = [rung for rung in rungs if trial_seconds(rung, cost) <= task.settings.budget] or rungs[:1]
-    best = max(rungs, key=lambda rung: net_of(expectation(rung, task.settings.metric), rung, cost))
-    return best.strategy.name, expectation(best, task.settings.metric), trial_seconds(best, cost)
+    best = max(rungs, key=lambda rung: net_of(expectation(rung, deciding_metric(task.settings)), rung, cost))
+    return best.strategy.name, expectation(best, deciding_metric(task.settings)), trial_seconds(best, cost)
 
 
 def _can_be_recommended(name: str) -> bool:

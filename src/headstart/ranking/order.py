@@ -16,16 +16,17 @@ from headstart.judge.intervals import normal_quantile
 from headstart.ranking.kept import Kept
 from headstart.ranking.task import Task
 from headstart.records import Estimate, RankedSource
-from headstart.settings import Metric
+from headstart.settings import by_scale
 from headstart.strategies.base import FloatArray
+from headstart.tasks.registry import deciding_metric
 
 # By how much a source's score after training differs from what its probe and the table say: beyond the noise of rows (standard deviation).
-BETWEEN = {Metric.ACCURACY: 0.02, Metric.MACRO_F1: 0.02, Metric.LOG_LOSS: 0.08}
+BETWEEN = by_scale(share=0.02, loss=0.08)
 
 
 def in_order(found: Sequence[Kept], task: Task) -> list[RankedSource]:
     """Best first, with intervals, ties, reasons and places on the map."""
-    metric, confidence = task.settings.metric, task.settings.confidence
+    metric, confidence = deciding_metric(task.settings), task.settings.confidence
     sign = 1.0 if metric.higher_is_better else -1.0
     bound = 1.0 if metric.higher_is_better else metrics.GREATEST_LOSS
     z = normal_quantile(confidence)
@@ -68,7 +69,7 @@ def difference_error(first: Kept, second: Kept, task: Task) -> float:
         first.held[seen],
         second.held[seen],
         task.y[seen],
-        settings.metric,
+        deciding_metric(settings),
         winner="",
         opponent="",
         groups=task.groups[seen],
@@ -77,7 +78,7 @@ def difference_error(first: Kept, second: Kept, task: Task) -> float:
         resamples=settings.resamples,
         seed=settings.seed,
     )
-    spreads = [BETWEEN[settings.metric]] * 2
+    spreads = [BETWEEN[deciding_metric(settings)]] * 2
     if first.strategy != second.strategy:
         spreads += [first.gain.spread, second.gain.spread]
     return math.hypot((gain.high - gain.low) / (2 * z), first.ahead_error, second.ahead_error, *spreads)

@@ -28,6 +28,7 @@ from headstart.settings import Precision, Settings
 from headstart.sources.names import expand_names
 from headstart.sources.resolve import resolve_source
 from headstart.target import read_target
+from headstart.tasks.registry import deciding_metric
 from headstart.taught import refusal
 
 
@@ -78,7 +79,7 @@ def rank(data: str | Path | Examples, settings: Settings, *, command: str = "") 
     return Ranking(
         title=task.target.name,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        metric=settings.metric.value,
+        metric=deciding_metric(settings).value,
         rows=len(task.picked),
         all_rows=len(task.learn),
         classes=task.target.rows.n_classes,

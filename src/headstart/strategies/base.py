@@ -1,13 +1,15 @@
 """What a way of transferring takes and gives.
 
-Letters in shapes: n rows, c classes, d width of the backbone, L its number of blocks.
+A row is a text. What is predicted of it is one class, or, where entities are marked, one class for each of its words: its units.
+
+Letters in shapes: n rows, u units of all rows together (n where each row is one), c classes, d width of the backbone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,25 +21,74 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rows:
-    """Training rows with labels as class numbers. `y` has shape (n,) and values in [0, n_classes)."""
+    """Rows with labels as class numbers.
+
+    `y` (u,) has values in [0, n_classes), the units of one row after the other. `sizes` (n,) is how many units each row has; None: one
+    each. `kinds` (n,) is what splits are stratified by; None: `y`.
+    """
 
     texts: tuple[str, ...]
     y: IntArray
     n_classes: int
+    sizes: IntArray | None = None
+    kinds: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
 
+    @property
+    def strata(self) -> IntArray:
+        """What splits are stratified by, (n,)."""
+        return self.y if self.kinds is None else self.kinds
+
+    def units(self, indices: Sequence[int] | IntArray) -> IntArray:
+        """Where the units of the rows at these positions stand in `y`, one row after the other."""
+        rows = np.asarray(indices, dtype=np.int64)
+        if self.sizes is None:
+            return rows
+        sizes = self.sizes[rows]
+        starts = np.cumsum(self.sizes) - self.sizes
+        within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return np.asarray(np.repeat(starts[rows], sizes) + within, dtype=np.int64)
+
+    def of_units(self, values: NDArray[Any]) -> NDArray[Any]:
+        """A value for each row, (n,), repeated for each of its units, (u,)."""
+        return values if self.sizes is None else np.repeat(values, self.sizes)
+
+    def measured(self, logits: FloatArray) -> IntArray:
+        """Positions of the rows whose logits (u, c) are known, not NaN."""
+        known = ~np.isnan(logits[:, 0])
+        return np.flatnonzero(known if self.sizes is None else known[np.cumsum(self.sizes) - self.sizes])
+
     def take(self, indices: Sequence[int] | IntArray) -> Rows:
         """The rows at these positions, in this order."""
-        return Rows(tuple(self.texts[i] for i in indices), self.y[np.asarray(indices, dtype=np.int64)], self.n_classes)
+        rows = np.asarray(indices, dtype=np.int64)
+        return Rows(
+            texts=tuple(self.texts[i] for i in rows),
+            y=self.y[self.units(rows)],
+            n_classes=self.n_classes,
+            sizes=None if self.sizes is None else self.sizes[rows],
+            kinds=None if self.kinds is None else self.kinds[rows],
+        )
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """The rows of all parts, one part after the other; at least one part, all of one task."""
+    first = parts[0]
+    return Rows(
+        texts=tuple(text for part in parts for text in part.texts),
+        y=np.concatenate([part.y for part in parts]),
+        n_classes=first.n_classes,
+        sizes=None if first.sizes is None else np.concatenate([part.sizes for part in parts if part.sizes is not None]),
+        kinds=None if first.kinds is None else np.concatenate([part.kinds for part in parts if part.kinds is not None]),
+    )
 
 
 class Fitted(Protocol):
-    """A trained rung: it reads texts and says how likely each class is."""
+    """A trained rung: it reads texts and says how likely each class is, of each text or of each of its words."""
 
     def predict_logits(self, texts: Sequence[str]) -> FloatArray:
-        """Unnormalised log-probabilities, shape (n, c); softmax of a row gives its probabilities."""
+        """Unnormalised log-probabilities, shape (u, c); softmax of a row of it gives its probabilities."""
         ...
 
     def scaled(self, factor: float) -> Fitted:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
 from headstart.backbone.reading import Reader, tokenize
+from headstart.strategies.base import Rows
 from headstart.strategies.model import entering_rows
 
 # Bytes of what enters the trunk that stay in memory during a training.
@@ -22,13 +23,16 @@ _CHOICE = 8
 
 
 class Entering(Dataset[dict[str, Any]]):
-    """Training rows as what enters the trunk: activations (t, d), or token ids (t,) where nothing is stored.
+    """Training rows as what enters the trunk: activations (t, d), or token ids (t,) where nothing is stored; with a label each, or one
+    for each token.
 
     Rows are fetched a batch at a time; as many as `HELD_BYTES` take stay in memory, the others are fetched from the store again.
     """
 
-    def __init__(self, reader: Reader, texts: Sequence[str], y: NDArray[np.int64], cut: int) -> None:
-        self.reader, self.texts, self.y, self.cut = reader, texts, y, cut
+    def __init__(self, reader: Reader, rows: Rows, cut: int) -> None:
+        self.reader, self.texts, self.cut = reader, rows.texts, cut
+        texts = rows.texts
+        self.labels: Sequence[Any] = rows.y.tolist() if rows.sizes is None else np.split(rows.y, np.cumsum(rows.sizes)[:-1])
         self.lengths = np.array([len(ids) for ids in tokenize(reader.backbone, texts)])
         self._held: dict[int, Any] = {}
         self._room = HELD_BYTES
@@ -44,7 +48,7 @@ class Entering(Dataset[dict[str, Any]]):
             if row.nbytes <= self._room:
                 self._held[i] = row
                 self._room -= row.nbytes
-        return [{"row": fetched[i] if i in fetched else self._held[i], "label": int(self.y[i])} for i in indices]
+        return [{"row": fetched[i] if i in fetched else self._held[i], "label": self.labels[i]} for i in indices]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.__getitems__([index])[0]

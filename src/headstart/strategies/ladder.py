@@ -1,7 +1,7 @@
 """The ladder: every way of transferring, and of not transferring, by its name.
 
 A strategy is one file with a `STRATEGY`, and one line in `_MODULES`; other packages add theirs as an entry point in the group
-`headstart.strategies` that names a `Strategy`.
+`headstart.strategies` that names a `Strategy`; they are of classification unless their name says otherwise, as in `ner:mine`.
 
 Letters in shapes: n rows, c classes.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,14 +24,25 @@ if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
 
 _MODULES = {
-    "tfidf": "headstart.strategies.tfidf",
-    "static": "headstart.strategies.static",
-    "probe": "headstart.strategies.probe",
-    "contrastive": "headstart.strategies.contrastive",
-    "partial": "headstart.strategies.partial",
-    "full": "headstart.strategies.full",
-    "scratch": "headstart.strategies.scratch",
+    "classification": {
+        "tfidf": "headstart.strategies.tfidf",
+        "static": "headstart.strategies.static",
+        "probe": "headstart.strategies.probe",
+        "contrastive": "headstart.strategies.contrastive",
+        "partial": "headstart.strategies.partial",
+        "full": "headstart.strategies.full",
+        "scratch": "headstart.strategies.scratch",
+    },
+    "ner": {
+        "crf": "headstart.strategies.crf",
+        "probe": "headstart.strategies.word_probe",
+        "partial": "headstart.strategies.word_partial",
+        "full": "headstart.strategies.word_full",
+        "scratch": "headstart.strategies.word_scratch",
+    },
 }
+
+_USUAL = "classification"
 
 Folds = list[tuple[IntArray, IntArray]]
 
@@ -73,7 +84,7 @@ class Strategy:
 
     `fit` trains on all rows of a job. `out_of_fold` gives logits (n, c) for rows that the job's folds hold out (others NaN) together with
     the model of all rows, where that is cheap; None: the planner trains fold by fold. `tunes_from` gives the lowest block that learns, for
-    the cost model; None: no block learns.
+    the cost model; None: no block learns. `reads` gives the layers whose token vectors it needs beside what enters the cut.
     """
 
     name: str
@@ -83,25 +94,36 @@ class Strategy:
     fit: Callable[[Job], Fitted]
     out_of_fold: Callable[[Job], tuple[Fitted, FloatArray]] | None = None
     tunes_from: Callable[[Job], int] | None = None
+    reads: Callable[[Job], tuple[int, ...]] | None = None
 
 
-def known_strategies() -> list[str]:
-    """The names on the ladder, from cheap to dear, and those that other packages add."""
-    return [*_MODULES, *sorted(entry.name for entry in entry_points(group="headstart.strategies") if entry.name not in _MODULES)]
+def _added(task: str) -> dict[str, EntryPoint]:
+    """The strategies that other packages add to a task's ladder."""
+    found = {}
+    for entry in entry_points(group="headstart.strategies"):
+        of, colon, name = entry.name.rpartition(":")
+        if (of if colon else _USUAL) == task and name not in _MODULES[task]:
+            found[name] = entry
+    return found
 
 
-def get_strategy(name: str) -> Strategy:
-    """The strategy of this name.
+def known_strategies(task: str | None = None) -> list[str]:
+    """The names on a task's ladder, from cheap to dear, and those that other packages add. `task` None: classification."""
+    return [*_MODULES[task or _USUAL], *sorted(_added(task or _USUAL))]
+
+
+def get_strategy(name: str, task: str | None = None) -> Strategy:
+    """The strategy of this name on the ladder of a task; None: classification.
 
     Raises:
         SettingsError: there is none.
     """
-    if name in _MODULES:
-        found: Strategy = importlib.import_module(_MODULES[name]).STRATEGY
+    modules, added = _MODULES[task or _USUAL], _added(task or _USUAL)
+    if name in modules:
+        found: Strategy = importlib.import_module(modules[name]).STRATEGY
         return found
-    for entry in entry_points(group="headstart.strategies"):
-        if entry.name == name:
-            added: Strategy = entry.load()
-            return added
-    known = known_strategies()
+    if name in added:
+        found = added[name].load()
+        return found
+    known = known_strategies(task)
     raise SettingsError(f"--strategy is {name!r}; it must be one of {', '.join(known)}.{did_you_mean(name, known)}")

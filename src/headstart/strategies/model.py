@@ -22,6 +22,9 @@ from headstart.records import CurvePoint
 from headstart.sources.source import Pooling
 from headstart.strategies.base import FloatArray, LinearHead
 
+# The label of a token that has none.
+NO_LABEL = -100
+
 
 @dataclass(frozen=True)
 class TransferModel:
@@ -58,14 +61,19 @@ class TransferModel:
 
 
 def collate(items: list[dict[str, Any]]) -> dict[str, torch.Tensor | None]:
-    """A padded batch: `entering` (b, t, d) or (b, t), `mask` (b, t) or None where all rows are of one length, `labels` (b,)."""
+    """A padded batch: `entering` (b, t, d) or (b, t), `mask` (b, t) or None where all rows are of one length, `labels` (b,) or, where
+    tokens have labels, (b, t)."""
     rows = [torch.as_tensor(item["row"]) for item in items]
     lengths = torch.tensor([len(row) for row in rows])
     entering = nn.utils.rnn.pad_sequence(rows, batch_first=True)
     mask = None
     if int(lengths.min()) < entering.shape[1]:
         mask = (torch.arange(entering.shape[1])[None, :] < lengths[:, None]).long()
-    return {"entering": entering, "mask": mask, "labels": torch.tensor([item["label"] for item in items])}
+    if not np.ndim(items[0]["label"]):
+        labels = torch.tensor([item["label"] for item in items])
+    else:
+        labels = nn.utils.rnn.pad_sequence([torch.as_tensor(item["label"]) for item in items], batch_first=True, padding_value=NO_LABEL)
+    return {"entering": entering, "mask": mask, "labels": labels}
 
 
 def entering_rows(reader: Reader, texts: Sequence[str], cut: int) -> list[Any]:

@@ -33,7 +33,7 @@ from headstart.strategies.base import FloatArray, LinearHead, Rows
 from headstart.strategies.batches import Entering, GroupedBatches
 from headstart.strategies.heads import fit_head
 from headstart.strategies.ladder import Job
-from headstart.strategies.model import TransferModel, collate, mean_pooled, pooled_through
+from headstart.strategies.model import NO_LABEL, TransferModel, collate, mean_pooled, pooled_through
 from headstart.strategies.probe import mean_of_layers, usual_layers
 
 HEAD_RATE = 5.0  # the head's learning rate as a multiple of the top block's
@@ -49,6 +49,7 @@ class Loss(Enum):
     CROSS_ENTROPY = "cross-entropy"
     PAIRS = "pairs"  # `contrastive_loss` alone; the head does not learn
     BOTH = "both"
+    WORDS = "words"  # cross-entropy of every token that bears a label, where words have classes
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class Schedule:
 class TunedModel(nn.Module):
     """Trunk, pooling and a linear head on the mean of some layers.
 
-    The loss is that of `loss`: cross-entropy, the comparison of all pairs of the batch, or the sum of both.
+    The loss is that of `loss`: cross-entropy, the comparison of all pairs of the batch, or the sum of both; with `Loss.WORDS` nothing is
+    pooled and the head acts on each token.
     """
 
     def __init__(
@@ -89,7 +91,12 @@ class TunedModel(nn.Module):
         self.class_weight = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
 
     def forward(self, entering: torch.Tensor, mask: torch.Tensor | None, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The loss of a batch; see `Trunk.forward` for `entering` and `mask`. `labels` is (b,)."""
+        """The loss of a batch; see `Trunk.forward` for `entering` and `mask`. `labels` is (b,), of tokens (b, t) with -100 for none."""
+        if self.loss is Loss.WORDS:
+            (states,) = self.trunk.hidden(entering, mask, self.layers)
+            with torch.autocast(states.device.type, enabled=False):
+                some = labels != NO_LABEL  # the head is spared all other tokens
+                return {"loss": functional.cross_entropy(self.head(states.float()[some]), labels[some])}
         pooled = mean_pooled(self.trunk, entering, mask, self.layers, self.pooling)
         loss = pooled.new_zeros(())
         with torch.autocast(pooled.device.type, enabled=False):
@@ -209,9 +216,9 @@ def tune(
 
     Args:
         reader: the source, frozen below the cut.
-        rows: training rows.
+        rows: training rows; with `Loss.WORDS` their units are tokens, those that bear no label with `NO_LABEL`.
         cut: blocks kept frozen, 0 to L-1.
-        head: where the head begins; it acts on the mean of `tuned_layers`.
+        head: where the head begins; it acts on the mean of `tuned_layers`, of tokens on the last layer.
         schedule: how long and how fast.
         class_weight: (c,) weights of the cross-entropy; None: all 1.
         loss: what is made small.
@@ -223,10 +230,10 @@ def tune(
     backbone = reader.backbone
     _seed(schedule.seed)
     trunk = Trunk(copy.deepcopy(backbone.module) if module is None else module, cut, backbone.above, stored=stored)
-    layers = tuned_layers(backbone.n_blocks, cut)
+    layers = (backbone.n_blocks,) if loss is Loss.WORDS else tuned_layers(backbone.n_blocks, cut)
     model = TunedModel(trunk, reader, layers, head, class_weight, loss)
-    entering = Entering(reader, rows.texts, rows.y, cut if stored else 0)
-    sampler = GroupedBatches(entering.lengths, rows.y, schedule.batch_size, schedule.seed, balanced)
+    entering = Entering(reader, rows, cut if stored else 0)
+    sampler = GroupedBatches(entering.lengths, rows.strata, schedule.batch_size, schedule.seed, balanced)
     with bar(schedule.steps, "training", "step") as shown:
         watch = _Watch(model, validate, schedule.patience, shown)
         trainer = _Trainer(

@@ -1,1 +1,1 @@
-"""One kind of task per file: labels, metrics."""
+"""What is predicted of a text: one file for each kind of task."""

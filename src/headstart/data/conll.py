@@ -1,0 +1,41 @@
+"""CoNLL columns: a word a line, its tag last on the line, a blank line between sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from headstart.data.lines import Notes
+
+COLUMNS = ("tokens", "tags")
+_DOCUMENT = "-DOCSTART-"
+
+
+def conll_records(lines: Iterable[str], notes: Notes) -> Iterator[tuple[int, dict[str, Any]]]:
+    """A record for each sentence, under the number of the line of its first word.
+
+    The first column is the word, the last one its tag; columns between are passed over. A line with a word alone leaves its sentence out.
+    """
+    words: list[str] = []
+    tags: list[str] = []
+    first = bad = 0
+    for number, line in enumerate(lines, start=1):
+        notes.row = number
+        columns = line.split("\t") if "\t" in line else line.split()
+        columns = [column.strip() for column in columns]
+        if not any(columns) or columns[0] == _DOCUMENT or (columns[0].startswith("# ") and len(columns) < 2):
+            if words and not bad:
+                yield first, {"tokens": words, "tags": tags}
+            words, tags, bad = [], [], 0
+            continue
+        if not words:
+            first = number
+        if len(columns) < 2 or not columns[0] or not columns[-1]:
+            if not bad:
+                notes.left_out.add(number)
+                notes.left_out_because = notes.left_out_because or "had no word and tag on a line"
+            bad = number
+        words.append(columns[0])
+        tags.append(columns[-1])
+    if words and not bad:
+        yield first, {"tokens": words, "tags": tags}

@@ -1,0 +1,138 @@
+"""Tags of words: the schemes in which they are written, and the entities that they mark.
+
+Everything behind this file is BIO2: `B-LOC` where an entity begins, `I-LOC` where it goes on, `O` outside. Schemes: Ramshaw and Marcus 1995
+(IOB), Tjong Kim Sang and Veenstra 1999 (IOB1, IOB2 = BIO2, IOE), Ratinov and Roth 2009 (BILOU = BIOES).
+
+Letters in shapes: n rows, u words of all rows together.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from headstart.data.examples import BoolArray, IntArray
+
+OUTSIDE = "O"
+# What another scheme's prefix means: begins, inside, ends, stands alone.
+_PREFIXES = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
+WORD = re.compile(r"\w+|[^\w\s]")
+
+
+class Scheme(str, Enum):
+    """How tags mark entities."""
+
+    BIO2 = "BIO2"  # every entity begins with B
+    IOB1 = "IOB1"  # B only between two entities of one type that touch
+    BIOES = "BIOES"  # the last word bears E, a single one S
+    IO = "IO"  # the type alone
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Entities of all rows, in order: each from word `start` to before word `end`, of a `kind` in [1, types]. Words count through all."""
+
+    start: IntArray
+    end: IntArray
+    kind: IntArray
+
+
+def split_tag(tag: str) -> tuple[str, str]:
+    """Prefix and type: `B-LOC` is B and LOC, `LOC` is "" and LOC, `O` is O and ""."""
+    if tag in (OUTSIDE, OUTSIDE.lower(), ""):
+        return OUTSIDE, ""
+    prefix, dash, kind = tag.partition("-")
+    return (_PREFIXES[prefix], kind) if dash and prefix in _PREFIXES and kind else ("", tag)
+
+
+def find_scheme(rows: Iterable[Sequence[str]]) -> Scheme:
+    """The scheme in which most of the tags make sense."""
+    prefixes, loose, apart = set(), 0, 0
+    for tags in rows:
+        before = (OUTSIDE, "")
+        for tag in tags:
+            prefix, kind = split_tag(tag)
+            prefixes.add(prefix)
+            touching = before[1] == kind
+            loose += prefix == "I" and not touching
+            apart += prefix == "B" and not touching
+            before = prefix, kind
+    if prefixes & {"E", "S"}:
+        return Scheme.BIOES
+    if not prefixes & {"B", "I"}:
+        return Scheme.IO
+    return Scheme.IOB1 if loose and not apart else Scheme.BIO2
+
+
+def to_bio2(tags: Sequence[str], scheme: Scheme) -> tuple[list[str], bool]:
+    """The tags in BIO2, and whether they kept to their scheme; where they did not, an entity begins at the word that breaks it."""
+    written: list[str] = []
+    whole = True
+    before, open_kind = OUTSIDE, ""  # an entity of this type may go on
+    for tag in tags:
+        prefix, kind = split_tag(tag)
+        if prefix == OUTSIDE:
+            whole &= not (scheme is Scheme.BIOES and open_kind)
+            before, open_kind = OUTSIDE, ""
+            written.append(OUTSIDE)
+            continue
+        goes_on = open_kind == kind
+        if prefix == "":
+            whole &= scheme is Scheme.IO
+        elif scheme is Scheme.BIO2:
+            whole &= prefix == "B" or goes_on
+        elif scheme is Scheme.BIOES:
+            whole &= goes_on if prefix in ("I", "E") else not open_kind
+        elif scheme is Scheme.IOB1:
+            whole &= prefix == "I" or (goes_on and before != OUTSIDE)
+        begins = not goes_on or prefix in ("B", "S")
+        written.append(f"{'B' if begins else 'I'}-{kind}")
+        before, open_kind = prefix, "" if prefix in ("E", "S") else kind
+    return written, whole and not (scheme is Scheme.BIOES and bool(open_kind))
+
+
+def tag_names(kinds: Sequence[str]) -> tuple[str, ...]:
+    """The classes of a word: 0 is outside, 2k + 1 begins an entity of type k, 2k + 2 goes on with one."""
+    return (OUTSIDE, *(f"{prefix}-{kind}" for kind in kinds for prefix in "BI"))
+
+
+def spans_of(y: IntArray, sizes: IntArray) -> Spans:
+    """The entities that class numbers (u,) of words mark, `sizes` (n,) words a row.
+
+    A word that goes on with what does not go before it begins an entity of its own.
+    """
+    kind = (y + 1) // 2
+    before = np.concatenate([[0], kind[:-1]]) if len(y) else kind
+    before[(np.cumsum(sizes) - sizes)[sizes > 0]] = 0
+    begins = (kind > 0) & ((y % 2 == 1) | (before != kind))
+    start = np.flatnonzero(begins)
+    ends = np.concatenate([np.flatnonzero((kind == 0) | begins), [len(y)]])
+    return Spans(start, ends[np.searchsorted(ends, start, side="right")], kind[start])
+
+
+def same_spans(first: Spans, second: Spans) -> BoolArray:
+    """Which entities of the first also stand, word for word and by type, among the second."""
+    place = {(int(s), int(e)): int(k) for s, e, k in zip(second.start, second.end, second.kind, strict=True)}
+    pairs = zip(first.start.tolist(), first.end.tolist(), first.kind.tolist(), strict=True)
+    return np.fromiter((place.get((s, e), -1) == k for s, e, k in pairs), dtype=np.bool_, count=len(first.start))
+
+
+def words_of(text: str) -> list[tuple[int, int]]:
+    """Where the words of a running text stand, as (start, end): runs of letters and digits, and every other sign by itself."""
+    return [match.span() for match in WORD.finditer(text)]
+
+
+def list_of_words(cell: str) -> list[str] | None:
+    """The words of a cell that holds a list of strings as JSON; None: it holds none."""
+    if not cell.lstrip().startswith("["):
+        return None
+    try:
+        found = json.loads(cell)
+    except ValueError:
+        return None
+    return found if isinstance(found, list) and all(isinstance(item, str) for item in found) else None

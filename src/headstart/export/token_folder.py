@@ -1,0 +1,118 @@
+"""The saved model of words: the stock class of transformers, backbone and one linear layer on every token.
+
+`AutoModelForTokenClassification` opens it and `pipeline("token-classification")` runs it with nothing else installed. A head that reads a
+lower layer than the last is saved behind a backbone that ends there. Architectures whose stock class puts more than a linear layer on the
+last hidden states (ModernBERT: a dense layer and a norm) cannot hold such a head and are refused before anything is trained.
+
+Letters in shapes: d width, c classes of a word, L blocks.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from headstart.backbone.backbone import find_blocks
+from headstart.errors import SourceError
+from headstart.export.model_folder import NOT_KEPT, whole_folder, write_tokenizer
+from headstart.strategies.base import LinearHead
+
+
+def require_token_class(module: Any, name: str) -> None:
+    """Raise where the architecture has no stock class that can hold a linear head on words.
+
+    Raises:
+        SourceError: there is none, or it puts more than a linear layer on the last hidden states.
+    """
+    _stock_class(copy.deepcopy(module.config), name)
+
+
+def _stock_class(config: Any, name: str) -> tuple[Any, str, str]:
+    """An empty model of the stock class, and where in it the backbone and the head stand."""
+    import torch
+    from torch import nn
+    from transformers import AutoModelForTokenClassification
+
+    config.num_labels = 2
+    try:
+        with torch.device("meta"):
+            model = AutoModelForTokenClassification.from_config(config)
+    except (ValueError, KeyError, AttributeError):
+        kind = getattr(config, "model_type", type(config).__name__)
+        raise SourceError(
+            f"transformers has no class that marks words with a model of type {kind!r} ({name}); choose another source."
+        ) from None
+    body = model.base_model_prefix
+    others = [(place, part) for place, part in model.named_modules() if place and place.split(".")[0] != body]
+    heads = [place for place, part in others if isinstance(part, nn.Linear)]
+    plain = all(isinstance(part, nn.Linear | nn.Dropout) for _, part in others)
+    if not hasattr(model, body) or len(heads) != 1 or not plain:
+        raise SourceError(
+            f"The stock class of transformers for words, {type(model).__name__}, puts more than a linear layer on the source {name!r}; "
+            "choose another source."
+        )
+    return model, body, heads[0]
+
+
+def save_token_model(
+    folder: Path,
+    *,
+    backbone_module: Any,
+    tokenizer: Any,
+    layer: int,
+    head: LinearHead,
+    labels: Sequence[str],
+    max_length: int,
+    card: str,
+) -> None:
+    """Save a model of words. A folder that was there before is replaced in one step. Nothing that is passed in is changed.
+
+    Args:
+        folder: where to; its parents are made.
+        backbone_module: the bare transformers model, L blocks, width d.
+        tokenizer: its tokenizer.
+        layer: the layer that the head acts on, in [1, L]; below L the saved model has so many blocks.
+        head: weight (c, d) and bias (c,).
+        labels: the c names of a word's classes.
+        max_length: tokens that are read at once.
+        card: the text of README.md.
+
+    Raises:
+        SourceError: the architecture has no class that can hold such a head.
+        ResourceError: no room or no permission.
+    """
+    import torch
+    from torch import nn
+    from transformers import AutoModelForTokenClassification
+
+    from headstart.sources.opening import quiet_transformers
+
+    config = type(backbone_module.config)(**{k: v for k, v in backbone_module.config.to_dict().items() if k not in NOT_KEPT})
+    model, body, place = _stock_class(copy.deepcopy(config), str(folder))
+    config.num_hidden_layers = layer
+    config.id2label, config.label2id = dict(enumerate(labels)), {label: i for i, label in enumerate(labels)}
+    with torch.device("meta"):
+        model = AutoModelForTokenClassification.from_config(config)
+    dtype = next(backbone_module.parameters()).dtype
+    state = _shorter(backbone_module, layer)
+    own = {name for name, _ in getattr(model, body).named_parameters()} | {name for name, _ in getattr(model, body).named_buffers()}
+    getattr(model, body).load_state_dict({name: value for name, value in state.items() if name in own}, strict=False, assign=True)
+    linear = model.get_submodule(place)
+    linear.weight = nn.Parameter(torch.tensor(head.weight, dtype=dtype))
+    if linear.bias is None:
+        raise SourceError(f"The stock class {type(model).__name__} has a head without a bias; choose another source.")
+    linear.bias = nn.Parameter(torch.tensor(head.bias, dtype=dtype))
+    with whole_folder(Path(folder)) as room:
+        with quiet_transformers():
+            model.save_pretrained(room)
+        write_tokenizer(room, tokenizer, max_length)
+        (room / "README.md").write_text(card, encoding="utf-8")
+
+
+def _shorter(module: Any, layer: int) -> dict[str, Any]:
+    """The weights of a model without the blocks from `layer` on."""
+    blocks = find_blocks(module)
+    dropped = {id(tensor) for block in list(blocks)[layer:] for tensor in block.state_dict(keep_vars=True).values()}
+    return {name: tensor.detach() for name, tensor in module.state_dict(keep_vars=True).items() if id(tensor) not in dropped}

@@ -1,0 +1,137 @@
+"""Scores that follow from sums over rows, as F1 follows from three counts; their intervals and paired gains.
+
+Accuracy, macro-F1 and log-loss of single labels have closed forms or a sparse way of their own (`intervals.py`, `gains.py`); what is here
+serves every other score that lies in [0, 1]. The interval is Wilson's at the number of trials that gives a share the variance which
+resampled rows show, as for macro-F1; the gain's is Student's with the paired variance of the same resamples.
+
+Letters in shapes: n rows, k sums, b resamples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.data.examples import IntArray
+from headstart.errors import DataError
+from headstart.judge import bootstrap, intervals
+from headstart.judge.metrics import FloatArray
+from headstart.records import Estimate, Gain, Verdict
+from headstart.settings import Metric
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A score in [0, 1] of totals: `value` gives it, shape (...), for totals (k, ...), and 0 where nothing was to be found; `trials` on how
+    many things it stands.
+    """
+
+    value: Callable[[FloatArray], FloatArray]
+    trials: Callable[[FloatArray], FloatArray]
+
+
+def f1_of(counts: FloatArray) -> FloatArray:
+    """F1 of counts (3, ...): found and right, found, there."""
+    hits, found, there = counts
+    return np.asarray(2.0 * hits / np.maximum(found + there, 1.0))
+
+
+F1 = Measure(f1_of, lambda counts: np.asarray((counts[1] + counts[2]) / 2.0))
+PRECISION = Measure(lambda counts: np.asarray(counts[0] / np.maximum(counts[1], 1.0)), lambda counts: np.asarray(counts[1]))
+RECALL = Measure(lambda counts: np.asarray(counts[0] / np.maximum(counts[2], 1.0)), lambda counts: np.asarray(counts[2]))
+
+
+def value_of(measure: Measure, sums: FloatArray) -> float:
+    """The score of rows whose sums are (n, k)."""
+    return float(measure.value(sums.sum(axis=0)))
+
+
+def estimate(measure: Measure, sums: FloatArray, *, groups: IntArray | None, confidence: float, resamples: int, seed: int) -> Estimate:
+    """The score with its interval.
+
+    Args:
+        measure: the score.
+        sums: of each row, (n, k).
+        groups: (n,), equal for near-duplicates; None: all rows are independent.
+        confidence: coverage of the interval.
+        resamples: bootstrap resamples.
+        seed: of the resampling.
+
+    Raises:
+        DataError: there are no rows.
+    """
+    if len(sums) == 0:
+        raise DataError("There are no rows to judge; give a test file with at least one labelled row, or a greater share of test rows.")
+    totals = sums.sum(axis=0)
+    value, trials = float(measure.value(totals)), float(measure.trials(totals))
+    if trials == 0:
+        return Estimate(value, 0.0, 1.0, len(sums), confidence)
+    drawn = _resampled([sums], groups, resamples, seed)[0]
+    variance = float(measure.value(drawn).var())
+    hits = value * trials
+    few = min(hits, trials - hits) < intervals.FEW
+    least = min(trials, float(intervals.count_units(len(sums), groups)))
+    low, high = intervals.share_interval(value, variance, few, trials, least, confidence)
+    return Estimate(value, low, high, len(sums), confidence)
+
+
+def paired_gain(
+    measure: Measure,
+    ours: FloatArray,
+    theirs: FloatArray,
+    *,
+    metric: Metric,
+    winner: str,
+    opponent: str,
+    groups: IntArray | None,
+    folds: IntArray | None,
+    confidence: float,
+    resamples: int,
+    seed: int,
+) -> Gain:
+    """How much better the winner is on the same rows, from the sums (n, k) of both; other arguments as in `gains.paired_gain`."""
+    difference = value_of(measure, ours) - value_of(measure, theirs)
+    u = intervals.count_units(len(ours), groups)
+    half = math.inf
+    if u >= 2:
+        first, second = _resampled([ours, theirs], groups, resamples, seed)
+        variance = float((measure.value(first) - measure.value(second)).var()) * u / (u - 1)
+        trials = min(float(u), max(1.0, float(measure.trials(theirs.sum(axis=0)))))
+        half = intervals.student_quantile(confidence, u - 1) * math.sqrt(variance + 2.0 / trials**2)
+    if folds is not None and len(names := np.unique(folds)) > 1:
+        k = len(names)
+        apart = np.array([value_of(measure, ours[folds == name]) - value_of(measure, theirs[folds == name]) for name in names])
+        spread = (1.0 / k + 1.0 / (k - 1)) * float(apart.var(ddof=1))
+        half = max(half, intervals.student_quantile(confidence, k - 1) * math.sqrt(spread))
+    low, high = max(-1.0, difference - half), min(1.0, difference + half)
+    verdict = Verdict.HELPS if low > 0 else Verdict.HURTS if high < 0 else Verdict.UNCLEAR
+    return Gain(metric.value, difference, low, high, len(ours), confidence, winner, opponent, verdict)
+
+
+def influences(measure: Measure, sums: FloatArray) -> FloatArray:
+    """By how much each row moves the score, (n,), times n: the first-order share of its sums (n, k); their mean is about 0."""
+    totals = sums.sum(axis=0)
+    steps = np.eye(len(totals)) * np.maximum(1e-4 * np.abs(totals), 1e-6)
+    slopes = np.array([(measure.value(totals + step) - measure.value(totals - step)) / (2 * step.sum()) for step in steps])
+    return np.asarray(len(sums) * (sums @ slopes))
+
+
+def _resampled(sets: list[FloatArray], groups: IntArray | None, resamples: int, seed: int) -> list[FloatArray]:
+    """Totals (k, b) of each set on the same resamples of rows, or of groups of rows."""
+    rng = np.random.default_rng(seed)
+    unit_of_row, _ = bootstrap.units(len(sets[0]), groups, rng)
+    u = int(unit_of_row.max()) + 1
+    by_unit = []
+    for sums in sets:
+        whole = np.zeros((u, sums.shape[1]))
+        np.add.at(whole, unit_of_row, sums)
+        by_unit.append(whole)
+    blocks: list[list[FloatArray]] = [[] for _ in sets]
+    for start in range(0, resamples, step := max(1, bootstrap.BLOCK // u)):
+        counts = rng.multinomial(u, np.full(u, 1.0 / u), size=min(step, resamples - start)).astype(np.float64)
+        for whole, kept in zip(by_unit, blocks, strict=True):
+            kept.append((counts @ whole).T)
+    return [np.concatenate(kept, axis=1) for kept in blocks]

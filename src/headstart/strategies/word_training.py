@@ -1,0 +1,116 @@
+"""Training of words above the cut: the windows of all rows, a label on each word's first token.
+
+Letters in shapes: u words, t tokens, d width, c classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from headstart.backbone.reading import Reader
+from headstart.data.split import test_split
+from headstart.strategies.base import LinearHead, Rows
+from headstart.strategies.heads import fit_head
+from headstart.strategies.ladder import Job
+from headstart.strategies.model import NO_LABEL
+from headstart.strategies.training import (
+    STOPPING_FROM,
+    STOPPING_SHARE,
+    Loss,
+    Schedule,
+    TunedModel,
+    Validate,
+    planned_steps,
+    schedule_of,
+    tune,
+)
+from headstart.strategies.windows import ABSENT, make_windows
+from headstart.strategies.word_model import WordModel, words_at, words_through
+
+
+def fit_words(job: Job, strategy: str, cut: int) -> WordModel:
+    """Tune the blocks from `cut` on, from a head on frozen vectors of the last layer."""
+    rows, validate = stopping_words(job)
+    last = job.source.backbone.n_blocks
+    head = fit_head(words_at(job.source, rows.texts, last), rows.y, rows.n_classes)
+    plan = schedule_of(job, planned_steps(strategy, len(rows), job.settings))
+    return tune_words(job.source, rows, cut=cut, head=head, schedule=plan, validate=validate)
+
+
+def tune_words(
+    reader: Reader,
+    rows: Rows,
+    *,
+    cut: int,
+    head: LinearHead,
+    schedule: Schedule,
+    module: nn.Module | None = None,
+    stored: bool = True,
+    validate: Validate | None = None,
+) -> WordModel:
+    """Train on the words of these rows; arguments as in `training.tune`."""
+    tuned = tune(
+        reader,
+        token_rows(reader, rows),
+        cut=cut,
+        head=head,
+        schedule=schedule,
+        loss=Loss.WORDS,
+        module=module,
+        stored=stored,
+        validate=validate,
+    )
+    return WordModel(reader, tuned.module, cut, reader.backbone.n_blocks, tuned.head, tuned.curve)
+
+
+def token_rows(reader: Reader, rows: Rows) -> Rows:
+    """The windows of rows as rows whose units are tokens; all but the first tokens of words that the window decides have no label."""
+    assert rows.sizes is not None  # words have sizes
+    starts = np.cumsum(rows.sizes) - rows.sizes
+    windows = make_windows(reader.backbone.tokenizer, reader.backbone.max_length, rows.texts)
+    labels = []
+    for window in windows:
+        here = np.full(window.length, NO_LABEL, dtype=np.int64)
+        low, high = window.own
+        tokens = window.tokens[low:high]
+        known = np.flatnonzero(tokens != ABSENT)
+        here[tokens[known]] = rows.y[starts[window.row] + window.first + low + known]
+        labels.append(here)
+    kinds = rows.strata[[window.row for window in windows]]
+    sizes = np.array([window.length for window in windows], dtype=np.int64)
+    return Rows(tuple(window.text for window in windows), np.concatenate(labels), rows.n_classes, sizes, kinds)
+
+
+def stopping_words(job: Job) -> tuple[Rows, Validate | None]:
+    """The rows to train on, and how to judge a model on the others; with few rows all train and nothing stops early."""
+    if len(job.rows) < STOPPING_FROM:
+        return job.rows, None
+    train, held = test_split(job.rows.strata, job.groups, STOPPING_SHARE, job.seed)
+    watched = job.rows.take(held)
+
+    def validate(model: TunedModel) -> tuple[float, float]:
+        words = torch.from_numpy(words_through(model.trunk, job.source, watched.texts, model.layers[0]))
+        logits = words @ model.head.weight.detach().cpu().T + model.head.bias.detach().cpu()
+        y = torch.from_numpy(watched.y)
+        return float(functional.cross_entropy(logits, y)), float((logits.argmax(dim=1) == y).double().mean())
+
+    return job.rows.take(train), validate
+
+
+def random_words(job: Job, rate: float) -> WordModel:
+    """Train everything from random weights, at this learning rate."""
+    backbone = job.source.backbone
+    with torch.random.fork_rng():
+        torch.manual_seed(job.seed)
+        module = type(backbone.module)(backbone.module.config)
+    module.eval()
+    head = LinearHead(np.zeros((job.rows.n_classes, backbone.width)), np.zeros(job.rows.n_classes))
+    rows, validate = stopping_words(job)
+    plan = schedule_of(job, planned_steps("scratch", len(rows), job.settings))
+    plan = replace(plan, learning_rate=rate, head_rate=rate, layer_decay=1.0)
+    return tune_words(job.source, rows, cut=0, head=head, schedule=plan, module=module, validate=validate)

@@ -1,0 +1,127 @@
+"""What a kind of task says of itself: how its labels are read, counted, judged and shown.
+
+Letters in shapes: n rows, u units of all rows together (words, where each word has a class; else n), c classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from headstart.data.check import LabelChecks
+from headstart.data.examples import Examples, IntArray
+from headstart.judge.label_curve import PredictAt
+from headstart.judge.metrics import FloatArray
+from headstart.records import ClassScore, Estimate, Finding, Gain, RowNote, Scores
+from headstart.settings import Metric, Settings
+from headstart.strategies.base import Rows
+
+if TYPE_CHECKING:
+    from headstart.backbone.reading import Reader
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Examples with texts and labels in the task's own form, and what was noticed on the way.
+
+    A row that cannot be used has the label "".
+    """
+
+    examples: Examples
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The names of the c classes, and how a label becomes what `Task.rows` takes: `spell` gives its usual form, `known` whether all its
+    classes have a name.
+    """
+
+    names: tuple[str, ...]
+    spell: Callable[[str], str]
+    known: Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """How two rungs differ on the same rows: `difference` of the scores, greater is better for the first; `row_variance` that of a single
+    row's share in it, so that the difference's own variance is this over n."""
+
+    difference: float
+    row_variance: float
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What outputs look like by class: a score for each, and how often one was taken for another ((): no such table for this task)."""
+
+    classes: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+class Judge(Protocol):
+    """How outputs, logits (u, c), of some rows are scored. `groups` (n,) is equal for near-duplicates, None: all rows are independent."""
+
+    def score(self, metric: Metric, logits: FloatArray, rows: Rows) -> float:
+        """A score alone."""
+        ...
+
+    def estimate(self, metric: Metric, logits: FloatArray, rows: Rows, groups: IntArray | None, settings: Settings) -> Estimate:
+        """A score with its interval."""
+        ...
+
+    def scores(self, logits: FloatArray, rows: Rows, groups: IntArray | None, settings: Settings) -> Scores:
+        """Every score that is reported of the task."""
+        ...
+
+    def gain(
+        self,
+        logits: tuple[FloatArray, FloatArray],
+        names: tuple[str, str],
+        metric: Metric,
+        rows: Rows,
+        groups: IntArray | None,
+        folds: IntArray | None,
+        settings: Settings,
+    ) -> Gain:
+        """The paired gain of the first of two rungs; `folds` (n,) is the outer fold that predicted each row, None: one model."""
+        ...
+
+    def contrast(self, metric: Metric, ours: FloatArray, theirs: FloatArray, rows: Rows) -> Contrast:
+        """How two rungs differ, for the planner."""
+        ...
+
+    def seen(self, logits: FloatArray, rows: Rows, names: Sequence[str]) -> Seen:
+        """The outputs by class."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """A kind of task.
+
+    `metrics` may decide between rungs, the first where nothing is asked. `recognise` says why examples are of this task, "" where they
+    are not. `prepare` brings what was read into the task's form. `checks` find what is wrong with labels. `labels` learns the names from
+    the labels of training rows and of further ones; `rows` numbers labels that are all known; `label_counts` counts classes as people
+    count them. `suspects` are rows whose label is probably wrong by out-of-fold logits, most suspect first, `hard` the others that a
+    model does worst on; both take rows, examples and names. `layer_scores` tells how a light head does on layers of a source, each row
+    predicted without itself. `curve` are the names of the rungs of the label curve, with transfer and without; `curve_at` trains them on
+    some of the rows. Both take rows and groups (n,).
+    """
+
+    name: str
+    summary: str
+    metrics: tuple[Metric, ...]
+    recognise: Callable[[Examples], str]
+    prepare: Callable[[Examples], Prepared]
+    checks: LabelChecks
+    labels: Callable[[Sequence[str], Sequence[str]], Labels]
+    rows: Callable[[Sequence[str], Sequence[str], Labels], Rows]
+    label_counts: Callable[[Rows, Sequence[str]], tuple[tuple[str, int], ...]]
+    judge: Judge
+    suspects: Callable[[FloatArray, Rows, Examples, Sequence[str]], tuple[RowNote, ...]]
+    hard: Callable[[FloatArray, Rows, Examples, Sequence[str], int, set[int]], list[RowNote]]
+    layer_scores: Callable[[Rows, IntArray, Reader, Settings], list[tuple[int, Estimate]]]
+    curve: tuple[str, str]
+    curve_at: Callable[[Rows, IntArray, Reader, Settings], PredictAt]

@@ -1,0 +1,346 @@
+"""Entities in a text: a class for each of its words.
+
+Rows are written as words with one space between, so that every other room sees plain texts; a label is the words' tags in the same way.
+Three forms are read: lists of tokens and tags (CoNLL columns, JSON lines), running texts with spans of characters, and words and tags that
+stand in two cells with spaces between.
+
+Letters in shapes: n rows, u words of all rows together, c classes of a word.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.data.check import LabelChecks
+from headstart.data.examples import BoolArray, Examples, IntArray
+from headstart.data.rows import RowList, counted, finding
+from headstart.data.split import few_folds
+from headstart.data.tags import OUTSIDE, Scheme, find_scheme, spans_of, split_tag, tag_names, to_bio2, words_of
+from headstart.errors import DataError
+from headstart.judge.label_curve import PredictAt
+from headstart.judge.metrics import FloatArray
+from headstart.records import Estimate, Finding, RowNote, Severity
+from headstart.settings import Metric, Settings
+from headstart.strategies.base import Rows
+from headstart.tasks.base import Labels, Prepared, Task
+from headstart.tasks.entity_judge import EntityJudge, word_losses
+
+if TYPE_CHECKING:
+    from headstart.backbone.reading import Reader
+
+# Rows that are looked at to tell the task.
+_LOOKED_AT = 100
+# A space that stands within a token, so that words stay apart by plain spaces alone.
+_WITHIN = "\N{NO-BREAK SPACE}"
+_FEW_ENTITIES = 5
+_JUDGE = EntityJudge()
+
+
+# --- reading ---
+
+
+@dataclass(frozen=True)
+class Worded:
+    """The words and tags of a row; `problem` says in a word why it cannot be used, "" where it can. `moved`: spans that were set to whole
+    words; `lost`: spans within another or outside of the text, which were left out."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+    problem: str = ""
+    moved: bool = False
+    lost: bool = False
+
+
+def recognise(examples: Examples) -> str:
+    """Why these rows mark entities, "" where they do not."""
+    some = [(text, label) for text, label in zip(examples.texts, examples.labels, strict=True) if text.strip() and label.strip()][
+        :_LOOKED_AT
+    ]
+    if not some:
+        return ""
+    columns = f"{examples.text_column!r} and {examples.label_column!r}"
+    if all(_list_of(text, str) is not None and _list_of(label, str | int) is not None for text, label in some):
+        return f"{columns} hold tokens and their tags"
+    spans = [_list_of(label, dict | list) for _, label in some]
+    if all(found is not None and all(map(_is_span, found)) for found in spans) and any(spans):
+        return f"{examples.label_column!r} holds spans of characters"
+    return ""
+
+
+def _list_of(cell: str, kinds: Any) -> list[Any] | None:
+    """The list that a cell holds as JSON; None: it holds none, or one of other things."""
+    if not cell.lstrip().startswith("["):
+        return None
+    try:
+        found = json.loads(cell)
+    except ValueError:
+        return None
+    return found if isinstance(found, list) and all(isinstance(item, kinds) for item in found) else None
+
+
+def _is_span(item: Any) -> bool:
+    return _span(item) is not None
+
+
+def _span(item: Any) -> tuple[int, int, str] | None:
+    """Start, end and type of a span as {"start", "end", "label"} or [start, end, label]."""
+    if isinstance(item, dict):
+        kind = next((item[name] for name in ("label", "type", "tag", "entity") if name in item), None)
+        item = [item.get("start"), item.get("end"), kind]
+    if len(item) != 3 or not isinstance(item[2], str) or not item[2].strip():
+        return None
+    start, end = item[:2]
+    return (start, end, item[2].strip()) if isinstance(start, int) and isinstance(end, int) else None
+
+
+def read_row(text: str, label: str) -> Worded:
+    """A row from its two cells, in whatever form they are."""
+    tokens, tags = _list_of(text, str), _list_of(label, str | int)
+    if tokens is not None:
+        if tags is None:
+            return Worded((), (), "tokens without a list of tags")
+        return _paired([_WITHIN.join(token.split()) for token in tokens], [str(tag).strip() for tag in tags])
+    spans = _list_of(label, dict | list)
+    if spans is not None:
+        return _from_spans(text, spans)
+    return _paired(text.split(), label.split())
+
+
+def _paired(words: Sequence[str], tags: Sequence[str]) -> Worded:
+    if len(words) != len(tags):
+        return Worded((), (), "another number of tags than of words")
+    if any(tag.isdigit() for tag in tags):
+        return Worded((), (), "numbers for tags")
+    kept = [(word, tag) for word, tag in zip(words, tags, strict=True) if word]
+    return Worded(tuple(word for word, _ in kept), tuple(tag for _, tag in kept))
+
+
+def _from_spans(text: str, spans: Sequence[Any]) -> Worded:
+    """Words of a running text, tagged by spans of characters; the longer of two that overlap is taken."""
+    places = words_of(text)
+    tags = [OUTSIDE] * len(places)
+    moved = lost = False
+    for item in sorted((_span(each) for each in spans), key=lambda span: (span is None, span and (span[0] - span[1], span[0]))):
+        if item is None:
+            return Worded((), (), "a span without start, end and label")
+        start, end, kind = item
+        covered = [i for i, (a, b) in enumerate(places) if a < end and b > start]
+        if not covered or not 0 <= start < end <= len(text) or any(tags[i] != OUTSIDE for i in covered):
+            lost = True
+            continue
+        first, last = places[covered[0]][0], places[covered[-1]][1]
+        moved |= text[start:end].strip() != text[first:last]
+        for i in covered:
+            tags[i] = f"{'B' if i == covered[0] else 'I'}-{kind}"
+    return Worded(tuple(text[a:b] for a, b in places), tuple(tags), moved=moved, lost=lost)
+
+
+def prepare(examples: Examples) -> Prepared:
+    """Words with spaces between and BIO2 tags, and what is wrong with them.
+
+    Raises:
+        DataError: no row can be read as words and tags.
+    """
+    read = [
+        read_row(text, label) if text.strip() and label.strip() else Worded((), ())
+        for text, label in zip(examples.texts, examples.labels, strict=True)
+    ]
+    sound = [row for row in read if row.words and not row.problem]
+    if not sound:
+        why = next((row.problem for row in read if row.problem), "no words")
+        raise DataError(
+            f"No row of {examples.origin!r} can be read as words with tags ({why}). Give lists of tokens and tags, CoNLL columns, or "
+            'a text with spans such as [{"start": 0, "end": 5, "label": "LOC"}].'
+        )
+    scheme = find_scheme([row.tags for row in sound])
+    texts, labels = [], []
+    problems: dict[str, RowList] = {}
+    broken, moved, lost = RowList(), RowList(), RowList()
+    for number, row, text in zip(examples.rows, read, examples.texts, strict=True):
+        if row.problem:
+            problems.setdefault(row.problem, RowList()).add(number)
+        if not row.words or row.problem:
+            texts.append(text if not row.words else " ".join(row.words))
+            labels.append("")
+            continue
+        tags, whole = to_bio2(row.tags, scheme)
+        for rows, is_so in ((broken, not whole), (moved, row.moved), (lost, row.lost)):
+            if is_so:
+                rows.add(number)
+        texts.append(" ".join(row.words))
+        labels.append(" ".join(tags))
+    found = [
+        finding("tags", Severity.WARNING, f"{counted(rows.count, 'row')} of {examples.origin!r} {_have(rows)} {why}.", rows, _repair(why))
+        for why, rows in problems.items()
+    ]
+    if broken.count:
+        message = f"{counted(broken.count, 'row')} of {examples.origin!r} {_have(broken)} tags that break the scheme {scheme.value}."
+        remedy = "An entity was taken to begin at the word that breaks it; correct these tags."
+        found.append(finding("broken tags", Severity.WARNING, message, broken, remedy))
+    if moved.count:
+        message = f"{counted(moved.count, 'row')} of {examples.origin!r} {_have(moved)} spans that begin or end within a word."
+        found.append(finding("spans", Severity.WARNING, message, moved, "They were widened to whole words; correct their offsets."))
+    if lost.count:
+        message = (
+            f"{counted(lost.count, 'row')} of {examples.origin!r} {_have(lost)} spans that overlap a longer one or lie outside the text."
+        )
+        found.append(finding("spans", Severity.WARNING, message, lost, "These spans were left out: a word has one tag here."))
+    if scheme is not Scheme.BIO2:
+        found.append(finding("scheme", Severity.NOTE, f"The tags of {examples.origin!r} are in the scheme {scheme.value}, read as BIO2."))
+    return Prepared(replace(examples, texts=tuple(texts), labels=tuple(labels)), tuple(found))
+
+
+def _have(rows: RowList) -> str:
+    return "has" if rows.count == 1 else "have"
+
+
+def _repair(why: str) -> str:
+    if why == "numbers for tags":
+        return "Write the tags' names: a number says neither the type nor where an entity begins."
+    return "They are not used; give each word one tag."
+
+
+# --- labels ---
+
+
+def kinds_in(label: str) -> tuple[str, ...]:
+    """The types of entities that a row's tags name."""
+    return tuple(dict.fromkeys(kind for tag in label.split() if (kind := split_tag(tag)[1])))
+
+
+def check_tags(train: Examples, labels: Sequence[str], usable: BoolArray, folds: int) -> list[Finding]:
+    """What is wrong with the tags: no rows, no entities, types with too few of them."""
+    some = np.flatnonzero(usable).tolist()
+    where = repr(train.origin) if train.origin != "-" else "standard input"
+    if not some:
+        remedy = "Give rows of words with tags that do not stand in the test file."
+        return [finding("no rows", Severity.ERROR, f"No row of {where} can be used for training.", (), remedy)]
+    entities = Counter(tag[2:] for i in some for tag in labels[i].split() if tag.startswith("B-"))
+    if not entities:
+        message = f"No word of the {len(some):,} usable rows of {where} bears a tag other than {OUTSIDE}."
+        return [
+            finding(
+                "no entities", Severity.ERROR, message, (), "Give rows that mark entities, or name the column of the tags with --label."
+            )
+        ]
+    few = [f"{kind!r} ({count})" for kind, count in sorted(entities.items()) if count < max(folds, _FEW_ENTITIES)]
+    if not few:
+        return []
+    shown = ", ".join(few[:_FEW_ENTITIES]) + (f" and {len(few) - _FEW_ENTITIES} more" if len(few) > _FEW_ENTITIES else "")
+    message = f"{counted(len(few), 'type')} of entities {'has' if len(few) == 1 else 'have'} few examples: {shown}."
+    return [finding("few entities", Severity.WARNING, message, (), "Such types are hardly learnt and hardly measured; mark more of them.")]
+
+
+def make_labels(training: Sequence[str], further: Sequence[str]) -> Labels:
+    """Types in sorted order."""
+    kinds = sorted({kind for label in [*training, *further] for kind in kinds_in(label)})
+    have = set(kinds)
+    return Labels(tag_names(kinds), lambda label: label, lambda label: have.issuperset(kinds_in(label)))
+
+
+def make_rows(texts: Sequence[str], labels: Sequence[str], known: Labels) -> Rows:
+    """Rows with a class for each word; splits are stratified by the rarest type that a row holds."""
+    number = {name: k for k, name in enumerate(known.names)}
+    tags = [[number[tag] for tag in label.split()] for label in labels]
+    sizes = np.array([len(each) for each in tags], dtype=np.int64)
+    y = np.array([k for each in tags for k in each], dtype=np.int64)
+    often = np.bincount((y + 1) // 2, minlength=len(known.names) // 2 + 1)
+    kinds = np.array([min(((k + 1) // 2 for k in each), key=lambda kind: (often[kind], kind), default=0) for each in tags], dtype=np.int64)
+    return Rows(tuple(texts), y, len(known.names), sizes, kinds)
+
+
+def label_counts(rows: Rows, names: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """How many entities there are of each type."""
+    begins = np.bincount(rows.y, minlength=rows.n_classes)[1::2]
+    return tuple((name[2:], int(count)) for name, count in zip(names[1::2], begins, strict=True))
+
+
+# --- what a run shows ---
+
+
+def marked(words: Sequence[str], y: IntArray, names: Sequence[str]) -> str:
+    """The entities of one row in words: `Paris LOC, Marie Curie PER`."""
+    spans = spans_of(y, np.array([len(y)]))
+    told = [
+        f"{' '.join(words[start:end])} {names[2 * kind - 1][2:]}"
+        for start, end, kind in zip(spans.start, spans.end, spans.kind, strict=True)
+    ]
+    return ", ".join(told)
+
+
+def hard(logits: FloatArray, rows: Rows, examples: Examples, names: Sequence[str], most: int, known: set[int]) -> list[RowNote]:
+    """Rows whose entities were missed, the most surprising words first."""
+    assert rows.sizes is not None
+    ends = np.cumsum(rows.sizes)
+    losses, found = word_losses(logits, rows), logits.argmax(axis=1)
+    parts = [slice(end - size, end) for end, size in zip(ends, rows.sizes, strict=True)]
+    worst = np.array([losses[part].max() for part in parts])
+    notes: list[RowNote] = []
+    for i in np.argsort(-worst, kind="stable"):
+        part = parts[i]
+        if len(notes) >= most or worst[i] < np.log(2):
+            break
+        words = rows.texts[i].split(" ")
+        given, told = marked(words, rows.y[part], names), marked(words, found[part], names)
+        if given != told and examples.rows[i] not in known:
+            notes.append(RowNote("hard", examples.rows[i], rows.texts[i], given or "no entity", told or "no entity"))
+    return notes
+
+
+def layer_scores(rows: Rows, groups: IntArray, reader: Reader, settings: Settings) -> list[tuple[int, Estimate]]:
+    """Entity F1 of a ridge head on each layer that a probe may read, each word predicted without itself."""
+    from headstart.strategies.heads import make_space
+    from headstart.strategies.probe import leave_one_out
+    from headstart.strategies.word_model import words_at
+    from headstart.strategies.word_probe import candidate_layers
+
+    found = []
+    for layer in candidate_layers(reader.backbone):
+        space = make_space(words_at(reader, rows.texts, layer))
+        predicted = leave_one_out(space, rows.y, rows.n_classes)
+        found.append((layer, _JUDGE.estimate(Metric.ENTITY_F1, predicted, rows, groups, settings)))
+    return found
+
+
+def curve_at(rows: Rows, groups: IntArray, reader: Reader, settings: Settings) -> PredictAt:
+    """A probe on the layer that suits all rows, and a CRF."""
+    from headstart.strategies.crf import fit_crf
+    from headstart.strategies.heads import fit_head
+    from headstart.strategies.word_model import words_at
+    from headstart.strategies.word_probe import choose_layer
+
+    layer = choose_layer(reader, rows, few_folds(rows.strata, groups, settings.seed))
+    features = words_at(reader, rows.texts, layer)
+
+    def predict_at(rung: str, train: IntArray, held: IntArray) -> FloatArray:
+        part = rows.take(train)
+        if rung == "crf":
+            return fit_crf(part).predict_logits([rows.texts[i] for i in held])
+        return fit_head(features[rows.units(train)], part.y, part.n_classes).logits(features[rows.units(held)])
+
+    return predict_at
+
+
+TASK = Task(
+    name="ner",
+    summary="entities in each text",
+    metrics=(Metric.ENTITY_F1, Metric.MACRO_F1, Metric.ACCURACY, Metric.LOG_LOSS),
+    recognise=recognise,
+    prepare=prepare,
+    checks=LabelChecks(check_tags, kinds_in),
+    labels=make_labels,
+    rows=make_rows,
+    label_counts=label_counts,
+    judge=_JUDGE,
+    suspects=lambda *_: (),
+    hard=hard,
+    layer_scores=layer_scores,
+    curve=("probe", "crf"),
+    curve_at=curve_at,
+)

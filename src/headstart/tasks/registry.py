@@ -1,0 +1,60 @@
+"""The kinds of task by name. A task is one file with a `TASK`, and one line here."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from headstart.data.examples import Examples
+from headstart.errors import SettingsError
+from headstart.settings import Metric, Settings, did_you_mean
+
+if TYPE_CHECKING:
+    from headstart.tasks.base import Task
+
+DEFAULT = "classification"
+# Recognised in this order; what nothing recognises is of the default.
+_MODULES = {"ner": "headstart.tasks.ner", DEFAULT: "headstart.tasks.classification"}
+
+
+def known_tasks() -> list[str]:
+    """The names of all tasks."""
+    return sorted(_MODULES)
+
+
+def get_task(name: str | None) -> Task:
+    """The task of this name; None: classification.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    known = known_tasks()
+    if name is None or name in _MODULES:
+        found: Task = importlib.import_module(_MODULES[name or DEFAULT]).TASK
+        return found
+    raise SettingsError(f"--task is {name!r}; it must be one of {', '.join(known)}.{did_you_mean(name, known)}")
+
+
+def recognise_task(examples: Examples) -> tuple[Task, str]:
+    """The task that these rows are of, and why; "" where it is the usual one."""
+    for name in _MODULES:
+        task = get_task(name)
+        why = task.recognise(examples)
+        if why:
+            return task, why
+    return get_task(DEFAULT), ""
+
+
+def deciding_metric(settings: Settings) -> Metric:
+    """What decides between rungs: what was asked, else the task's first.
+
+    Raises:
+        SettingsError: the metric is none of the task's.
+    """
+    task = get_task(settings.task)
+    if settings.metric is None:
+        return task.metrics[0]
+    if settings.metric not in task.metrics:
+        known = ", ".join(metric.value for metric in task.metrics)
+        raise SettingsError(f"--metric is {settings.metric.value!r}; for the task {task.name} it must be one of {known}.")
+    return settings.metric
