@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,13 @@ def data_folder() -> Path:
 
 
 def read(name: str, split: str) -> Labelled:
-    """One split of a data set, as it stands.
+    """One split of a data set of texts with a label each, as it stands; errors as of `read_rows`."""
+    rows = read_rows(name, split)
+    return Labelled(tuple(row["text"] for row in rows), tuple(str(row["label"]) for row in rows))
+
+
+def read_rows(name: str, split: str) -> list[dict[str, Any]]:
+    """The records of one split.
 
     Raises:
         SystemExit: there is no such file.
@@ -67,8 +74,7 @@ def read(name: str, split: str) -> Labelled:
     for path in (folder / f"{split}.jsonl", folder / f"{split}.jsonl.gz"):
         if path.exists():
             with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as stream:
-                rows = [json.loads(line) for line in stream if line.strip()]
-            return Labelled(tuple(row["text"] for row in rows), tuple(str(row["label"]) for row in rows))
+                return [json.loads(line) for line in stream if line.strip()]
     raise SystemExit(f"There is no {split}.jsonl or {split}.jsonl.gz in {folder}.")
 
 

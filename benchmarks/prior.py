@@ -13,32 +13,43 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from common import describe_machine
-from data import read
+from data import read, read_rows
 from headstart.backbone.backbone import load_backbone
 from headstart.backbone.reading import Reader
 from headstart.backbone.store import Store
 from headstart.candidates import mean_tokens
 from headstart.data.split import folds
 from headstart.judge.calibration import fit_temperature, softmax
-from headstart.judge.metrics import accuracy, log_loss
+from headstart.judge.metrics import log_loss
 from headstart.settings import make_settings
 from headstart.sources.resolve import resolve_source
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, get_strategy
+from headstart.tasks.registry import deciding_metric, get_task
 
 HERE = Path(__file__).parent
 WORK, TABLE = HERE / "work" / "prior.jsonl", HERE.parent / "src" / "headstart" / "prior.json"
 SETS = ("snips", "csabstruct", "mpqa", "tweeteval_offensive", "chemprot", "r8", "reviews_kitchen_housewares", "clinc150")
 PER_CLASS = (8, 64, 256)
 MOST_ROWS, HELD_ROWS = 1000, 800
-RUNGS = ("tfidf", "static", "probe", "contrastive", "partial", "full", "scratch")
+# Entities: so many sentences in all.
+WORD_SETS = ("wikigold", "sciie_ner", "bc2gm", "sec_filings", "linnaeus", "crossner_ai", "crossner_music", "crossner_literature")
+SENTENCES, HELD_SENTENCES = (100, 300, 1000), 400
+RUNGS = {
+    "classification": ("tfidf", "static", "probe", "contrastive", "partial", "full", "scratch"),
+    "ner": ("crf", "probe", "partial", "full", "scratch"),
+}
 # Dear rungs are measured on some of the sets only.
-ONLY = {"full": ("snips", "csabstruct", "mpqa", "chemprot", "clinc150"), "scratch": ("snips", "csabstruct", "mpqa")}
+ONLY = {
+    "full": ("snips", "csabstruct", "mpqa", "chemprot", "clinc150", "wikigold", "sciie_ner", "crossner_ai", "crossner_music"),
+    "scratch": ("snips", "csabstruct", "mpqa", "wikigold", "crossner_ai"),
+}
 
 
 def draw(name: str, per_class: int, seed: int) -> tuple[Rows, Rows]:
@@ -69,43 +80,61 @@ def draw(name: str, per_class: int, seed: int) -> tuple[Rows, Rows]:
     return rows(train), rows(held)
 
 
+def draw_words(name: str, n: int, seed: int) -> tuple[Rows, Rows]:
+    """Training sentences and held-out ones, of the set's training file and, where that is small, its validation file."""
+    from headstart.tasks.ner import TASK
+
+    pool = [(" ".join(row["tokens"]), " ".join(row["tags"])) for row in read_rows(name, "train")]
+    if len(pool) < n + HELD_SENTENCES:
+        pool += [(" ".join(row["tokens"]), " ".join(row["tags"])) for row in read_rows(name, "validation")]
+    pool = list(dict(pool).items())
+    pool = [pool[i] for i in np.random.default_rng(seed).permutation(len(pool))]
+    train, rest = pool[:n], pool[n:]
+    labels = TASK.labels([tags for _, tags in train], [])
+    held = [(text, tags) for text, tags in rest if labels.known(tags)][:HELD_SENTENCES]
+    made = [TASK.rows([text for text, _ in part], [tags for _, tags in part], labels) for part in (train, held)]
+    return made[0], made[1]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="*", default=list(SETS))
+    parser.add_argument("--only", nargs="*", default=[*SETS, *WORD_SETS])
     wanted = parser.parse_args().only
     WORK.parent.mkdir(exist_ok=True)
     done = [json.loads(line) for line in WORK.read_text().splitlines()] if WORK.exists() else []
     known = {(cell["data"], cell["asked"], cell["rung"]) for cell in done}
-    settings = make_settings({"metric": "accuracy"})
-    backbone = load_backbone(resolve_source(None), settings.max_length)
+    plain = make_settings({"metric": "accuracy"})
+    backbone = load_backbone(resolve_source(None), plain.max_length)
     with Store(WORK.parent / "prior-store", int(20e9)) as store:
-        reader = Reader(backbone, store, settings.batch_tokens)
-        for per_class in PER_CLASS:
-            for name in wanted:
-                train, held = draw(name, per_class, seed=0)
-                if any(c["data"] == name and c["per_class"] == len(train) / train.n_classes and c["asked"] != per_class for c in done):
+        reader = Reader(backbone, store, plain.batch_tokens)
+        for task, sets, sizes in (("classification", SETS, PER_CLASS), ("ner", WORD_SETS, SENTENCES)):
+            settings = replace(plain, task=task, metric=None if task == "ner" else plain.metric)
+            for asked, name in ((asked, name) for asked in sizes for name in sets if name in wanted):
+                train, held = draw(name, asked, seed=0) if task == "classification" else draw_words(name, asked, seed=0)
+                if any(c["data"] == name and c["per_class"] == len(train) / train.n_classes and c["asked"] != asked for c in done):
                     continue  # the set has no more rows to give
                 groups = np.arange(len(train))
-                job = Job(train, groups, folds(train.y, groups, settings.inner_folds, 0), settings, 0, reader, None, backbone.n_blocks // 3)
-                for rung in RUNGS:
-                    if (name, per_class, rung) in known or name not in ONLY.get(rung, SETS):
+                pairs = folds(train.strata, groups, settings.inner_folds, 0)
+                job = Job(train, groups, pairs, settings, 0, reader, None, backbone.n_blocks // 3)
+                for rung in RUNGS[task]:
+                    if (name, asked, rung) in known or name not in ONLY.get(rung, sets):
                         continue
                     begin = time.perf_counter()
-                    fitted = get_strategy(rung).fit(job)
+                    fitted = get_strategy(rung, task).fit(job)
                     seconds = time.perf_counter() - begin
                     logits = fitted.predict_logits(held.texts)
-                    probabilities = softmax(logits)
                     cell = {
                         "data": name,
-                        "asked": per_class,
+                        "asked": asked,
                         "rung": rung,
                         "per_class": len(train) / train.n_classes,
                         "classes": train.n_classes,
                         "tokens": round(mean_tokens(reader, train), 1),
-                        "accuracy": round(accuracy(probabilities, held.y), 4),
-                        "log_loss": round(log_loss(probabilities, held.y), 4),
+                        "accuracy": round(get_task(task).judge.score(deciding_metric(settings), logits, held), 4),
+                        "log_loss": round(log_loss(softmax(logits), held.y), 4),
                         "temperature": round(fit_temperature(logits, held.y), 3),
                         "seconds": round(seconds, 2),
+                        "task": task,
                     }
                     done.append(cell)
                     with WORK.open("a") as file:
@@ -124,6 +153,8 @@ def write_table(cells: list[dict[str, object]]) -> None:
         if probe is None or cell is probe:
             continue
         kept = {name: cell[name] for name in ("data", "rung", "per_class", "classes", "tokens", "temperature")}
+        if cell.get("task", "classification") != "classification":
+            kept["task"] = cell["task"]
         kept["accuracy"] = round(float(str(cell["accuracy"])) - float(str(probe["accuracy"])), 4)
         kept["log_loss"] = round(float(str(probe["log_loss"])) - float(str(cell["log_loss"])), 4)
         cases.append(kept)

@@ -10,7 +10,7 @@ Letters in shapes: n rows, u units (words, where each word has a class; else n),
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -21,14 +21,14 @@ from headstart.cost import CostModel
 from headstart.data.examples import IntArray
 from headstart.errors import HeadstartError, SettingsError
 from headstart.judge.calibration import fit_temperature
-from headstart.prior import Belief, Case, expect, expect_temperature, read_cases, update, worth_measuring
+from headstart.prior import Belief, expect, expect_temperature, read_cases, update, worth_measuring
 from headstart.progress import say
 from headstart.records import TrialRecord, TrialStatus
 from headstart.runs import RunFolder
 from headstart.settings import Metric, by_scale
 from headstart.strategies.base import FloatArray
 from headstart.strategies.ladder import Job, Strategy
-from headstart.tasks.registry import DEFAULT, deciding_metric, get_task
+from headstart.tasks.registry import deciding_metric, get_task
 
 # An expected gain below this is not worth a trial: in points of the metric.
 _WORTH = by_scale(share=0.0007, loss=0.003)
@@ -163,7 +163,12 @@ def expectation(rung: Rung, metric: Metric) -> Belief:
         return Belief(0.0, 1e-6)
     rows = rung.job.rows
     return expect(
-        rung.strategy.name, metric, per_class=len(rows) / rows.n_classes, classes=rows.n_classes, tokens=rung.tokens, cases=_cases(rung)
+        rung.strategy.name,
+        metric,
+        per_class=len(rows) / rows.n_classes,
+        classes=rows.n_classes,
+        tokens=rung.tokens,
+        cases=read_cases(rung.job.settings.task),
     )
 
 
@@ -171,7 +176,11 @@ def temperature_of(rung: Rung, out_of_fold: FloatArray | None) -> float:
     """The temperature that calibrates a rung: by its out-of-fold logits (u, c), NaN where not measured; None: as the table expects."""
     rows = rung.job.rows
     usual = expect_temperature(
-        rung.strategy.name, per_class=len(rows) / rows.n_classes, classes=rows.n_classes, tokens=rung.tokens, cases=_cases(rung)
+        rung.strategy.name,
+        per_class=len(rows) / rows.n_classes,
+        classes=rows.n_classes,
+        tokens=rung.tokens,
+        cases=read_cases(rung.job.settings.task),
     )
     if out_of_fold is None:
         return usual
@@ -179,22 +188,17 @@ def temperature_of(rung: Rung, out_of_fold: FloatArray | None) -> float:
     return fit_temperature(out_of_fold[seen], rows.y[seen], usual)
 
 
-def _cases(rung: Rung) -> Sequence[Case]:
-    """The measured cases that speak for a rung: they are of single labels."""
-    return read_cases() if get_task(rung.job.settings.task).name == DEFAULT else ()
-
-
 def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
     """Predicted seconds to train a rung on this share of its rows."""
     rows = max(2, round(len(rung.job.rows) * share))
     if rung.strategy.tunes_from is None or rung.job.reader is None:
         return cost.light(rung.strategy.name, rows, rung.job.rows.n_classes)
-    from headstart.strategies.training import planned_steps
+    from headstart.strategies.training import planned_steps, rows_a_step
 
     backbone = rung.job.reader.backbone
     lowest = rung.strategy.tunes_from(rung.job)
     steps = planned_steps(rung.strategy.name, rows, rung.job.settings)
-    tokens = steps * min(rung.job.settings.batch_size, rows) * rung.tokens
+    tokens = steps * min(rows_a_step(rung.job.settings), rows) * rung.tokens
     learning = backbone.block_parameters * (1 - lowest / backbone.n_blocks)
     once = cost.reading(rows * rung.tokens, learning)
     return once + cost.training(rung.strategy.name, tokens=tokens, learning=learning, frozen=0.0, steps=steps)

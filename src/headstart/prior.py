@@ -38,7 +38,8 @@ class Belief:
 class Case:
     """One measured rung on one data set at one size.
 
-    `accuracy` and `log_loss` are differences to the probe, greater is better; `temperature` is the one that calibrated it on held-out rows.
+    `accuracy` (entity F1, where the `task` is to mark entities) and `log_loss` are differences to the probe, greater is better;
+    `temperature` is the one that calibrated it on held-out rows.
     """
 
     data: str
@@ -49,14 +50,16 @@ class Case:
     accuracy: float
     log_loss: float
     temperature: float = 1.0
+    task: str = "classification"
 
 
 @functools.cache
-def read_cases(path: str | None = None) -> tuple[Case, ...]:
-    """The measured cases: of the file, of $HEADSTART_PRIOR, or of the package."""
+def read_cases(task: str | None = None, path: str | None = None) -> tuple[Case, ...]:
+    """The measured cases of a task (None: classification): of the file, of $HEADSTART_PRIOR, or of the package."""
     place = path or os.environ.get("HEADSTART_PRIOR")
     text = Path(place).read_text(encoding="utf-8") if place else files("headstart").joinpath("prior.json").read_text(encoding="utf-8")
-    return tuple(Case(**case) for case in json.loads(text)["cases"])
+    cases = (Case(**case) for case in json.loads(text)["cases"])
+    return tuple(case for case in cases if case.task == (task or Case.task))
 
 
 def expect(rung: str, metric: Metric, *, per_class: float, classes: int, tokens: float, cases: Sequence[Case]) -> Belief:

@@ -17,7 +17,7 @@ import numpy as np
 
 from headstart.errors import RunError, SettingsError
 from headstart.export.verify import TOLERANCE
-from headstart.loaded import Classifier, load
+from headstart.loaded import Classifier, LoadedModel, load
 
 INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "probabilities"
@@ -66,7 +66,7 @@ def export_onnx(folder: str | Path, out: str | Path) -> float:
     check_onnx_installed()
     model = load(folder)
     reader = model.reader
-    if not isinstance(reader, Classifier):
+    if not isinstance(reader, Classifier) or not isinstance(model, LoadedModel):
         raise RunError(
             f"The model in {str(model.folder)!r} is one without transfer (tfidf), which has no ONNX form; leave out --export onnx."
         )

@@ -1,4 +1,4 @@
-"""A probe of words first, then everything goes on learning, embeddings included."""
+"""All weights tuned on words, embeddings included."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ STRATEGY = Strategy(
     name="full",
     transfers=True,
     needs_source=True,
-    summary="a probe, then all weights tuned from its head",
+    summary="all weights tuned, with a head on each word",
     fit=lambda job: fit_words(job, "full", 0),
     tunes_from=lambda _job: 0,
-    reads=lambda job: (job.source.backbone.n_blocks,),
 )

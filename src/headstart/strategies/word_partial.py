@@ -1,4 +1,4 @@
-"""A probe of words first, then the blocks above the cut go on learning from its head (LP-FT, Kumar et al. 2022, arXiv 2202.10054)."""
+"""Blocks above the cut tuned on words, from stored activations."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ STRATEGY = Strategy(
     name="partial",
     transfers=True,
     needs_source=True,
-    summary="a probe, then the blocks above the cut tuned from its head",
+    summary="the blocks above the cut tuned, with a head on each word",
     fit=lambda job: fit_words(job, "partial", job.cut),
     tunes_from=lambda job: job.cut,
-    reads=lambda job: (job.source.backbone.n_blocks,),
 )

@@ -15,7 +15,6 @@ from torch.nn import functional
 from headstart.backbone.reading import Reader
 from headstart.data.split import test_split
 from headstart.strategies.base import LinearHead, Rows
-from headstart.strategies.heads import fit_head
 from headstart.strategies.ladder import Job
 from headstart.strategies.model import NO_LABEL
 from headstart.strategies.training import (
@@ -30,14 +29,17 @@ from headstart.strategies.training import (
     tune,
 )
 from headstart.strategies.windows import ABSENT, make_windows
-from headstart.strategies.word_model import WordModel, words_at, words_through
+from headstart.strategies.word_model import WordModel, words_through
 
 
 def fit_words(job: Job, strategy: str, cut: int) -> WordModel:
-    """Tune the blocks from `cut` on, from a head on frozen vectors of the last layer."""
+    """Tune the blocks from `cut` on, with a head that begins at zero.
+
+    A head fitted on the frozen words would be the start of linear probing, then fine-tuning; on the last layer of a sentence encoder, whose
+    words look much alike, its weights are so large that tuning from it went astray (docs/log.md).
+    """
     rows, validate = stopping_words(job)
-    last = job.source.backbone.n_blocks
-    head = fit_head(words_at(job.source, rows.texts, last), rows.y, rows.n_classes)
+    head = LinearHead(np.zeros((rows.n_classes, job.source.backbone.width)), np.zeros(rows.n_classes))
     plan = schedule_of(job, planned_steps(strategy, len(rows), job.settings))
     return tune_words(job.source, rows, cut=cut, head=head, schedule=plan, validate=validate)
 
