@@ -218,7 +218,7 @@ def _worth_a_look(target: Target, final: Decision) -> tuple[tuple[RowNote, ...],
             "near duplicate",
             target.examples.rows[j],
             target.examples.texts[j],
-            target.examples.labels[j],
+            target.examples.labels[j] if rows.sizes is None else "",
             other_row=target.examples.rows[i],
         )
         for i, j in target.near_duplicates[:TWINS]

@@ -153,8 +153,20 @@ class LabelCurve:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """An entity in a text, from character `start` to before `end`. `by` is `label`, `model`, or `both` where they agree."""
+
+    start: int
+    end: int
+    type: str
+    by: str
+
+
+@dataclass(frozen=True)
 class RowNote:
-    """A row worth a look. `kind` is `hard`, `suspect label` or `near duplicate`; `other_row` is the twin of a near duplicate."""
+    """A row worth a look. `kind` is `hard`, `suspect label` or `near duplicate`; `other_row` is the twin of a near duplicate. `marks` are
+    the entities of a text in which some are marked.
+    """
 
     kind: str
     row: int
@@ -163,6 +175,7 @@ class RowNote:
     predicted: str = ""
     probability: float | None = None
     other_row: int | None = None
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True)

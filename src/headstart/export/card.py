@@ -18,6 +18,9 @@ _HUB_METRICS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "accuracy": ("accuracy", "Accuracy", {}),
     "macro_f1": ("f1", "Macro F1", {"args": {"average": "macro"}}),
     "log_loss": ("log_loss", "Log-loss", {}),
+    "entity_f1": ("f1", "Entity F1", {}),
+    "precision": ("precision", "Precision", {}),
+    "recall": ("recall", "Recall", {}),
     "calibration_error": ("expected_calibration_error", "Calibration error", {}),
 }
 _MOST_LABELS = 200  # named in the card; config.json names all
@@ -37,7 +40,7 @@ def model_card(results: Results, source: Source | None, *, max_length: int | Non
     sections = [
         f"# {results.title}",
         f"{_kind(results, source)}\n\n{verdict_sentence(results)}",
-        f"## How to use it\n\n{_usage(source)}",
+        f"## How to use it\n\n{_usage(results, source)}",
         f"## Labels\n\n{_labels(results)}",
         f"## How it was made\n\n{_making(results, source, max_length)}",
         f"## How it was measured\n\n{_measured(results)}",
@@ -56,10 +59,11 @@ def base_model(source: Source) -> str | None:
 
 def _metadata(results: Results, source: Source | None, language: str | None) -> dict[str, Any]:
     """The front matter that the hub and its tools read; a key that is not known is left out."""
+    kind = "token-classification" if results.task == "ner" else "text-classification"
     on_hub = results.data.name.startswith(HUB)
     data = results.data.name.removeprefix(HUB)
     entry = {
-        "task": {"type": "text-classification", "name": "Text classification"},
+        "task": {"type": kind, "name": kind.replace("-", " ").capitalize()},
         "dataset": {"type": data if on_hub else "custom", "name": data, "split": results.judged_on},
         "metrics": [_hub_metric(name, estimate) for name, estimate in results.scores.items()],
     }
@@ -67,8 +71,8 @@ def _metadata(results: Results, source: Source | None, language: str | None) -> 
         "language": language,
         "license": source.licence if source else None,
         "library_name": "transformers" if source else "headstart",
-        "pipeline_tag": "text-classification",
-        "tags": ["text-classification", "headstart", *(["transfer-learning"] if source else [])],
+        "pipeline_tag": kind,
+        "tags": [kind, "headstart", *(["transfer-learning"] if source else [])],
         "base_model": base_model(source) if source else None,
         "datasets": [data.partition("@")[0]] if on_hub else None,
         "metrics": [
@@ -85,16 +89,33 @@ def _hub_metric(name: str, estimate: Estimate) -> dict[str, Any]:
 
 
 def _kind(results: Results, source: Source | None) -> str:
-    labels = f"{len(results.data.labels):,} labels"
-    if source is None:
-        return f"A text classifier with {labels}, without transfer: words and characters weighed by a linear model."
-    return f"A text classifier with {labels}, transferred from {base_model(source) or source.name}."
+    if results.task == "ner":
+        what = f"A model that marks {len(results.data.labels):,} types of entities"
+        how = "a conditional random field on words and their shapes"
+    else:
+        what = f"A text classifier with {len(results.data.labels):,} labels"
+        how = "words and characters weighed by a linear model"
+    return f"{what}, without transfer: {how}." if source is None else f"{what}, transferred from {base_model(source) or source.name}."
 
 
-def _usage(source: Source | None) -> str:
+def _usage(results: Results, source: Source | None) -> str:
     own = '```python\nimport headstart\n\nheadstart.load("DIR").predict(["a text"])\n```'
     if source is None:
         return f"DIR is this folder.\n\n{own}"
+    if results.task == "ner":
+        return f"""DIR is this folder.
+
+```python
+from transformers import pipeline
+
+mark = pipeline("token-classification", "DIR", aggregation_strategy="first")
+mark("a text")
+```
+
+A word is what its first token is taken for. Texts longer than the model reads at once are read in windows by headstart, which also
+takes lists of words:
+
+{own}"""
     return f"""DIR is this folder.
 
 ```python
@@ -114,7 +135,8 @@ def _labels(results: Results) -> str:
     rows = [f"| {_cell(label)} | {count:,} |" for label, count in results.data.labels[:_MOST_LABELS]]
     more = len(results.data.labels) - _MOST_LABELS
     tail = f"\n\nand {more:,} more; `config.json` names all." if more > 0 else ""
-    return "| label | rows |\n|---|---:|\n" + "\n".join(rows) + tail
+    head = "| type | entities |" if results.task == "ner" else "| label | rows |"
+    return f"{head}\n|---|---:|\n" + "\n".join(rows) + tail
 
 
 def _making(results: Results, source: Source | None, max_length: int | None) -> str:
@@ -163,14 +185,16 @@ def _measured(results: Results) -> str:
 def _limits(results: Results, max_length: int | None) -> str:
     lines = [
         "- It is made for texts like those of its training data; on other texts the figures above say nothing.",
-        "- It always answers with one of its labels, also when none fits; a low probability is the only sign.",
+        "- It knows no other types of entities than these, and marks a word once: entities within entities are not told."
+        if results.task == "ner"
+        else "- It always answers with one of its labels, also when none fits; a low probability is the only sign.",
     ]
-    if max_length is not None:
+    if max_length is not None and results.task != "ner":
         lines.append(f"- What stands after the first {max_length:,} tokens of a text is not read.")
     small = [score.label for score in results.class_scores if score.rows < 10]
     if small:
         named = ", ".join(_cell(label) for label in small[:10]) + (" and others" if len(small) > 10 else "")
-        lines.append(f"- Judged on fewer than ten rows each, so hardly measured: {named}.")
+        lines.append(f"- Judged on fewer than ten {'entities' if results.task == 'ner' else 'rows'} each, so hardly measured: {named}.")
     lines.append(
         "- What is skewed in its training data or its source is skewed in it. Check it on your own texts before it decides about people."
     )

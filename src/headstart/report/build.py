@@ -15,6 +15,7 @@ from headstart.errors import ResourceError
 from headstart.judge.verdict import detour_sentence, verdict_sentence
 from headstart.records import Results, RowNote, TrialRecord, TrialStatus
 from headstart.report import figures, wording
+from headstart.report.marked import marked
 from headstart.runs import whole_file
 from headstart.settings import shown_metric
 
@@ -28,6 +29,41 @@ _NOTE_KINDS = (
     ("hard", "Hardest rows", "The rows on which the right label got the lowest probability."),
     ("near duplicate", "Near duplicates", "Rows that say almost the same as another one."),
 )
+
+
+@dataclass(frozen=True)
+class Words:
+    """How the page speaks of a task: one of its classes, what is counted of them, the section about them, what a model does with a text."""
+
+    one: str
+    many: str
+    counted: str
+    title: str
+    verb: str
+    pipeline: str
+    options: str
+
+
+_WORDS = {
+    "classification": Words(
+        one="class",
+        many="classes",
+        counted="rows",
+        title="What is taken for what",
+        verb="label",
+        pipeline="text-classification",
+        options=", trust_remote_code=True",
+    ),
+    "ner": Words(
+        one="type",
+        many="types of entities",
+        counted="entities",
+        title="Type by type",
+        verb="mark",
+        pipeline="token-classification",
+        options=', aggregation_strategy="first"',
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -87,6 +123,7 @@ def build_report(results: Results, folder: str | None = None) -> str:
         note_groups=note_groups(results.worth_a_look),
         at_once=CLASSES_AT_ONCE,
         max_panels=figures.MAX_PANELS,
+        words=_WORDS.get(results.task, _WORDS["classification"]),
     )
 
 
@@ -155,6 +192,7 @@ def environment() -> Environment:
         date=wording.date,
         interval=wording.interval,
         many=wording.many,
+        marked=marked,
         metric=shown_metric,
         number=wording.number,
         percent=wording.percent,

@@ -25,7 +25,7 @@ from headstart.data.tags import OUTSIDE, Scheme, find_scheme, spans_of, split_ta
 from headstart.errors import DataError
 from headstart.judge.label_curve import PredictAt
 from headstart.judge.metrics import FloatArray
-from headstart.records import Estimate, Finding, RowNote, Severity
+from headstart.records import Estimate, Finding, Mark, RowNote, Severity
 from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows
 from headstart.tasks.base import Labels, Prepared, Task
@@ -264,14 +264,24 @@ def label_counts(rows: Rows, names: Sequence[str]) -> tuple[tuple[str, int], ...
 # --- what a run shows ---
 
 
-def marked(words: Sequence[str], y: IntArray, names: Sequence[str]) -> str:
-    """The entities of one row in words: `Paris LOC, Marie Curie PER`."""
-    spans = spans_of(y, np.array([len(y)]))
-    told = [
-        f"{' '.join(words[start:end])} {names[2 * kind - 1][2:]}"
-        for start, end, kind in zip(spans.start, spans.end, spans.kind, strict=True)
+def marks_of(words: Sequence[str], given: IntArray, found: IntArray, names: Sequence[str]) -> tuple[Mark, ...]:
+    """The entities of one row by its label and by a model, in the order in which they stand."""
+    ends = np.cumsum([len(word) + 1 for word in words]) - 1
+    sizes = np.array([len(words)])
+    sides = {}
+    for by, y in (("label", given), ("model", found)):
+        spans = spans_of(y, sizes)
+        sides[by] = set(zip(spans.start.tolist(), spans.end.tolist(), spans.kind.tolist(), strict=True))
+    marks = [
+        Mark(int(ends[first]) - len(words[first]), int(ends[last - 1]), names[2 * kind - 1][2:], by)
+        for by, spans in (
+            ("both", sides["label"] & sides["model"]),
+            ("label", sides["label"] - sides["model"]),
+            ("model", sides["model"] - sides["label"]),
+        )
+        for first, last, kind in spans
     ]
-    return ", ".join(told)
+    return tuple(sorted(marks, key=lambda mark: (mark.start, mark.end, mark.by)))
 
 
 def hard(logits: FloatArray, rows: Rows, examples: Examples, names: Sequence[str], most: int, known: set[int]) -> list[RowNote]:
@@ -283,14 +293,18 @@ def hard(logits: FloatArray, rows: Rows, examples: Examples, names: Sequence[str
     worst = np.array([losses[part].max() for part in parts])
     notes: list[RowNote] = []
     for i in np.argsort(-worst, kind="stable"):
-        part = parts[i]
         if len(notes) >= most or worst[i] < np.log(2):
             break
-        words = rows.texts[i].split(" ")
-        given, told = marked(words, rows.y[part], names), marked(words, found[part], names)
-        if given != told and examples.rows[i] not in known:
-            notes.append(RowNote("hard", examples.rows[i], rows.texts[i], given or "no entity", told or "no entity"))
+        marks = marks_of(rows.texts[i].split(" "), rows.y[parts[i]], found[parts[i]], names)
+        if examples.rows[i] not in known and any(mark.by != "both" for mark in marks):
+            given, told = (_listed([mark for mark in marks if mark.by in (side, "both")], rows.texts[i]) for side in ("label", "model"))
+            notes.append(RowNote("hard", examples.rows[i], rows.texts[i], given, told, marks=marks))
     return notes
+
+
+def _listed(marks: Sequence[Mark], text: str) -> str:
+    """`Paris LOC, Marie Curie PER`."""
+    return ", ".join(f"{text[mark.start : mark.end]} {mark.type}" for mark in marks) or "no entity"
 
 
 def layer_scores(rows: Rows, groups: IntArray, reader: Reader, settings: Settings) -> list[tuple[int, Estimate]]:
