@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from headstart.records import Ranking
     from headstart.runs import Run
 
-TextsAndLabels = tuple[Sequence[str], Sequence[object]]
+TextsAndLabels = tuple[Sequence[str | list[str]], Sequence[object]]
 
 
 def fit(data: str | Path | TextsAndLabels, **settings: Any) -> Run:
@@ -49,6 +49,7 @@ def check(
     validation: str | Path | None = Settings.validation,
     source: str | None = None,
     max_length: int = Settings.max_length,
+    task: str | None = Settings.task,
 ) -> CheckResult:
     """What is wrong with labelled data, before any model is loaded.
 
@@ -60,6 +61,7 @@ def check(
         validation: likewise for validation rows.
         source: whose tokeniser counts the texts that would be cut off; None: the embedded source's, where it is installed.
         max_length: tokens beyond which a text is cut off.
+        task: what is predicted, `classification` or `ner`; None: what the columns tell.
 
     Returns:
         Findings with row numbers, most severe first, and which rows are usable.
@@ -70,7 +72,9 @@ def check(
     """
     from headstart.checking import check_data
 
-    checked = check_data(as_data(data), text=text, label=label, test=test, validation=validation, source=source, max_length=max_length)
+    checked = check_data(
+        as_data(data), text=text, label=label, test=test, validation=validation, source=source, max_length=max_length, task=task
+    )
     return checked.result
 
 
@@ -99,7 +103,7 @@ def rank(data: str | Path | TextsAndLabels, **settings: Any) -> Ranking:
 
 
 def as_data(data: str | Path | TextsAndLabels) -> str | Path | Examples:
-    """A path as it is, and a pair of texts and labels as examples.
+    """A path as it is, and a pair of texts and labels as examples. A text may be a list of words, and its label that of their tags.
 
     Raises:
         DataError: texts and labels differ in number, or a text is no string.
@@ -107,21 +111,27 @@ def as_data(data: str | Path | TextsAndLabels) -> str | Path | Examples:
     if isinstance(data, str | Path):
         return data
     from headstart.data.examples import Examples
+    from headstart.data.table import as_text
 
     texts, labels = list(data[0]), list(data[1])
     if len(texts) != len(labels):
         raise DataError(f"There are {len(texts)} texts and {len(labels)} labels; give one label for each text.")
     for position, text in enumerate(texts):
-        if not isinstance(text, str):
+        if not isinstance(text, str) and not _is_words(text):
             raise DataError(f"Text {position + 1} is {text!r}, which is no string; every text must be one.")
     return Examples(
-        texts=tuple(texts),
-        labels=tuple("" if label is None else str(label) for label in labels),
+        texts=tuple(as_text(text) for text in texts),
+        labels=tuple(as_text(list(label)) if isinstance(label, list | tuple) else "" if label is None else str(label) for label in labels),
         rows=tuple(range(1, len(texts) + 1)),
         origin="(texts, labels)",
         text_column="text",
         label_column="label",
     )
+
+
+def _is_words(text: object) -> bool:
+    """Whether a text is given as its words."""
+    return isinstance(text, list) and all(isinstance(word, str) for word in text)
 
 
 def _signature(function: Callable[..., Any], returns: str) -> inspect.Signature:

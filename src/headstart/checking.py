@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.errors import SourceError
+from headstart.errors import SettingsError, SourceError
 from headstart.records import Finding, Severity
 from headstart.tasks.registry import DEFAULT
 
@@ -167,6 +167,16 @@ def _tokenizer(source: Source) -> Callable[[list[str]], list[int]]:
     return lambda texts: [len(ids) for ids in full(texts, truncation=False, padding=False, verbose=False)["input_ids"]]
 
 
+def require_single_labels(checked: Checked, option: str) -> None:
+    """Raise where rows have no single labels, which is what this option is for.
+
+    Raises:
+        SettingsError: they are of another task.
+    """
+    if checked.task != DEFAULT:
+        raise SettingsError(f"{option} is for {DEFAULT}; the task is {checked.task}. Leave it out.")
+
+
 def with_findings(checked: Checked, findings: Sequence[Finding]) -> Checked:
     """The same rows with further findings, most severe first."""
     order = list(Severity)
@@ -182,9 +192,14 @@ def needs_a_hand(findings: Sequence[Finding]) -> bool:
 def findings_text(checked: Checked) -> str:
     """The findings as a person reads them: numbered, most severe first, with their rows and what to do."""
     train, findings = checked.train, checked.result.findings
-    labels = len(set(train.labels) - {""})
+    from headstart.tasks.registry import get_task
+
+    task = get_task(checked.task)
+    labels = len({name for label in set(train.labels) - {""} for name in task.checks.names(label)})
     columns = f"the text is in {train.text_column!r}, the label in {train.label_column!r}"
-    lines = [f"{train.origin}: {len(train):,} rows, {labels:,} labels; {columns}."]
+    lines = [f"{train.origin}: {len(train):,} rows, {labels:,} {task.checks.counted}; {columns}."]
+    if checked.recognised:
+        lines.append(f"The task is {task.name}, {task.summary}: {checked.recognised}.")
     for number, finding in enumerate(findings, start=1):
         lines += ["", f"{number:>3}. {finding.severity.value}: {finding.message}"]
         lines += [f"     {line}" for line in (_rows(finding), finding.remedy) if line]

@@ -258,7 +258,7 @@ def _fit_options(parser: _Parser) -> None:
 
 def _check_options(parser: _Parser) -> None:
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
-    _add_settings(parser, ["text", "label", "test", "validation"])
+    _add_settings(parser, ["task", "text", "label", "test", "validation"])
     parser.add_argument(
         "--source",
         metavar="SOURCE",
@@ -351,6 +351,7 @@ def _check(parsed: argparse.Namespace, words: list[str]) -> int:
 
     checked = checking.check_data(
         parsed.data,
+        task=settings.task,
         text=settings.text,
         label=settings.label,
         test=settings.test,
@@ -367,6 +368,7 @@ def _check(parsed: argparse.Namespace, words: list[str]) -> int:
     if parsed.fix:
         from headstart.data.clean import write_cleaned
 
+        checking.require_single_labels(checked, "--fix")
         print("", *write_cleaned(checked.train, checked.result), sep="\n")
     return FOUND if checking.needs_a_hand(checked.result.findings) else 0
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from headstart.candidates import open_means, rungs_on
 from headstart.checking import Checked
-from headstart.data.check import suspect_finding, suspect_labels
-from headstart.judge.calibration import softmax
+from headstart.data.check import suspect_finding
 from headstart.records import Finding
 from headstart.settings import Settings
 from headstart.target import make_target
+from headstart.tasks.registry import get_task
 
 
 def suspected_labels(checked: Checked, settings: Settings) -> tuple[Finding, ...]:
@@ -26,11 +28,13 @@ def suspected_labels(checked: Checked, settings: Settings) -> tuple[Finding, ...
     """
     checked.result.require_usable()
     target = make_target(checked, name="check", test=None, validation=None)
+    task, rows = get_task(target.task), target.rows
+    settings = replace(settings, task=task.name)
     with open_means(settings) as means:
-        [rung] = rungs_on(target, np.arange(len(target.rows)), settings, means, ["probe"])
-        rung.job.source.read_ahead(target.rows.texts)
+        [rung] = rungs_on(target, np.arange(len(rows)), settings, means, ["probe"])
+        rung.job.source.read_ahead(rows.texts, rung.strategy.reads(rung.job) if rung.strategy.reads is not None else ())
         assert rung.strategy.out_of_fold is not None
         logits = rung.strategy.out_of_fold(rung.job)[1]
-    seen = np.flatnonzero(~np.isnan(logits[:, 0]))
+    seen = rows.measured(logits)
     examples = target.examples.take(target.origin[seen])
-    return suspect_finding(suspect_labels(softmax(logits[seen]), target.rows.y[seen], examples, target.labels))
+    return suspect_finding(task.suspects(logits[rows.units(seen)], rows.take(seen), examples, target.labels))

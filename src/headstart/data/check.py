@@ -59,11 +59,14 @@ class CheckResult:
 @dataclass(frozen=True)
 class LabelChecks:
     """How labels are checked. `check` takes the training rows, their labels, which rows are usable (n,) and the number of folds; `names`
-    gives the classes that a label names.
+    gives the classes that a label names, `counted` is how people count them. `of_the_text`: a label says something of each word, so that
+    texts that are nearly the same need not bear the same one.
     """
 
     check: Callable[[Examples, Sequence[str], BoolArray, int], list[Finding]]
     names: Callable[[str], Sequence[str]]
+    counted: str = "labels"
+    of_the_text: bool = False
 
 
 def check_examples(
@@ -109,7 +112,7 @@ def check_examples(
     near = near_duplicates(pool)
     groups = near.groups[:n]
     pairs = near.pairs[near.pairs[:, 1] < n]
-    findings += _near_findings(train, texts, same_labels, pairs)
+    findings += _near_findings(train, texts, [] if checks.of_the_text else same_labels, pairs)
     for place, (name, other) in enumerate(others):
         begin = n + sum(len(earlier) for _, earlier in others[:place])
         findings += _near_leaks(train, texts, name, other, groups, near.groups[begin : begin + len(other)])
@@ -244,7 +247,7 @@ def _near_findings(train: Examples, texts: list[str], labels: list[str], pairs: 
         rows = _rows(train, np.unique(pairs[:, 1]))
         message = f"{counted(rows.count, 'row')} {'is' if rows.count == 1 else 'are'} nearly the same as an earlier row."
         found.append(finding("near duplicates", Severity.NOTE, message, rows, "They are kept on one side of every split."))
-        differing = [(a, b) for a, b in pairs.tolist() if labels[a] and labels[b] and labels[a] != labels[b]]
+        differing = [(a, b) for a, b in pairs.tolist() if labels and labels[a] and labels[b] and labels[a] != labels[b]]
         if differing:
             rows = _rows(train, sorted({i for pair in differing for i in pair}))
             message = f"{counted(rows.count, 'row')} {'is' if rows.count == 1 else 'are'} nearly the same as a row of another label."

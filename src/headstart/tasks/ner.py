@@ -23,6 +23,7 @@ from headstart.data.rows import RowList, counted, finding
 from headstart.data.split import few_folds
 from headstart.data.tags import OUTSIDE, Scheme, find_scheme, spans_of, split_tag, tag_names, to_bio2, words_of
 from headstart.errors import DataError
+from headstart.judge.calibration import softmax
 from headstart.judge.label_curve import PredictAt
 from headstart.judge.metrics import FloatArray
 from headstart.records import Estimate, Finding, Mark, RowNote, Severity
@@ -39,6 +40,8 @@ _LOOKED_AT = 100
 # A space that stands within a token, so that words stay apart by plain spaces alone.
 _WITHIN = "\N{NO-BREAK SPACE}"
 _FEW_ENTITIES = 5
+# Probability of another tag from which a given one is suspect.
+_SURE = 0.9
 _JUDGE = EntityJudge()
 
 
@@ -297,9 +300,39 @@ def hard(logits: FloatArray, rows: Rows, examples: Examples, names: Sequence[str
             break
         marks = marks_of(rows.texts[i].split(" "), rows.y[parts[i]], found[parts[i]], names)
         if examples.rows[i] not in known and any(mark.by != "both" for mark in marks):
-            given, told = (_listed([mark for mark in marks if mark.by in (side, "both")], rows.texts[i]) for side in ("label", "model"))
-            notes.append(RowNote("hard", examples.rows[i], rows.texts[i], given, told, marks=marks))
+            notes.append(_note("hard", int(i), rows, examples, marks))
     return notes
+
+
+def suspects(logits: FloatArray, rows: Rows, examples: Examples, names: Sequence[str]) -> tuple[RowNote, ...]:
+    """Rows with a word whose tag is probably wrong: by confident learning on words (cleanlab), and only where the model is sure.
+
+    A head on few sentences is wrong about many words; unlike with whole texts, what it is not sure of says nothing about the tag.
+    """
+    from cleanlab.filter import find_label_issues
+
+    assert rows.sizes is not None
+    present = np.unique(rows.y)
+    if len(present) < 2:
+        return ()
+    kept = softmax(logits)[:, present]
+    kept /= kept.sum(axis=1, keepdims=True)
+    words = find_label_issues(np.searchsorted(present, rows.y), kept, return_indices_ranked_by="self_confidence", n_jobs=1)
+    words = words[kept[words].max(axis=1) > _SURE]
+    row_of = np.repeat(np.arange(len(rows)), rows.sizes)
+    ends = np.cumsum(rows.sizes)
+    notes = []
+    for i in dict.fromkeys(row_of[words].tolist()):
+        part = slice(int(ends[i] - rows.sizes[i]), int(ends[i]))
+        marks = marks_of(rows.texts[i].split(" "), rows.y[part], logits[part].argmax(axis=1), names)
+        if any(mark.by != "both" for mark in marks):
+            notes.append(_note("suspect label", i, rows, examples, marks))
+    return tuple(notes)
+
+
+def _note(kind: str, i: int, rows: Rows, examples: Examples, marks: tuple[Mark, ...]) -> RowNote:
+    given, told = (_listed([mark for mark in marks if mark.by in (side, "both")], rows.texts[i]) for side in ("label", "model"))
+    return RowNote(kind, examples.rows[i], rows.texts[i], given, told, marks=marks)
 
 
 def _listed(marks: Sequence[Mark], text: str) -> str:
@@ -347,12 +380,12 @@ TASK = Task(
     metrics=(Metric.ENTITY_F1, Metric.MACRO_F1, Metric.ACCURACY, Metric.LOG_LOSS),
     recognise=recognise,
     prepare=prepare,
-    checks=LabelChecks(check_tags, kinds_in),
+    checks=LabelChecks(check_tags, kinds_in, "types of entities", of_the_text=True),
     labels=make_labels,
     rows=make_rows,
     label_counts=label_counts,
     judge=_JUDGE,
-    suspects=lambda *_: (),
+    suspects=suspects,
     hard=hard,
     layer_scores=layer_scores,
     curve=("probe", "crf"),
