@@ -201,10 +201,10 @@ def report(records: list[Record]) -> Report:
         met = [min(speeds) >= WANTED_SPEED, min(gaps) >= -TOLERATED]
         figures["all"] = {"speed": round(geometric_mean(speeds), 2), "least_speed": round(min(speeds), 2), "worst_gap": round(min(gaps), 2)}
         lines = [
-            f"`partial` is trained {geometric_mean(speeds):.1f} x as fast as Trainer gets to its best pass (geometric mean), on the slowest set "
-            f"{min(speeds):.1f} x; goal: {WANTED_SPEED:.0f} x: {'met' if met[0] else 'not met'}.",
-            f"Its entity F1 minus that of Trainer's best pass: {sum(gaps) / len(gaps):+.2f} points on average, {min(gaps):+.2f} on the worst "
-            f"set; goal: not below -{TOLERATED}: {'met' if met[1] else 'not met'}.",
+            f"`partial` is trained {geometric_mean(speeds):.1f} x as fast as Trainer gets to its best pass (geometric mean); on the "
+            f"slowest set {min(speeds):.1f} x; goal: {WANTED_SPEED:.0f} x: {'met' if met[0] else 'not met'}.",
+            f"Its entity F1 minus that of Trainer's best pass: {sum(gaps) / len(gaps):+.2f} points on average, {min(gaps):+.2f} on the "
+            f"worst set; goal: not below -{TOLERATED}: {'met' if met[1] else 'not met'}.",
         ]
     head = ("data", "Trainer, best pass", *SIDES[1:])
     return Report(figures, (Table("Entity F1 in % and seconds: median (least to greatest) over seeds", head, tuple(rows)),), tuple(lines))
