@@ -42,7 +42,7 @@ class Ladder:
     def __init__(self, monkeypatch, tmp_path, *, cases=()):
         self.now, self.trained, self.tmp_path = 0.0, [], tmp_path
         monkeypatch.setattr(runs.time, "perf_counter", lambda: self.now)
-        monkeypatch.setattr(planner, "read_cases", lambda: tuple(cases))
+        monkeypatch.setattr(planner, "read_cases", lambda task: tuple(cases))
         self.cost = CostModel(1e11, 1e11)
 
     def strategy(self, name, share, *, seed=0, light=False, transfers=True, seconds=1.0, error=None, source=True):

@@ -159,7 +159,7 @@ def test_the_shipped_table_is_sound():
 def test_another_table_can_be_read(tmp_path):
     place = tmp_path / "prior.json"
     place.write_text(json.dumps({"cases": [case().__dict__]}))
-    assert read_cases(str(place)) == (case(),)
+    assert read_cases(path=str(place)) == (case(),)
 
 
 # --- temperatures ---

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.tags import OUTSIDE, spans_of, words_of
+from headstart.data.tags import OUTSIDE, spans_of, tag_names, words_of
 from headstart.errors import RunError
 from headstart.settings import Settings
 from headstart.sources.resolve import WITHOUT_TRANSFER, WRAPPER
@@ -134,7 +134,7 @@ def load(folder: str | Path) -> LoadedModel | LoadedTagger:
     """
     place = _model_folder(Path(folder).expanduser())
     config = _read_config(place)
-    labels = tuple(str(config["id2label"][key]) for key in sorted(config.get("id2label", {}), key=int))
+    labels = _labels(config)
     if config.get("model_type") != WITHOUT_TRANSFER:
         return LoadedTagger(labels, place, Tagger(place)) if _of_words(config) else LoadedModel(labels, place, Classifier(place))
     if config.get("task") == "ner":
@@ -146,9 +146,14 @@ def load(folder: str | Path) -> LoadedModel | LoadedTagger:
     return LoadedModel(labels, place, TfidfModel.load(place))
 
 
+def _labels(config: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(config["id2label"][key]) for key in sorted(config.get("id2label", {}), key=int))
+
+
 def _of_words(config: dict[str, Any]) -> bool:
-    """Whether a model's configuration is of one that marks words."""
-    return any(str(name).endswith("ForTokenClassification") for name in config.get("architectures") or ())
+    """Whether a model's configuration is of one that marks words, by the classes that headstart gives them."""
+    stock = any(str(name).endswith("ForTokenClassification") for name in config.get("architectures") or ())
+    return stock and _labels(config) == tag_names([name.partition("-")[2] for name in _labels(config)[1::2]])
 
 
 def _model_folder(folder: Path) -> Path:
@@ -216,7 +221,8 @@ class Classifier:
         from headstart.backbone.reading import pad
 
         filler = self.tokenizer.pad_token_id or 0
-        clipped = [text[: self.max_length * _CHARACTERS_PER_TOKEN] for text in texts]
+        # A lone surrogate, which JSON can bring in, becomes "?", as in training.
+        clipped = [text[: self.max_length * _CHARACTERS_PER_TOKEN].encode("utf-8", "replace").decode("utf-8") for text in texts]
         # A causal model's tokenizer makes nothing of an empty text; the model needs one token at least.
         ids = [row or [filler] for row in self.tokenizer(clipped, truncation=True, max_length=self.max_length)["input_ids"]]
         logits = np.empty((len(texts), self.model.num_labels))
@@ -248,6 +254,9 @@ class Tagger:
             raise RunError(
                 f"The model in {str(place)!r} cannot be opened ({str(error).splitlines()[0]}); copy or train it again."
             ) from error
+        linear = [part for part in model.modules() if isinstance(part, torch.nn.Linear)]
+        # What the head says of a word of which no token is read; it stands behind the backbone.
+        self.unread = linear[-1].bias.detach().numpy() if linear[-1].bias is not None else np.zeros(model.config.num_labels)
         self.model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = tokenizer
         self.max_length = int(tokenizer.model_max_length)
@@ -265,11 +274,12 @@ class Tagger:
         windows = make_windows(self.tokenizer, self.max_length, texts)
         sizes = np.array([text.count(" ") + 1 for text in texts], dtype=np.int64)
         starts = np.cumsum(sizes) - sizes
-        logits = np.zeros((int(sizes.sum()), self.model.config.num_labels))
+        logits = np.tile(self.unread.astype(np.float64), (int(sizes.sum()), 1))
         filler = self.tokenizer.pad_token_id or 0
         for start in range(0, len(windows), _CHUNK):
             part = windows[start : start + _CHUNK]
-            ids = self.tokenizer([window.text for window in part], truncation=True, max_length=self.max_length)["input_ids"]
+            rows_of = self.tokenizer([window.text for window in part], truncation=True, max_length=self.max_length)["input_ids"]
+            ids = [row or [filler] for row in rows_of]  # as in `Classifier`
             with torch.inference_mode(), fast_linears(self.model):
                 for batch in plan_batches([len(row) for row in ids], self.batch_tokens):
                     rows, mask = pad([ids[i] for i in batch], filler)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 from headstart.data.columns import choose_text_column
+from headstart.data.parse import without_lone_surrogates
 from headstart.data.rows import counted
 from headstart.data.table import as_text, open_table
 from headstart.data.tags import list_of_words
@@ -98,7 +99,7 @@ def predict_file(folder: str, data: str, *, out: str, format: str | None, top: i
     written_format = output_format(out, format)
     if out != STANDARD and data != STANDARD and os.path.realpath(out) == os.path.realpath(data):
         raise SettingsError(f"--out {out!r} is the file that is read; choose another name.")
-    from headstart.loaded import LoadedTagger, load
+    from headstart.loaded import load
     from headstart.progress import bar
 
     with open_table(data) as table:
@@ -106,7 +107,7 @@ def predict_file(folder: str, data: str, *, out: str, format: str | None, top: i
         column = text_column(table.columns, named=text, trained=_trained_column(Path(folder)), origin=shown)
         model = load(folder)
         known = len(model.labels)
-        marks = isinstance(model, LoadedTagger)
+        marks = hasattr(model, "tag")
         if marks and top > 1:
             raise SettingsError(f"--top is {top}, but the model marks entities: each word has one tag. Leave it out.")
         names = output_columns(table.columns, top=top, origin=shown, marks=marks)
@@ -147,7 +148,7 @@ def predict_rows(
     """
     rows = empty = beyond = 0
     known = set(columns)
-    marks = not hasattr(model, "predict_proba")
+    marks = hasattr(model, "tag")
     nothing: list[Any] = [None] * (3 if marks else 2 * top)
     for window in windows(records, column):
         texts = [as_text(record.get(column)) for record in window]
@@ -193,10 +194,10 @@ def _answers(texts: Sequence[str], model: Model, top: int) -> dict[str, list[Any
 
 def _marked(texts: Sequence[str], model: LoadedTagger) -> dict[str, list[Any]]:
     """For each different text that is not blank, or list of words as JSON: the words' tags, the least probability, the entities."""
-    different = [text for text in dict.fromkeys(texts) if text.strip()]
-    read = [list_of_words(text) or text for text in different]
+    words = {text: without_lone_surrogates(list_of_words(text)) for text in dict.fromkeys(texts) if text.strip()}
+    read = {text: text if listed is None else listed for text, listed in words.items() if listed != []}
     found = {}
-    for text, (tags, entities) in zip(different, model.tag(read), strict=True):
+    for text, (tags, entities) in zip(read, model.tag(list(read.values())), strict=True):
         sure = min((entity.probability for entity in entities), default=None)
         told = [{**dataclasses.asdict(entity), "probability": round(entity.probability, 6)} for entity in entities]
         found[text] = [tags, None if sure is None else round(sure, 6), told]

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from headstart.data.columns import choose_text_column
 from headstart.data.read import read_examples
 from headstart.data.table import as_text, open_table
 from headstart.errors import DataError, ResourceError
@@ -151,6 +152,58 @@ def test_a_column_whose_name_only_contains_text_is_not_taken_for_it(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("columns", "chosen"),
+    [
+        ("id,tokens,ner_tags", ("tokens", "ner_tags")),
+        ("id,words,tags", ("words", "tags")),
+        ("id,tokens,pos_tags,chunk_tags,ner_tags", ("tokens", "ner_tags")),
+        ("tokens,ner_tags,langs,spans", ("tokens", "ner_tags")),
+        ("id,text,entities", ("text", "entities")),
+        ("spans,tokens,text", ("text", "spans")),
+        ("id,Tokens,NER_Tags", ("Tokens", "NER_Tags")),
+        ("words,tokens,entities,tags", ("tokens", "tags")),
+        ("tags,text,label", ("text", "label")),
+        ("label,tags,tokens", ("tokens", "label")),
+        ("tokens,tone", ("tokens", "tone")),
+        ("tags,sentence", ("sentence", "tags")),
+        ("ner_tags,label", ("ner_tags", "label")),
+    ],
+)
+def test_columns_of_words_and_entities_are_known_by_their_usual_names(tmp_path, columns, chosen):
+    path = put(tmp_path, "a.csv", f"{columns}\n{','.join('x' * (columns.count(',') + 1))}\n")
+    examples = read_examples(path).examples
+    assert (examples.text_column, examples.label_column) == chosen
+
+
+def test_a_usual_name_is_not_taken_twice_and_gives_way_to_the_one_named(tmp_path):
+    path = put(tmp_path, "a.csv", "id,tokens,words,tags,spans\n1,a,b,c,d\n")
+    for named, chosen in (
+        ({}, ("tokens", "tags")),
+        ({"text": "words"}, ("words", "tags")),
+        ({"label": "spans"}, ("tokens", "spans")),
+        ({"label": "tokens"}, ("words", "tokens")),
+        ({"text": "tags"}, ("tags", "spans")),
+    ):
+        examples = read_examples(path, **named).examples
+        assert (examples.text_column, examples.label_column) == chosen
+
+
+def test_two_columns_of_one_usual_name_in_other_cases_are_not_guessed(tmp_path):
+    path = put(tmp_path, "a.csv", "Tokens,TOKENS,tags\na,b,c\n")
+    assert message(read_examples, path) == (
+        f"'{path}' has no column that is plainly the text; name it with --text. Its columns: 'Tokens', 'TOKENS', 'tags'."
+    )
+
+
+def test_a_table_without_labels_has_its_words_by_their_usual_name():
+    assert choose_text_column(("id", "Words", "tags"), None, "'a.csv'") == "Words"
+    assert choose_text_column(("words", "tokens", "id"), None, "'a.csv'") == "tokens"
+    with pytest.raises(DataError) as error:
+        choose_text_column(("id", "spans"), None, "'a.csv'")
+    assert str(error.value) == ("'a.csv' has no column that is plainly the text; name it with --text. Its columns: 'id', 'spans'.")
+
+
 def test_a_column_that_does_not_exist_is_refused_with_the_nearest(tmp_path):
     path = put(tmp_path, "a.csv", "message,intent\nhello,greet\n")
     assert message(read_examples, path, text="mesage") == (
@@ -215,7 +268,11 @@ def test_a_header_without_rows_is_refused(tmp_path):
         ),
         ("a.json", b'"hello"', '\'{}\' holds no list of objects; it must look like [{{"text": ..., "label": ...}}, ...].'),
         ("a.csv.gz", b"text,label\n", "'{}' is named .gz but is not a gzip file; rename it, or compress it again."),
-        ("a.csv.gz", gzip.compress(b"text,label\n" * 99, mtime=0)[:-12], "'{}' is a damaged or half-copied gzip file; copy or compress it again."),
+        (
+            "a.csv.gz",
+            gzip.compress(b"text,label\n" * 99, mtime=0)[:-12],
+            "'{}' is a damaged or half-copied gzip file; copy or compress it again.",
+        ),
     ],
 )
 def test_a_file_in_another_format_than_its_name_says_is_refused(tmp_path, name, content, expected):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from headstart.data.lines import Notes
+from headstart.data.tags import split_tag
 
 COLUMNS = ("tokens", "tags")
 _DOCUMENT = "-DOCSTART-"
@@ -15,19 +16,25 @@ def conll_records(lines: Iterable[str], notes: Notes) -> Iterator[tuple[int, dic
     """A record for each sentence, under the number of the line of its first word.
 
     The first column is the word, the last one its tag; columns between are passed over. A line with a word alone leaves its sentence out.
+    A line such as `# sent_id = 5` is a comment: it has no tab where words have one, and else stands before a sentence and ends in no tag.
     """
     words: list[str] = []
     tags: list[str] = []
     first = bad = 0
+    tabs = False
+    notes.row = 1
     for number, line in enumerate(lines, start=1):
-        notes.row = number
+        notes.row = number + 1  # the one read next
         columns = line.split("\t") if "\t" in line else line.split()
         columns = [column.strip() for column in columns]
-        if not any(columns) or columns[0] == _DOCUMENT or (columns[0].startswith("# ") and len(columns) < 2):
+        comment = columns[:1] == ["#"] and len(columns) > 1 and "\t" not in line
+        comment = comment and (tabs or (not words and not split_tag(columns[-1])[0]))
+        if not any(columns) or columns[0] == _DOCUMENT or comment:
             if words and not bad:
                 yield first, {"tokens": words, "tags": tags}
             words, tags, bad = [], [], 0
             continue
+        tabs = "\t" in line
         if not words:
             first = number
         if len(columns) < 2 or not columns[0] or not columns[-1]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -51,22 +52,24 @@ def split_tag(tag: str) -> tuple[str, str]:
 
 
 def find_scheme(rows: Iterable[Sequence[str]]) -> Scheme:
-    """The scheme in which most of the tags make sense."""
-    prefixes, loose, apart = set(), 0, 0
+    """The scheme in which most of the tags make sense; BIO2 where nothing is marked."""
+    counts: Counter[str] = Counter()
+    loose = apart = 0
     for tags in rows:
         before = (OUTSIDE, "")
         for tag in tags:
             prefix, kind = split_tag(tag)
-            prefixes.add(prefix)
+            counts[prefix] += 1
             touching = before[1] == kind
             loose += prefix == "I" and not touching
             apart += prefix == "B" and not touching
             before = prefix, kind
-    if prefixes & {"E", "S"}:
-        return Scheme.BIOES
-    if not prefixes & {"B", "I"}:
+    ends, begins = counts["E"] + counts["S"], counts["B"] + counts["S"]
+    if counts[""] > counts["B"] + counts["I"] + ends:
         return Scheme.IO
-    return Scheme.IOB1 if loose and not apart else Scheme.BIO2
+    if 2 * ends > begins:  # in BIOES there are as many ends as beginnings
+        return Scheme.BIOES
+    return Scheme.IOB1 if loose > apart else Scheme.BIO2
 
 
 def to_bio2(tags: Sequence[str], scheme: Scheme) -> tuple[list[str], bool]:
@@ -82,8 +85,8 @@ def to_bio2(tags: Sequence[str], scheme: Scheme) -> tuple[list[str], bool]:
             written.append(OUTSIDE)
             continue
         goes_on = open_kind == kind
-        if prefix == "":
-            whole &= scheme is Scheme.IO
+        if prefix == "" or scheme is Scheme.IO:
+            whole &= (prefix == "") is (scheme is Scheme.IO)
         elif scheme is Scheme.BIO2:
             whole &= prefix == "B" or goes_on
         elif scheme is Scheme.BIOES:
@@ -133,6 +136,6 @@ def list_of_words(cell: str) -> list[str] | None:
         return None
     try:
         found = json.loads(cell)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, list) and all(isinstance(item, str) for item in found) else None

@@ -84,7 +84,7 @@ class CrfModel:
 
 def word_features(words: Sequence[str]) -> list[list[str]]:
     """The features of each word by their names."""
-    own = [_of_word(word) for word in words]
+    own = [_of_word(word.encode("utf-8", "replace").decode("utf-8")) for word in words]  # CRFsuite takes no lone surrogate
     found = []
     for i, features in enumerate(own):
         names = ["bias", *features]
@@ -142,7 +142,7 @@ def fit_crf(rows: Rows) -> CrfModel:
         tagger.open(path)
         info = tagger.info()
         tagger.close()
-    features = tuple(sorted({name for name, _ in info.state_features}))
+    features = tuple(sorted({"bias", *(name for name, _ in info.state_features)}))  # the penalty may leave out any of them
     place = {name: i for i, name in enumerate(features)}
     state = np.zeros((len(features), rows.n_classes))
     # A class that no word bears is never likely.
@@ -153,8 +153,7 @@ def fit_crf(rows: Rows) -> CrfModel:
     for (before, after), weight in info.transitions.items():
         transition[int(before), int(after)] = weight
     transition[:, missing] = transition[missing, :] = _NEVER
-    if len(missing) and "bias" in place:
-        state[place["bias"], missing] = _NEVER
+    state[place["bias"], missing] = _NEVER
     return CrfModel(features, state, transition)
 
 

@@ -101,7 +101,8 @@ class TunedModel(nn.Module):
             (states,) = self.trunk.hidden(entering, mask, self.layers)
             with torch.autocast(states.device.type, enabled=False):
                 some = labels != NO_LABEL  # the head is spared all other tokens
-                return {"loss": functional.cross_entropy(self.head(states.float()[some]), labels[some])}
+                loss = functional.cross_entropy(self.head(states.float()[some]), labels[some], reduction="sum")
+                return {"loss": loss / some.sum().clamp(min=1)}  # a batch may hold no label at all
         pooled = mean_pooled(self.trunk, entering, mask, self.layers, self.pooling)
         loss = pooled.new_zeros(())
         with torch.autocast(pooled.device.type, enabled=False):

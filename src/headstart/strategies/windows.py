@@ -19,6 +19,8 @@ from headstart.data.examples import IntArray
 
 ABSENT = -1  # a word of which no token is read: signs that the tokenizer passes over
 _AT_ONCE = 1024
+# Beyond this many characters for each token that is kept the reader cuts a text off; no window may be longer.
+_CHARACTERS_PER_TOKEN = 100
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,10 @@ def make_windows(tokenizer: Any, max_length: int, texts: Sequence[str]) -> list[
     """The windows of all texts, in order, each of at most `max_length` tokens; most texts are one."""
     windows: list[Window] = []
     for start in range(0, len(texts), _AT_ONCE):
-        part = list(texts[start : start + _AT_ONCE])
+        # A lone surrogate becomes "?", as in the reader.
+        part = [text.encode("utf-8", "replace").decode("utf-8") for text in texts[start : start + _AT_ONCE]]
         for row, (text, (tokens, length)) in enumerate(zip(part, _first_tokens(tokenizer, part, None), strict=True), start=start):
-            if length <= max_length:
+            if length <= max_length and len(text) <= max_length * _CHARACTERS_PER_TOKEN:
                 windows.append(Window(text, row, 0, tokens, (0, len(tokens)), length))
             else:
                 windows += _parts_of(tokenizer, max_length, text, row, tokens, length)
@@ -49,11 +52,10 @@ def make_windows(tokenizer: Any, max_length: int, texts: Sequence[str]) -> list[
 
 def _first_tokens(tokenizer: Any, texts: list[str], limit: int | None) -> list[tuple[IntArray, int]]:
     """For each text where each word's first token stands, (w,), and how many tokens there are, `limit` at most; None: all."""
-    clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]  # as the reader does
     told: dict[str, Any] = {"truncation": False, "verbose": False} if limit is None else {"truncation": True, "max_length": limit}
-    offsets = tokenizer(clean, return_offsets_mapping=True, **told)["offset_mapping"]
+    offsets = tokenizer(texts, return_offsets_mapping=True, **told)["offset_mapping"]
     found = []
-    for text, places in zip(clean, offsets, strict=True):
+    for text, places in zip(texts, offsets, strict=True):
         starts = _word_starts(text)
         spans = np.asarray(places, dtype=np.int64).reshape(-1, 2)
         real = np.flatnonzero(spans[:, 1] > spans[:, 0])  # not the special ones
@@ -78,11 +80,13 @@ def _parts_of(tokenizer: Any, max_length: int, text: str, row: int, tokens: IntA
     known = np.where(tokens == ABSENT, 0, tokens)
     begins = np.maximum.accumulate(known)
     ends = np.append(begins[1:], length - around // 2)
+    starts, characters = _word_starts(text), max_length * _CHARACTERS_PER_TOKEN
+    stops = np.append(starts[1:] - 1, len(text))
     parts: list[tuple[int, int]] = []
     first = 0
     while True:
         last = first + 1
-        while last < len(words) and ends[last] - begins[first] <= room:
+        while last < len(words) and ends[last] - begins[first] <= room and stops[last] - starts[first] <= characters:
             last += 1
         parts.append((first, last))
         if last == len(words):
@@ -92,7 +96,7 @@ def _parts_of(tokenizer: Any, max_length: int, text: str, row: int, tokens: IntA
     for k, (first, last) in enumerate(parts):
         low = 0 if k == 0 else (parts[k - 1][1] + first) // 2 - first
         high = last - first if k == len(parts) - 1 else (last + parts[k + 1][0]) // 2 - first
-        piece = " ".join(words[first:last])
+        piece = " ".join(words[first:last])[:characters]
         ((own, size),) = _first_tokens(tokenizer, [piece], max_length)
         windows.append(Window(piece, row, first, own, (low, high), size))
     return windows

@@ -82,18 +82,22 @@ class ClassJudge:
 
     def contrast(self, metric: Metric, ours: FloatArray, theirs: FloatArray, rows: Rows) -> Contrast:
         """How two rungs differ; of macro-F1, whose rows have no shares of their own, the variance is accuracy's."""
-        first, second, y = softmax(ours), softmax(theirs), rows.y
-        difference = metrics.score(metric, first, y) - metrics.score(metric, second, y)
-        if metric is Metric.LOG_LOSS:
-            apart = metrics.row_losses(second, y) - metrics.row_losses(first, y)
-            return Contrast(-difference, float(apart.var()))
-        won = (metrics.predicted(first) == y).astype(np.float64) - (metrics.predicted(second) == y)
-        return Contrast(difference, float(won.var()))
+        difference = metrics.score(metric, softmax(ours), rows.y) - metrics.score(metric, softmax(theirs), rows.y)
+        sign = 1.0 if metric.higher_is_better else -1.0
+        return Contrast(sign * difference, float(won_by(metric, ours, theirs, rows.y).var()))
 
     def seen(self, logits: FloatArray, rows: Rows, names: Sequence[str]) -> Seen:
         """Precision, recall and F1 of each class, and which was taken for which."""
         matrix = metrics.confusion_matrix(softmax(logits), rows.y)
         return Seen(metrics.class_scores(matrix, names), tuple(tuple(int(v) for v in row) for row in matrix))
+
+
+def won_by(metric: Metric, ours: FloatArray, theirs: FloatArray, y: IntArray) -> FloatArray:
+    """By how much the first is better on each unit, (u,): in log-loss; else 1 where it alone is right, -1 where the other one is."""
+    first, second = softmax(ours), softmax(theirs)
+    if metric is Metric.LOG_LOSS:
+        return metrics.row_losses(second, y) - metrics.row_losses(first, y)
+    return np.asarray((metrics.predicted(first) == y).astype(np.float64) - (metrics.predicted(second) == y))
 
 
 def make_labels(training: Sequence[str], further: Sequence[str]) -> Labels:

@@ -21,7 +21,7 @@ from headstart.records import ClassScore, Estimate, Gain, Scores
 from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows
 from headstart.tasks.base import Contrast, Seen
-from headstart.tasks.classification import ClassJudge
+from headstart.tasks.classification import ClassJudge, won_by
 
 
 def entity_counts(logits: FloatArray, rows: Rows) -> FloatArray:
@@ -121,7 +121,9 @@ class EntityJudge:
     def contrast(self, metric: Metric, ours: FloatArray, theirs: FloatArray, rows: Rows) -> Contrast:
         """How two rungs differ: each row's share in the difference is its first-order influence."""
         if metric in (Metric.ACCURACY, Metric.LOG_LOSS):
-            return self._words.contrast(metric, ours, theirs, rows)
+            won = won_by(metric, ours, theirs, rows.y)
+            share = np.bincount(rows.of_units(np.arange(len(rows))), weights=won - won.mean(), minlength=len(rows))
+            return Contrast(float(won.mean()), float((share * len(rows) / len(won)).var()))
         measure, first = sums_of(metric, ours, rows)
         _, second = sums_of(metric, theirs, rows)
         apart = measures.influences(measure, first) - measures.influences(measure, second)

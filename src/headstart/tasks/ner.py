@@ -19,6 +19,7 @@ import numpy as np
 
 from headstart.data.check import LabelChecks
 from headstart.data.examples import BoolArray, Examples, IntArray
+from headstart.data.parse import without_lone_surrogates
 from headstart.data.rows import RowList, counted, finding
 from headstart.data.split import few_folds
 from headstart.data.tags import OUTSIDE, Scheme, find_scheme, spans_of, split_tag, tag_names, to_bio2, words_of
@@ -81,8 +82,8 @@ def _list_of(cell: str, kinds: Any) -> list[Any] | None:
     if not cell.lstrip().startswith("["):
         return None
     try:
-        found = json.loads(cell)
-    except ValueError:
+        found = without_lone_surrogates(json.loads(cell))
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, list) and all(isinstance(item, kinds) for item in found) else None
 
@@ -92,14 +93,14 @@ def _is_span(item: Any) -> bool:
 
 
 def _span(item: Any) -> tuple[int, int, str] | None:
-    """Start, end and type of a span as {"start", "end", "label"} or [start, end, label]."""
+    """Start, end and type, a word, of a span as {"start", "end", "label"} or [start, end, label]."""
     if isinstance(item, dict):
         kind = next((item[name] for name in ("label", "type", "tag", "entity") if name in item), None)
         item = [item.get("start"), item.get("end"), kind]
     if len(item) != 3 or not isinstance(item[2], str) or not item[2].strip():
         return None
     start, end = item[:2]
-    return (start, end, item[2].strip()) if isinstance(start, int) and isinstance(end, int) else None
+    return (start, end, "_".join(item[2].split())) if isinstance(start, int) and isinstance(end, int) else None
 
 
 def read_row(text: str, label: str) -> Worded:
@@ -108,7 +109,7 @@ def read_row(text: str, label: str) -> Worded:
     if tokens is not None:
         if tags is None:
             return Worded((), (), "tokens without a list of tags")
-        return _paired([_WITHIN.join(token.split()) for token in tokens], [str(tag).strip() for tag in tags])
+        return _paired([_WITHIN.join(token.split()) for token in tokens], ["_".join(str(tag).split()) for tag in tags])
     spans = _list_of(label, dict | list)
     if spans is not None:
         return _from_spans(text, spans)
@@ -150,6 +151,7 @@ def prepare(examples: Examples) -> Prepared:
     Raises:
         DataError: no row can be read as words and tags.
     """
+    where = _where(examples)
     read = [
         read_row(text, label) if text.strip() and label.strip() else Worded((), ())
         for text, label in zip(examples.texts, examples.labels, strict=True)
@@ -158,7 +160,7 @@ def prepare(examples: Examples) -> Prepared:
     if not sound:
         why = next((row.problem for row in read if row.problem), "no words")
         raise DataError(
-            f"No row of {examples.origin!r} can be read as words with tags ({why}). Give lists of tokens and tags, CoNLL columns, or "
+            f"No row of {where} can be read as words with tags ({why}). Give lists of tokens and tags, CoNLL columns, or "
             'a text with spans such as [{"start": 0, "end": 5, "label": "LOC"}].'
         )
     scheme = find_scheme([row.tags for row in sound])
@@ -179,24 +181,26 @@ def prepare(examples: Examples) -> Prepared:
         texts.append(" ".join(row.words))
         labels.append(" ".join(tags))
     found = [
-        finding("tags", Severity.WARNING, f"{counted(rows.count, 'row')} of {examples.origin!r} {_have(rows)} {why}.", rows, _repair(why))
+        finding("tags", Severity.WARNING, f"{counted(rows.count, 'row')} of {where} {_have(rows)} {why}.", rows, _repair(why))
         for why, rows in problems.items()
     ]
     if broken.count:
-        message = f"{counted(broken.count, 'row')} of {examples.origin!r} {_have(broken)} tags that break the scheme {scheme.value}."
+        message = f"{counted(broken.count, 'row')} of {where} {_have(broken)} tags that break the scheme {scheme.value}."
         remedy = "An entity was taken to begin at the word that breaks it; correct these tags."
         found.append(finding("broken tags", Severity.WARNING, message, broken, remedy))
     if moved.count:
-        message = f"{counted(moved.count, 'row')} of {examples.origin!r} {_have(moved)} spans that begin or end within a word."
+        message = f"{counted(moved.count, 'row')} of {where} {_have(moved)} spans that begin or end within a word."
         found.append(finding("spans", Severity.WARNING, message, moved, "They were widened to whole words; correct their offsets."))
     if lost.count:
-        message = (
-            f"{counted(lost.count, 'row')} of {examples.origin!r} {_have(lost)} spans that overlap a longer one or lie outside the text."
-        )
+        message = f"{counted(lost.count, 'row')} of {where} {_have(lost)} spans that overlap a longer one or lie outside the text."
         found.append(finding("spans", Severity.WARNING, message, lost, "These spans were left out: a word has one tag here."))
     if scheme is not Scheme.BIO2:
-        found.append(finding("scheme", Severity.NOTE, f"The tags of {examples.origin!r} are in the scheme {scheme.value}, read as BIO2."))
+        found.append(finding("scheme", Severity.NOTE, f"The tags of {where} are in the scheme {scheme.value}, read as BIO2."))
     return Prepared(replace(examples, texts=tuple(texts), labels=tuple(labels)), tuple(found))
+
+
+def _where(examples: Examples) -> str:
+    return repr(examples.origin) if examples.origin != "-" else "standard input"
 
 
 def _have(rows: RowList) -> str:
@@ -220,7 +224,7 @@ def kinds_in(label: str) -> tuple[str, ...]:
 def check_tags(train: Examples, labels: Sequence[str], usable: BoolArray, folds: int) -> list[Finding]:
     """What is wrong with the tags: no rows, no entities, types with too few of them."""
     some = np.flatnonzero(usable).tolist()
-    where = repr(train.origin) if train.origin != "-" else "standard input"
+    where = _where(train)
     if not some:
         remedy = "Give rows of words with tags that do not stand in the test file."
         return [finding("no rows", Severity.ERROR, f"No row of {where} can be used for training.", (), remedy)]
@@ -316,7 +320,8 @@ def suspects(logits: FloatArray, rows: Rows, examples: Examples, names: Sequence
     if len(present) < 2:
         return ()
     kept = softmax(logits)[:, present]
-    kept /= kept.sum(axis=1, keepdims=True)
+    total = kept.sum(axis=1, keepdims=True)
+    kept = np.where(total > 0, kept / np.maximum(total, 1e-300), 1.0 / len(present))
     words = find_label_issues(np.searchsorted(present, rows.y), kept, return_indices_ranked_by="self_confidence", n_jobs=1)
     words = words[kept[words].max(axis=1) > _SURE]
     row_of = np.repeat(np.arange(len(rows)), rows.sizes)
