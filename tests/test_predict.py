@@ -181,7 +181,7 @@ def test_a_named_pipe_is_written_as_it_is(tmp_path, model):
     (tmp_path / "in.csv").write_text("text\nhi\n")
     os.mkfifo(tmp_path / "pipe")
     got = []
-    reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_text()))
+    reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_text()), daemon=True)
     reader.start()
     run(tmp_path / "in.csv", tmp_path / "pipe", format="csv")
     reader.join(timeout=5)

@@ -133,15 +133,15 @@ def test_intervals_hold_the_truth_of_a_population(population):
 @pytest.mark.parametrize("n", [50, 200, 1000])
 @pytest.mark.parametrize("population", POPULATIONS)
 def test_intervals_hold_the_truth_in_many_trials(measure, population, n):
-    assert 0.91 <= covered(measure, population, n, 1000) <= 0.99
+    assert 0.91 <= covered(measure, population, n, 500) <= 0.99
 
 
 def test_copies_of_sentences_in_groups_do_not_narrow_the_interval():
     (sums,) = draw(np.random.default_rng(3), 120, "usual")
-    settings_of = {"confidence": 0.95, "resamples": 2000, "seed": 0}
-    once = measures.estimate(F1, sums, groups=None, **settings_of)
-    copied = measures.estimate(F1, np.tile(sums, (5, 1)), groups=np.tile(np.arange(120), 5), **settings_of)
-    naive = measures.estimate(F1, np.tile(sums, (5, 1)), groups=None, **settings_of)
+    told = {"confidence": 0.95, "resamples": 2000, "seed": 0}
+    once = measures.estimate(F1, sums, groups=None, **told)
+    copied = measures.estimate(F1, np.tile(sums, (5, 1)), groups=np.tile(np.arange(120), 5), **told)
+    naive = measures.estimate(F1, np.tile(sums, (5, 1)), groups=None, **told)
     width = [found.high - found.low for found in (once, copied, naive)]
     assert width[1] == pytest.approx(width[0], rel=0.08)
     assert width[2] < 0.6 * width[0]
@@ -176,19 +176,18 @@ def test_resamples_are_the_same_for_all_sets_and_each_the_totals_of_rows_drawn()
 def test_a_hundred_thousand_sentences_take_little_time():
     (sums,) = draw(np.random.default_rng(5), 100_000, "usual")
     begun = time.process_time()
-    found = measures.estimate(F1, sums, groups=None, confidence=0.95, resamples=400, seed=0)
+    found = measures.estimate(F1, sums, groups=None, confidence=0.95, resamples=400, seed=0)  # about 0.2 s on a quiet machine
     assert time.process_time() - begun < 3
-    share = found.value
-    assert found.high - found.low == pytest.approx(2 * 1.96 * np.sqrt(share * (1 - share) / sums[:, 1:].sum() * 2), rel=0.5)
+    again = measures.estimate(F1, sums[:1000], groups=None, confidence=0.95, resamples=400, seed=0)
+    assert found.high - found.low == pytest.approx((again.high - again.low) / 10, rel=0.2)  # a hundred times the rows
 
 
 # --- the gain ---
 
 
 def test_the_gain_is_the_difference_and_positive_is_better():
-    good, bad = draw(np.random.default_rng(6), 300, "usual")[0], draw(np.random.default_rng(6), 300, "hardly any right")[0]
-    bad[:, 2] = good[:, 2]
-    bad[:, 0] = np.minimum(bad[:, 0], bad[:, 2])
+    good, bad = (draw(np.random.default_rng(6), 300, population)[0] for population in ("usual", "hardly any right"))
+    assert (good[:, 2] == bad[:, 2]).all()  # of the same sentences
     gain = measures.paired_gain(F1, good, bad, groups=None, folds=None, seed=0, **PAIRED)
     assert gain.value == pytest.approx(by_definition(good)[0] - by_definition(bad)[0])
     assert gain.verdict is Verdict.HELPS and 0 < gain.low < gain.value < gain.high
@@ -240,7 +239,7 @@ def test_a_true_gain_is_found():
     verdicts = []
     for trial in range(20):
         (theirs,) = draw(rng, 300, "usual")
-        ours = theirs.copy()  # a tenth of what was missed is found, and as much again
+        ours = theirs.copy()  # three tenths of what was missed are found
         more = rng.binomial((theirs[:, 2] - theirs[:, 0]).astype(int), 0.3)
         ours[:, :2] += more[:, None]
         verdicts.append(measures.paired_gain(F1, ours, theirs, groups=None, folds=None, seed=trial, **PAIRED).verdict)
