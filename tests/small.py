@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,3 +45,52 @@ def without_times(record: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {name: value for name, value in asdict(record).items() if name not in ("seconds", "predicted_seconds", "curve")}
+
+
+# --- entities ---
+
+PEOPLE = ("anna", "bruno", "carla", "dmitri", "elif", "farid")
+FAMILIES = ("smith", "okafor", "ruiz")
+PLACES = (("paris",), ("oslo",), ("cairo",), ("quito",), ("new", "york"))
+TAGS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
+Marked = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def marked(n: int, seed: int) -> list[Marked]:
+    """n different sentences as words and tags: a person (one or two names), a place (after `in`), or both, among seven other words."""
+    rng = random.Random(seed)
+    found: dict[tuple[str, ...], tuple[str, ...]] = {}
+    while len(found) < n:
+        parts = [((word,), ("O",)) for word in rng.sample(WORDS, 7)]
+        if len(found) % 3 != 0:
+            name = (rng.choice(PEOPLE), rng.choice(FAMILIES))[: rng.randint(1, 2)]
+            parts.append((name, ("B-PER", "I-PER")[: len(name)]))
+        if len(found) % 3 != 1:
+            place = rng.choice(PLACES)
+            parts.append((("in", *place), ("O", "B-LOC", "I-LOC")[: 1 + len(place)]))
+        rng.shuffle(parts)
+        words, tags = (tuple(item for part in parts for item in part[side]) for side in (0, 1))
+        found.setdefault(words, tags)
+    return list(found.items())
+
+
+def word_rows(sentences: Sequence[Marked]) -> Any:
+    """The sentences as rows whose units are words, of the classes `TAGS`."""
+    import numpy as np
+
+    from headstart.strategies.base import Rows
+
+    kinds = [1 if "B-LOC" in tags else 2 for _, tags in sentences]
+    return Rows(
+        tuple(" ".join(words) for words, _ in sentences),
+        np.array([TAGS.index(tag) for _, tags in sentences for tag in tags]),
+        len(TAGS),
+        np.array([len(words) for words, _ in sentences]),
+        np.array(kinds),
+    )
+
+
+def write_marked(path: Path, sentences: Sequence[Marked]) -> str:
+    """The sentences as JSON lines of tokens and tags; returns the path as a word for the command line."""
+    path.write_text("".join(json.dumps({"tokens": words, "tags": tags}) + "\n" for words, tags in sentences), encoding="utf-8")
+    return str(path)

@@ -130,7 +130,7 @@ def test_intervals_hold_the_truth_of_a_population(population):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("measure", [F1, PRECISION, RECALL], ids=["f1", "precision", "recall"])
-@pytest.mark.parametrize("n", [50, 200, 1000])
+@pytest.mark.parametrize("n", [50, 300])
 @pytest.mark.parametrize("population", POPULATIONS)
 def test_intervals_hold_the_truth_in_many_trials(measure, population, n):
     assert 0.91 <= covered(measure, population, n, 500) <= 0.99
@@ -229,9 +229,9 @@ def test_equal_models_raise_an_alarm_no_more_often_than_promised(population):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("population", POPULATIONS)
-@pytest.mark.parametrize("n", [50, 200, 1000])
+@pytest.mark.parametrize("n", [50, 300])
 def test_false_alarms_in_many_trials(population, n):
-    assert alarms(population, n, 1000) <= 0.065
+    assert alarms(population, n, 1000) <= scipy.stats.binom.ppf(0.9999, 1000, 0.055) / 1000
 
 
 def test_a_true_gain_is_found():

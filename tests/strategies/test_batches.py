@@ -120,3 +120,16 @@ def test_rows_enter_as_they_are_read_however_few_stay_in_memory(cut: int, room: 
         assert sum(row.nbytes for row in rows._held.values()) <= room
         assert reader.read == (3 if cut else 0)  # each once, the second time from the store or from memory
         assert rows[1]["row"].shape == ((len(wanted[1]), HIDDEN) if cut else (len(wanted[1]),))
+
+
+@pytest.mark.parametrize("cut", [0, 2])
+def test_rows_of_tokens_enter_with_a_label_for_each_of_them(cut: int, tiny_backbone: Tiny) -> None:
+    backbone = tiny_backbone("bert")
+    sizes = np.array([len(ids) for ids in tokenize(backbone, TEXTS)])
+    labels = np.arange(sizes.sum())
+    rows = Entering(Reader(backbone, None, 4096), Rows(tuple(TEXTS), labels, 99, sizes, np.arange(6)), cut)
+    ends = np.cumsum(sizes)
+    assert len(rows) == 6 and len(set(sizes)) > 2
+    for item, i in zip(rows.__getitems__([5, 0, 3]), (5, 0, 3), strict=True):
+        assert len(item["row"]) == sizes[i]
+        assert item["label"].tolist() == labels[ends[i] - sizes[i] : ends[i]].tolist()

@@ -27,6 +27,8 @@ from headstart.strategies.training import (
     Schedule,
     TunedModel,
     contrastive_loss,
+    planned_steps,
+    rows_a_step,
     schedule_of,
     start_head,
     stopping_rows,
@@ -107,6 +109,24 @@ def test_both_losses_add_up(tiny_backbone: Tiny) -> None:
         float(fresh(backbone, 2, loss=loss)(**batch)["loss"].detach()) for loss in (Loss.CROSS_ENTROPY, Loss.PAIRS, Loss.BOTH)
     )
     assert one > 0 and other > 0 and both == pytest.approx(one + other, rel=1e-6)
+
+
+def test_the_loss_of_words_is_the_mean_over_all_tokens_of_the_batch_that_bear_a_label(tiny_backbone: Tiny) -> None:
+    backbone, rows = tiny_backbone("bert"), some_rows(6)
+    rng = np.random.default_rng(2)
+    states = Reader(backbone, None, 4096).activations(rows.texts, 4)
+    labels = [np.where(rng.random(len(each)) < 0.5, rng.integers(0, 3, len(each)), -100) for each in states]
+    labels[2][:] = -100  # a row without any
+    items = [{"row": np.array(ids), "label": each} for ids, each in zip(tokenize(backbone, rows.texts), labels, strict=True)]
+    y = np.concatenate(labels)
+    logits, borne = some_head().logits(np.concatenate(states))[y >= 0], y[y >= 0]
+    losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(borne)), borne]
+    assert len({len(each) for each in states}) > 1 and len(losses) > 6  # there is padding, which bears none
+    model = fresh(backbone, 2, loss=Loss.WORDS).eval()
+    assert float(model(**training.collate(items))["loss"].detach()) == pytest.approx(losses.mean(), rel=1e-5)
+    loss = model(**training.collate([items[2]]))["loss"]
+    loss.backward()
+    assert float(loss.detach()) == 0.0 and not model.head.weight.grad.any()
 
 
 # --- rates ---
@@ -229,6 +249,27 @@ def test_the_schedule_is_what_the_settings_ask_for(tmp_path: Path) -> None:
     assert plan.head_rate == training.HEAD_RATE * asked.learning_rate
     assert (plan.warmup, plan.weight_decay, plan.precision) == (asked.warmup, asked.weight_decay, Precision.FLOAT32)
     assert (plan.seed, plan.patience, plan.logs) == (11, 4, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("task", "strategy", "rows", "batch_size", "epochs", "a_step", "steps"),
+    [
+        # Of sentences a quarter of the batch, twice the passes, 260 steps at least.
+        ("ner", "partial", 1000, 32, 4, 8, 1000),
+        ("ner", "full", 1001, 32, 4, 8, 1008),
+        ("ner", "scratch", 100, 32, 4, 8, 260),
+        ("ner", "partial", 100, 5, 4, 2, 400),
+        ("classification", "partial", 1001, 32, 4, 32, 128),
+        (None, "full", 10, 32, 1, 32, 1),
+        (None, "contrastive", 10, 32, 1, 32, 60),
+    ],
+)
+def test_sentences_of_many_labels_make_many_small_steps(
+    task: str | None, strategy: str, rows: int, batch_size: int, epochs: int, a_step: int, steps: int
+) -> None:
+    asked = Settings(task=task, batch_size=batch_size, epochs=epochs)
+    assert (rows_a_step(asked), planned_steps(strategy, rows, asked)) == (a_step, steps)
+    assert schedule_of(replace(some_job(20), settings=asked), 7).batch_size == a_step
 
 
 def test_few_rows_all_train_and_many_set_some_aside_to_stop_by(tiny_backbone: Tiny) -> None:

@@ -90,6 +90,14 @@ def test_rows_of_one_length_need_no_mask() -> None:
     assert collate([{"row": np.array([5, 6]), "label": 0}, {"row": np.array([7, 8]), "label": 0}])["mask"] is None
 
 
+def test_collating_pads_the_labels_of_tokens_with_none() -> None:
+    batch = collate([{"row": np.array([5, 6, 7]), "label": np.array([-100, 2, 0])}, {"row": np.array([8]), "label": np.array([1])}])
+    assert batch["labels"].tolist() == [[-100, 2, 0], [1, -100, -100]] and batch["labels"].dtype == torch.int64
+    assert batch["mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    alike = collate([{"row": np.ones((1, 4), np.float32), "label": np.array([k])} for k in (3, -100)])
+    assert alike["labels"].tolist() == [[3], [-100]] and alike["mask"] is None
+
+
 def test_what_enters_is_ids_at_cut_zero_and_activations_above(tiny_backbone: Tiny) -> None:
     reader = Reader(tiny_backbone("bert"), None, 4096)
     ids = entering_rows(reader, TEXTS, 0)

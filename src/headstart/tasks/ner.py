@@ -10,6 +10,7 @@ Letters in shapes: n rows, u words of all rows together, c classes of a word.
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -258,7 +259,8 @@ def make_rows(texts: Sequence[str], labels: Sequence[str], known: Labels) -> Row
     sizes = np.array([len(each) for each in tags], dtype=np.int64)
     y = np.array([k for each in tags for k in each], dtype=np.int64)
     often = np.bincount((y + 1) // 2, minlength=len(known.names) // 2 + 1)
-    kinds = np.array([min(((k + 1) // 2 for k in each), key=lambda kind: (often[kind], kind), default=0) for each in tags], dtype=np.int64)
+    held = [{(k + 1) // 2 for k in each if k} for each in tags]
+    kinds = np.array([min(each, key=lambda kind: (often[kind], kind), default=0) for each in held], dtype=np.int64)
     return Rows(tuple(texts), y, len(known.names), sizes, kinds)
 
 
@@ -322,7 +324,9 @@ def suspects(logits: FloatArray, rows: Rows, examples: Examples, names: Sequence
     kept = softmax(logits)[:, present]
     total = kept.sum(axis=1, keepdims=True)
     kept = np.where(total > 0, kept / np.maximum(total, 1e-300), 1.0 / len(present))
-    words = find_label_issues(np.searchsorted(present, rows.y), kept, return_indices_ranked_by="self_confidence", n_jobs=1)
+    with warnings.catch_warnings():  # of a class that a single word bears, which is never suspect
+        warnings.filterwarnings("ignore", message="May not flag all label issues", category=UserWarning)
+        words = find_label_issues(np.searchsorted(present, rows.y), kept, return_indices_ranked_by="self_confidence", n_jobs=1)
     words = words[kept[words].max(axis=1) > _SURE]
     row_of = np.repeat(np.arange(len(rows)), rows.sizes)
     ends = np.cumsum(rows.sizes)

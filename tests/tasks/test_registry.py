@@ -1,0 +1,94 @@
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headstart.data.examples import Examples
+from headstart.errors import SettingsError
+from headstart.settings import Metric, Settings
+from headstart.tasks import registry
+
+
+def examples(texts, labels, columns=("text", "label")):
+    return Examples(tuple(texts), tuple(labels), tuple(range(1, len(texts) + 1)), "a.csv", *columns)
+
+
+def test_every_known_task_bears_its_own_name_and_says_what_it_is():
+    assert registry.known_tasks() == ["classification", "ner"]
+    for name in registry.known_tasks():
+        task = registry.get_task(name)
+        assert task.name == name and task.summary and task.metrics
+        assert len(set(task.metrics)) == len(task.metrics)
+    assert registry.get_task(None).name == "classification"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nre", "--task is 'nre'; it must be one of classification, ner. Did you mean 'ner'?"),
+        ("clasification", "--task is 'clasification'; it must be one of classification, ner. Did you mean 'classification'?"),
+        ("regression", "--task is 'regression'; it must be one of classification, ner."),
+        ("", "--task is ''; it must be one of classification, ner."),
+    ],
+)
+def test_an_unknown_task_is_refused_with_the_nearest(name, message):
+    with pytest.raises(SettingsError) as refused:
+        registry.get_task(name)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    ("task", "asked", "decides"),
+    [
+        (None, None, Metric.MACRO_F1),
+        (None, Metric.ACCURACY, Metric.ACCURACY),
+        ("classification", Metric.LOG_LOSS, Metric.LOG_LOSS),
+        ("ner", None, Metric.ENTITY_F1),
+        ("ner", Metric.MACRO_F1, Metric.MACRO_F1),
+        ("ner", Metric.ACCURACY, Metric.ACCURACY),
+        ("ner", Metric.LOG_LOSS, Metric.LOG_LOSS),
+    ],
+)
+def test_what_was_asked_decides_and_else_the_usual_metric_of_the_task(task, asked, decides):
+    assert registry.deciding_metric(Settings(task=task, metric=asked)) is decides
+
+
+@pytest.mark.parametrize("task", [None, "classification"])
+def test_a_metric_of_another_task_is_refused(task):
+    with pytest.raises(SettingsError) as refused:
+        registry.deciding_metric(Settings(task=task, metric=Metric.ENTITY_F1))
+    assert str(refused.value) == ("--metric is 'entity_f1'; for the task classification it must be one of macro_f1, accuracy, log_loss.")
+
+
+def test_tokens_with_tags_are_recognised_as_entities():
+    task, why = registry.recognise_task(examples(['["Marie", "slept"]'], ['["B-PER", "O"]'], ("tokens", "ner_tags")))
+    assert (task.name, why) == ("ner", "'tokens' and 'ner_tags' hold tokens and their tags")
+
+
+def test_texts_with_spans_are_recognised_as_entities():
+    task, why = registry.recognise_task(examples(["Marie slept"], ['[[0, 5, "PER"]]'], ("text", "spans")))
+    assert (task.name, why) == ("ner", "'spans' holds spans of characters")
+
+
+LABELS = st.one_of(st.sampled_from(["a", "b", "O", "B-PER", "O O", "[]", "[x]", "1", "[1, 2, 3]", '["a", "b"]']), st.text(max_size=8))
+LISTS = st.one_of(st.none(), st.integers(), st.text(max_size=3), st.lists(st.integers(), max_size=3)).map(json.dumps)
+
+
+@given(rows=st.lists(st.tuples(st.text(max_size=30), st.one_of(LABELS, LISTS)), max_size=8))
+@settings(max_examples=200, deadline=None)
+def test_texts_with_labels_are_never_taken_for_entities(rows):
+    texts, labels = [text.lstrip("[") for text, _ in rows], [label for _, label in rows]
+    task, why = registry.recognise_task(examples(texts, labels))
+    assert (task.name, why) == ("classification", "")
+
+
+@given(
+    rows=st.lists(st.tuples(st.text(max_size=10).map(lambda text: "[" + text), st.sampled_from(["a", "b"])), max_size=5),
+    deep=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_texts_that_begin_like_a_list_are_texts(rows, deep):
+    texts, labels = [text for text, _ in rows], [label for _, label in rows]
+    task, _ = registry.recognise_task(examples([*texts, *["[" * 100_000] * deep], [*labels, *["a"] * deep]))
+    assert task.name == "classification"
