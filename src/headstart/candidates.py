@@ -21,6 +21,7 @@ from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows
 from headstart.strategies.heads import class_weights, uneven
 from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies
+from headstart.strategies.outputs import Output, output_of
 from headstart.target import Target
 from headstart.tasks.registry import deciding_metric
 
@@ -90,7 +91,7 @@ def rungs_on(
     """Every rung on every source for these rows, each with the same folds. `logs`: folder of TensorBoard events; None: none are written."""
     rows = target.rows.take(learn)
     pairs = folds_of(target, learn, settings)
-    weigh = deciding_metric(settings) is Metric.MACRO_F1 and uneven(rows.y)
+    weigh = deciding_metric(settings) is Metric.MACRO_F1 and output_of(rows.y) is Output.CLASS and uneven(rows.y)
     weight = class_weights(rows.y, rows.n_classes) if weigh else None
     job = Job(rows=rows, groups=target.groups[learn], folds=pairs, settings=settings, seed=settings.seed, class_weight=weight)
     found = []

@@ -6,10 +6,10 @@ Letters in shapes: n texts, c labels.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from headstart.data.tags import OUTSIDE, spans_of, tag_names, words_of
 from headstart.errors import RunError
 from headstart.settings import Settings
 from headstart.sources.resolve import WITHOUT_TRANSFER, WRAPPER
+from headstart.strategies.outputs import sigmoid
 
 FloatArray = NDArray[np.float64]
 
@@ -28,7 +29,7 @@ _CHARACTERS_PER_TOKEN = 100
 
 
 class Reads(Protocol):
-    """What says how likely the labels are: a `Classifier`, or a model without transfer."""
+    """What says how likely the labels are, or the number: a `Classifier`, or a model without transfer."""
 
     def predict_logits(self, texts: Sequence[str]) -> FloatArray:
         """Logits of shape (n, c)."""
@@ -59,6 +60,46 @@ class LoadedModel:
 
 
 @dataclass(frozen=True)
+class LoadedLabels:
+    """A trained model that gives any number of labels, opened from `folder`. `labels` are the c names, in the order of `predict_proba`."""
+
+    form: ClassVar = "labels"
+    labels: tuple[str, ...]
+    folder: Path
+    reader: Reads
+
+    def predict_proba(self, texts: Sequence[str]) -> FloatArray:
+        """How likely each label is for each text by itself: shape (n, c). The line lies at one half; F1 was greatest there on rows that
+        the model had not seen, so that of rare labels these are above the frequencies with which they are right."""
+        if isinstance(texts, str):
+            raise TypeError("predict_proba takes a list of texts; put the single text into a list.")
+        if not len(texts):
+            return np.zeros((0, len(self.labels)))
+        return sigmoid(np.asarray(self.reader.predict_logits(texts), dtype=np.float64))
+
+    def predict(self, texts: Sequence[str]) -> list[list[str]]:
+        """The labels of each text, those of the highest probability first; an empty list where none applies."""
+        rows = self.predict_proba(texts)
+        return [[self.labels[k] for k in np.argsort(-row, kind="stable") if row[k] > 0.5] for row in rows]
+
+
+@dataclass(frozen=True)
+class LoadedNumber:
+    """A trained model that predicts a number, opened from `folder`."""
+
+    form: ClassVar = "number"
+    labels: tuple[str, ...]
+    folder: Path
+    reader: Reads
+
+    def predict(self, texts: Sequence[str]) -> list[float]:
+        """The number of each text."""
+        if isinstance(texts, str):
+            raise TypeError("predict takes a list of texts; put the single text into a list.")
+        return np.asarray(self.reader.predict_logits(texts), dtype=np.float64)[:, 0].tolist() if len(texts) else []
+
+
+@dataclass(frozen=True)
 class Entity:
     """An entity in a text: its words as they stand there from character `start` to before `end`, and the least probability of its words."""
 
@@ -73,6 +114,7 @@ class Entity:
 class LoadedTagger:
     """A trained model of words, opened from `folder`. `labels` are the names of a word's classes: `O`, then `B-` and `I-` of each type."""
 
+    form: ClassVar = "tags"
     labels: tuple[str, ...]
     folder: Path
     reader: Reads
@@ -123,7 +165,17 @@ def _one_word(word: str) -> str:
     return "\N{NO-BREAK SPACE}".join(word.split()) or "\N{REPLACEMENT CHARACTER}"
 
 
-def load(folder: str | Path) -> LoadedModel | LoadedTagger:
+Loaded = LoadedModel | LoadedLabels | LoadedNumber | LoadedTagger
+"""What `load` gives: by the task of the model."""
+_OF_TEXTS: dict[str, Callable[[tuple[str, ...], Path, Reads], Loaded]] = {
+    "classification": LoadedModel,
+    "multilabel": LoadedLabels,
+    "regression": LoadedNumber,
+}
+_BY_PROBLEM = {"multi_label_classification": "multilabel", "regression": "regression"}
+
+
+def load(folder: str | Path) -> Loaded:
     """Open a model that headstart saved, with headstart's own code and never with code from the folder.
 
     Args:
@@ -136,14 +188,17 @@ def load(folder: str | Path) -> LoadedModel | LoadedTagger:
     config = _read_config(place)
     labels = _labels(config)
     if config.get("model_type") != WITHOUT_TRANSFER:
-        return LoadedTagger(labels, place, Tagger(place)) if _of_words(config) else LoadedModel(labels, place, Classifier(place))
+        if _of_words(config):
+            return LoadedTagger(labels, place, Tagger(place))
+        kind = _BY_PROBLEM.get(str(config.get("problem_type")), "classification")
+        return _OF_TEXTS[kind](labels, place, Classifier(place))
     if config.get("task") == "ner":
         from headstart.strategies.crf import CrfModel
 
         return LoadedTagger(labels, place, CrfModel.load(place))
     from headstart.strategies.tfidf import TfidfModel
 
-    return LoadedModel(labels, place, TfidfModel.load(place))
+    return _OF_TEXTS.get(str(config.get("task")), LoadedModel)(labels, place, TfidfModel.load(place))
 
 
 def _labels(config: dict[str, Any]) -> tuple[str, ...]:

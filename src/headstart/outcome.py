@@ -107,6 +107,7 @@ def assemble(
         command=command or _in_python(target),
         environment=_environment(),
         task=task.name,
+        numbers=seen.numbers,
     )
 
 

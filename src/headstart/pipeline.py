@@ -20,7 +20,7 @@ from headstart.data.examples import Examples, IntArray
 from headstart.detours import Task, contents, describe_tasks, read_tasks, take_detours, tell, with_source_tasks
 from headstart.errors import RunError, SettingsError, SourceError
 from headstart.judge.verdict import verdict_sentence
-from headstart.planner import Decision, Rung, decide, failure_of, temperature_of, trial_seconds
+from headstart.planner import Decision, Rung, calibration_of, decide, failure_of, trial_seconds
 from headstart.progress import say
 from headstart.records import Finding, Severity
 from headstart.runs import MODEL, Run, RunFolder, open_run, write_results
@@ -423,7 +423,8 @@ def calibrated(rung: Rung, decision: Decision) -> Fitted:
         if reason is None:
             raise
         raise _TrainingFailedError(rung.name, reason) from error
-    return fitted.scaled(1.0 / temperature_of(rung, decision.out_of_fold.get(rung.name)))
+    calibration = calibration_of(rung, decision.out_of_fold.get(rung.name))
+    return fitted.scaled(calibration.factor, calibration.shift)
 
 
 def train_winner(final: Decision) -> Fitted:

@@ -20,7 +20,7 @@ import numpy as np
 from headstart.cost import CostModel
 from headstart.data.examples import IntArray
 from headstart.errors import HeadstartError, SettingsError
-from headstart.judge.calibration import fit_temperature
+from headstart.judge.calibration import Calibration, best_threshold, fit_temperature
 from headstart.prior import Belief, expect, expect_temperature, read_cases, update, worth_measuring
 from headstart.progress import say
 from headstart.records import TrialRecord, TrialStatus
@@ -28,6 +28,7 @@ from headstart.runs import RunFolder
 from headstart.settings import Metric, by_scale
 from headstart.strategies.base import FloatArray
 from headstart.strategies.ladder import Job, Strategy
+from headstart.strategies.outputs import Output, as_classes, output_of
 from headstart.tasks.registry import deciding_metric, get_task
 
 # An expected gain below this is not worth a trial: in points of the metric.
@@ -172,9 +173,11 @@ def expectation(rung: Rung, metric: Metric) -> Belief:
     )
 
 
-def temperature_of(rung: Rung, out_of_fold: FloatArray | None) -> float:
-    """The temperature that calibrates a rung: by its out-of-fold logits (u, c), NaN where not measured; None: as the table expects."""
-    rows = rung.job.rows
+def calibration_of(rung: Rung, out_of_fold: FloatArray | None) -> Calibration:
+    """What calibrates a rung: by its out-of-fold logits (u, c), NaN where not measured; None: as the table expects."""
+    rows, kind = rung.job.rows, output_of(rung.job.rows.y)
+    if kind is Output.NUMBER:
+        return Calibration()
     usual = expect_temperature(
         rung.strategy.name,
         per_class=len(rows) / rows.n_classes,
@@ -183,9 +186,13 @@ def temperature_of(rung: Rung, out_of_fold: FloatArray | None) -> float:
         cases=read_cases(rung.job.settings.task),
     )
     if out_of_fold is None:
-        return usual
+        return Calibration(1.0 / usual)
     seen = np.flatnonzero(~np.isnan(out_of_fold[:, 0]))  # units, so that rows of many words need no care
-    return fit_temperature(out_of_fold[seen], rows.y[seen], usual)
+    logits, y = out_of_fold[seen], rows.y[seen]
+    if kind is Output.CLASS:
+        return Calibration(1.0 / fit_temperature(logits, y, usual))
+    factor = 1.0 / fit_temperature(*as_classes(logits, y), usual)
+    return Calibration(factor, -best_threshold(logits * factor, y))
 
 
 def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
@@ -305,7 +312,10 @@ def _learn(state: _State, anchor: _State | None, job: Job, metric: Metric) -> No
         return
     units = job.rows.units(seen)
     judge = get_task(job.settings.task).judge
-    contrast = judge.contrast(metric, state.logits[units], anchor.logits[units], job.rows.take(seen))
+    ours, theirs = state.logits[units], anchor.logits[units]
+    if output_of(job.rows.y) is Output.LABELS:  # each where it draws its line best
+        ours, theirs = (calibration_of(one.rung, one.logits).of(part) for one, part in ((state, ours), (anchor, theirs)))
+    contrast = judge.contrast(metric, ours, theirs, job.rows.take(seen))
     spread = max(contrast.row_variance, 0.5 / len(seen))
     error = math.sqrt(spread / len(seen) + _SEED_NOISE[metric] ** 2 / max(state.folds, 1))
     # Beliefs are differences to the probe; where there is none, the anchor stands where the table puts it.
@@ -392,7 +402,7 @@ def _record(state: _State, winner: _State, metric: Metric, cost: CostModel) -> T
     measured = None
     if state.logits is not None:
         rows, seen = rung.job.rows, rung.job.rows.measured(state.logits)
-        sharp = state.logits[rows.units(seen)] / temperature_of(rung, state.logits)
+        sharp = calibration_of(rung, state.logits).of(state.logits[rows.units(seen)])
         measured = get_task(settings.task).judge.estimate(metric, sharp, rows.take(seen), rung.job.groups[seen], settings)
     if state.failed:
         status = TrialStatus.FAILED

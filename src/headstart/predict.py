@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from headstart.data.columns import choose_text_column
 from headstart.data.parse import without_lone_surrogates
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from headstart.loaded import LoadedTagger
+    from headstart.loaded import Loaded, LoadedLabels, LoadedNumber, LoadedTagger
 
 FORMATS = ("csv", "jsonl", "parquet")
 STANDARD = "-"  # standard input, or standard output
@@ -106,12 +106,9 @@ def predict_file(folder: str, data: str, *, out: str, format: str | None, top: i
         shown = "standard input" if data == STANDARD else repr(data)
         column = text_column(table.columns, named=text, trained=_trained_column(Path(folder)), origin=shown)
         model = load(folder)
-        known = len(model.labels)
-        marks = hasattr(model, "tag")
-        if marks and top > 1:
-            raise SettingsError(f"--top is {top}, but the model marks entities: each word has one tag. Leave it out.")
-        names = output_columns(table.columns, top=top, origin=shown, marks=marks)
-        if top > known:
+        form = form_of(model, top)
+        names = output_columns(table.columns, form.columns, origin=shown)
+        if top > (known := len(model.labels)):
             raise SettingsError(f"--top is {top}, but the model knows {known} labels; it must lie between 1 and {known}.")
         with opened(out) as stream, bar(0, "Predicting", unit="row") as progress:
             write, finish = WRITERS[written_format](stream, names, len(table.columns))
@@ -124,7 +121,7 @@ def predict_file(folder: str, data: str, *, out: str, format: str | None, top: i
 def predict_rows(
     columns: Sequence[str],
     records: Iterable[tuple[int, Record]],
-    model: Model | LoadedTagger,
+    model: Model | Loaded,
     write: Write,
     *,
     column: str,
@@ -133,9 +130,8 @@ def predict_rows(
 ) -> Predicted:
     """Label rows window by window and hand each labelled window to `write`.
 
-    A written row is the input's values in the order of `columns`, then label and probability of the `top` likeliest labels; of a model
-    that marks entities the tag of each word, the least probability of one within an entity, and the entities. A row whose text is blank
-    gets None. Equal texts of a window go through the model once.
+    A written row is the input's values in the order of `columns`, then what `form_of` says of the text. A row whose text is blank gets
+    None. Equal texts of a window go through the model once.
 
     Args:
         columns: the input's columns; what a record holds besides is counted and not written.
@@ -148,11 +144,11 @@ def predict_rows(
     """
     rows = empty = beyond = 0
     known = set(columns)
-    marks = hasattr(model, "tag")
-    nothing: list[Any] = [None] * (3 if marks else 2 * top)
+    form = form_of(model, top)
+    nothing: list[Any] = [None] * len(form.columns)
     for window in windows(records, column):
         texts = [as_text(record.get(column)) for record in window]
-        answers = _marked(texts, model) if marks else _answers(texts, model, top)  # type: ignore[arg-type]
+        answers = form.answers(texts)
         write([[*map(record.get, columns), *answers.get(text, nothing)] for record, text in zip(window, texts, strict=True)])
         rows += len(window)
         empty += sum(text not in answers for text in texts)
@@ -175,11 +171,71 @@ def windows(records: Iterable[tuple[int, Record]], column: str) -> Iterator[list
         yield window
 
 
+@dataclass(frozen=True)
+class Form:
+    """What is said of a text: the new `columns`, and `answers` to their values for each different text that is not blank."""
+
+    columns: tuple[str, ...]
+    answers: Callable[[Sequence[str]], dict[str, list[Any]]]
+
+
+# Of what there is only one answer a text.
+_ONE_ANSWER = {
+    "tags": "marks entities: each word has one tag",
+    "labels": "gives a text all labels that apply",
+    "number": "predicts a number",
+}
+
+
+def form_of(model: Model | Loaded, top: int) -> Form:
+    """What a model says of a text.
+
+    The `top` likeliest labels, each with its probability; where a text may bear several, all that apply, and the least of their
+    probabilities; a number; or the tag of each word, the least probability of one within an entity, and the entities.
+
+    Raises:
+        SettingsError: `top` is above 1 for a model that has one answer.
+    """
+    kind = getattr(model, "form", "label")
+    if kind in _ONE_ANSWER and top > 1:
+        raise SettingsError(f"--top is {top}, but the model {_ONE_ANSWER[kind]}. Leave it out.")
+    if kind == "tags":
+        return Form(("prediction", "probability", "entities"), lambda texts: _marked(texts, cast("LoadedTagger", model)))
+    if kind == "labels":
+        return Form(("prediction", "probability"), lambda texts: _labelled(texts, cast("LoadedLabels", model)))
+    if kind == "number":
+        return Form(("prediction",), lambda texts: _numbered(texts, cast("LoadedNumber", model)))
+    model = cast(Model, model)
+    new = [name if place == 1 else f"{name}_{place}" for place in range(1, top + 1) for name in ("prediction", "probability")]
+    return Form(tuple(new), lambda texts: _answers(texts, model, top))
+
+
+def _different(texts: Sequence[str]) -> list[str]:
+    """The different texts that are not blank."""
+    return list(dict.fromkeys(text for text in texts if text.strip()))
+
+
+def _labelled(texts: Sequence[str], model: LoadedLabels) -> dict[str, list[Any]]:
+    """For each different text: its labels, and the least of their probabilities; None where it has none."""
+    different = _different(texts)
+    found: dict[str, list[Any]] = {}
+    for text, row in zip(different, model.predict_proba(different), strict=True):
+        given = [k for k in (-row).argsort(kind="stable").tolist() if row[k] > 0.5]
+        found[text] = [[model.labels[k] for k in given], round(float(row[given].min()), 6) if given else None]
+    return found
+
+
+def _numbered(texts: Sequence[str], model: LoadedNumber) -> dict[str, list[Any]]:
+    """For each different text: the number."""
+    different = _different(texts)
+    return {text: [float(f"{value:.7g}")] for text, value in zip(different, model.predict(different), strict=True)}
+
+
 def _answers(texts: Sequence[str], model: Model, top: int) -> dict[str, list[Any]]:
     """For each different text that is not blank: label, probability, second label, second probability, and so on to `top`."""
     import numpy as np
 
-    different = list(dict.fromkeys(text for text in texts if text.strip()))
+    different = _different(texts)
     if not different:
         return {}
     probabilities = np.asarray(model.predict_proba(different), dtype=np.float64)  # (n, c)
@@ -216,16 +272,12 @@ def text_column(columns: Sequence[str], *, named: str | None, trained: str | Non
     return choose_text_column(columns, trained if named is None and trained in columns else named, origin)
 
 
-def output_columns(columns: Sequence[str], *, top: int, origin: str, marks: bool = False) -> list[str]:
-    """The input's columns, then `prediction`, `probability`, `prediction_2`, `probability_2` and so on; `entities` where they are marked.
+def output_columns(columns: Sequence[str], new: Sequence[str], *, origin: str) -> list[str]:
+    """The input's columns, then the new ones.
 
     Raises:
         DataError: the input has a column of such a name.
     """
-    new = ["prediction", "probability"]
-    for place in range(2, top + 1):
-        new += [f"prediction_{place}", f"probability_{place}"]
-    new += ["entities"] if marks else []
     taken = [name for name in new if name in columns]
     if taken:
         raise DataError(f"{origin} already has a column {taken[0]!r}, where the prediction would go; rename or drop it in the file first.")
@@ -347,11 +399,14 @@ def _write_jsonl(stream: IO[bytes], names: Sequence[str], given: int) -> tuple[W
 
 
 def _write_parquet(stream: IO[bytes], names: Sequence[str], given: int) -> tuple[Write, Callable[[], None]]:
-    """Every input column as text (a stream does not know its types beforehand), probabilities as numbers."""
+    """Every input column as text (a stream does not know its types beforehand), probabilities and predicted numbers as numbers."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = [pa.string() if place < given or (place - given) % 2 == 0 else pa.float64() for place in range(len(names))]
+    numbers = names[given:] == ["prediction"]  # without a probability it is a number
+    kinds = [
+        pa.float64() if place >= given and (numbers or name.startswith("probability")) else pa.string() for place, name in enumerate(names)
+    ]
     schema = pa.schema(list(zip(names, kinds, strict=True)))
     table = pq.ParquetWriter(stream, schema)
 

@@ -246,7 +246,7 @@ class Results:
 
     `judged_on` says in words which rows the final scores stand on; `opponent` is None when no rung without transfer was asked for;
     `confusion[i][j]` counts judged rows of class i that were given class j, in the order of `class_scores`. `detour` None: no source task
-    was asked for. `task` is the kind of task.
+    was asked for. `task` is the kind of task. `numbers` are pairs of truth and prediction, where numbers are predicted.
     """
 
     title: str
@@ -272,6 +272,7 @@ class Results:
     environment: dict[str, str] = field(default_factory=dict)
     detour: Detour | None = None
     task: str = "classification"
+    numbers: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from headstart.export.card import model_card
 from headstart.export.model_folder import save_model, save_text_model
 from headstart.export.token_folder import save_token_model
 from headstart.export.verify import verify
-from headstart.judge.calibration import softmax
 from headstart.progress import say
 from headstart.records import Results
 from headstart.settings import Export, Settings
 from headstart.strategies.base import Fitted
 from headstart.strategies.model import TransferModel
+from headstart.strategies.outputs import output_of
 from headstart.strategies.windows import make_windows
 from headstart.strategies.word_model import WordModel
 from headstart.target import Target
+from headstart.tasks.registry import get_task
 
 # Texts on which the saved model is compared with the trained one.
 COMPARED = 32
@@ -43,6 +42,7 @@ def save_winner(folder: Path, model: Fitted, target: Target, results: Results) -
             labels=target.labels,
             max_length=backbone.max_length,
             card=model_card(results, backbone.source, max_length=backbone.max_length),
+            output=output_of(target.rows.y),
         )
     elif isinstance(model, WordModel):
         backbone = model.reader.backbone
@@ -64,7 +64,8 @@ def save_winner(folder: Path, model: Fitted, target: Target, results: Results) -
         some = tuple({w.text: None for w in make_windows(backbone.tokenizer, backbone.max_length, some[: 10 * COMPARED])})
     step = max(1, len(some) // COMPARED)
     texts = list(some[::step][:COMPARED])
-    difference = verify(folder, texts, np.asarray(softmax(model.predict_logits(texts))), words=target.rows.sizes is not None)
+    expected = get_task(target.task).probabilities(model.predict_logits(texts))
+    difference = verify(folder, texts, expected, words=target.rows.sizes is not None)
     say(f"opened the saved model in a fresh process: greatest difference {difference:.1g}")
 
 

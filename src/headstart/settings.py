@@ -25,6 +25,9 @@ class Metric(str, Enum):
     MACRO_F1 = "macro_f1"
     LOG_LOSS = "log_loss"
     ENTITY_F1 = "entity_f1"
+    MICRO_F1 = "micro_f1"
+    SPEARMAN = "spearman"
+    PEARSON = "pearson"
 
     @property
     def higher_is_better(self) -> bool:
@@ -34,7 +37,15 @@ class Metric(str, Enum):
     @property
     def shown(self) -> str:
         """The name as people write it: macro-F1."""
-        return {Metric.MACRO_F1: "macro-F1", Metric.LOG_LOSS: "log-loss", Metric.ENTITY_F1: "entity F1"}.get(self, self.value)
+        names = {
+            Metric.MACRO_F1: "macro-F1",
+            Metric.LOG_LOSS: "log-loss",
+            Metric.ENTITY_F1: "entity F1",
+            Metric.MICRO_F1: "micro-F1",
+            Metric.SPEARMAN: "Spearman's correlation",
+            Metric.PEARSON: "Pearson's correlation",
+        }
+        return names.get(self, self.value)
 
 
 def by_scale(*, share: float, loss: float) -> dict[Metric, float]:
@@ -44,7 +55,8 @@ def by_scale(*, share: float, loss: float) -> dict[Metric, float]:
 
 def shown_metric(name: str) -> str:
     """A score's name as people write it, also of one that decides nothing: calibration error."""
-    return Metric(name).shown if name in set(Metric) else name.replace("_", " ")
+    special = {"r2": "variance explained", "rmse": "root mean squared error"}
+    return Metric(name).shown if name in set(Metric) else special.get(name, name.replace("_", " "))
 
 
 class Precision(str, Enum):
@@ -98,7 +110,8 @@ class Settings:
     # --- the data ---
     task: str | None = _setting(
         None,
-        "what is predicted: classification (a label for each text) or ner (entities); without it the columns tell",
+        "what is predicted: classification (a label for each text), multilabel (any number of labels), regression (a number) or ner "
+        "(entities); without it the columns tell",
         group="data",
         placeholder="TASK",
     )
@@ -148,7 +161,9 @@ class Settings:
     budget: float = _setting(
         600.0, "time for the whole run: a number of seconds, or 90s, 10m, 2h", group="run", unit="seconds", low=1.0, placeholder="TIME"
     )
-    metric: Metric | None = _setting(None, "what decides between rungs; without it macro_f1, for entities entity_f1", group="run")
+    metric: Metric | None = _setting(
+        None, "what decides between rungs; without it the first of the task: macro_f1, micro_f1, spearman or entity_f1", group="run"
+    )
     seed: int = _setting(0, "start of every random choice", group="run", low=0, high=2**32 - 1)
     out: str | None = _setting(None, "folder of the run; without it runs/ and the data's name", group="run", placeholder="DIR")
     shelf: bool = _setting(True, "put the finished run on the shelf, where it is a source for the next", group="run")

@@ -6,6 +6,7 @@ Letters in shapes: n training rows, m test rows, c classes.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from headstart.errors import DataError, SourceError
 from headstart.records import Finding, Severity
 from headstart.settings import Settings
 from headstart.strategies.base import Rows
+from headstart.strategies.outputs import Output, output_of
 from headstart.tasks.registry import DEFAULT, get_task
 
 
@@ -57,7 +59,12 @@ class Target:
         return hasher.hexdigest()
 
     def labels_of(self, rows: Rows) -> list[str]:
-        """The label of each row in words; where its words have labels, all of them with a space between."""
+        """The label of each row in words; where its words have labels, all of them with a space between; of several labels a JSON list."""
+        kind = output_of(rows.y)
+        if kind is Output.NUMBER:
+            return [repr(float(value)) for value in rows.y[:, 0]]
+        if kind is Output.LABELS:
+            return [json.dumps([self.labels[k] for k in np.flatnonzero(row)], ensure_ascii=False) for row in rows.y]
         names = [self.labels[k] for k in rows.y]
         if rows.sizes is None:
             return names

@@ -17,7 +17,7 @@ from headstart.judge.calibration import softmax
 from headstart.records import Verdict
 from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows
-from headstart.tasks.entity_judge import EntityJudge, by_type, entity_counts, sums_of, word_losses
+from headstart.tasks.entity_judge import EntityJudge, entity_counts, sums_of, word_losses
 from headstart.tasks.ner import TASK
 
 KINDS = ("LOC", "ORG", "PER")
@@ -218,7 +218,7 @@ def test_the_interval_of_the_mean_over_types_holds_the_truth():
         hits = rng.binomial(there.astype(int), easy).astype(float)
         return np.hstack([hits, there, there])  # what was not found was found at another place
 
-    measure, rng = by_type(3), np.random.default_rng(7)
+    measure, rng = measures.mean_by_class(3), np.random.default_rng(7)
     held = 0
     for trial in range(150):
         sums = sample(rng, 150)

@@ -15,7 +15,7 @@ def examples(texts, labels, columns=("text", "label")):
 
 
 def test_every_known_task_bears_its_own_name_and_says_what_it_is():
-    assert registry.known_tasks() == ["classification", "ner"]
+    assert registry.known_tasks() == ["classification", "multilabel", "ner", "regression"]
     for name in registry.known_tasks():
         task = registry.get_task(name)
         assert task.name == name and task.summary and task.metrics
@@ -26,10 +26,10 @@ def test_every_known_task_bears_its_own_name_and_says_what_it_is():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nre", "--task is 'nre'; it must be one of classification, ner. Did you mean 'ner'?"),
-        ("clasification", "--task is 'clasification'; it must be one of classification, ner. Did you mean 'classification'?"),
-        ("regression", "--task is 'regression'; it must be one of classification, ner."),
-        ("", "--task is ''; it must be one of classification, ner."),
+        ("nre", "--task is 'nre'; it must be one of classification, multilabel, ner, regression. Did you mean 'ner'?"),
+        ("clasification", "--task is 'clasification'; it must be one of classification, multilabel, ner, regression. Did you mean 'classification'?"),
+        ("qa", "--task is 'qa'; it must be one of classification, multilabel, ner, regression."),
+        ("", "--task is ''; it must be one of classification, multilabel, ner, regression."),
     ],
 )
 def test_an_unknown_task_is_refused_with_the_nearest(name, message):
@@ -44,6 +44,9 @@ def test_an_unknown_task_is_refused_with_the_nearest(name, message):
         (None, None, Metric.MACRO_F1),
         (None, Metric.ACCURACY, Metric.ACCURACY),
         ("classification", Metric.LOG_LOSS, Metric.LOG_LOSS),
+        ("multilabel", None, Metric.MICRO_F1),
+        ("regression", None, Metric.SPEARMAN),
+        ("regression", Metric.PEARSON, Metric.PEARSON),
         ("ner", None, Metric.ENTITY_F1),
         ("ner", Metric.MACRO_F1, Metric.MACRO_F1),
         ("ner", Metric.ACCURACY, Metric.ACCURACY),
@@ -80,7 +83,31 @@ LISTS = st.one_of(st.none(), st.integers(), st.text(max_size=3), st.lists(st.int
 def test_texts_with_labels_are_never_taken_for_entities(rows):
     texts, labels = [text.lstrip("[") for text, _ in rows], [label for _, label in rows]
     task, why = registry.recognise_task(examples(texts, labels))
-    assert (task.name, why) == ("classification", "")
+    if any(label.startswith("[") for label in labels):
+        assert task.name != "ner"
+    else:
+        assert (task.name, why) == ("classification", "")
+
+
+@pytest.mark.parametrize(
+    ("labels", "name", "why"),
+    [
+        (['["a"]', '["a", "b"]', "[]", ""], "multilabel", "'label' holds lists of labels"),
+        (["[1, 2]", "[3]"], "multilabel", "'label' holds lists of labels"),
+        (["[]", "[]"], "classification", ""),
+        (['["a"]', "a"], "classification", ""),
+        ([str(k + 0.5) for k in range(21)], "regression", "'label' holds 21 different numbers"),
+        ([str(k + 0.5) for k in range(20)], "classification", ""),
+        ([str(k) for k in range(100)], "classification", ""),
+        ([f"{k},5" for k in range(30)], "regression", "'label' holds 30 different numbers"),
+        ([*(str(k + 0.5) for k in range(30)), "none"], "classification", ""),
+        ([*(str(k + 0.5) for k in range(30)), "nan"], "classification", ""),
+        ([], "classification", ""),
+    ],
+)
+def test_lists_of_labels_and_numbers_are_recognised_and_said(labels, name, why):
+    task, reason = registry.recognise_task(examples(["a text"] * len(labels), labels))
+    assert (task.name, reason) == (name, why)
 
 
 @given(

@@ -19,9 +19,25 @@ _HUB_METRICS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "macro_f1": ("f1", "Macro F1", {"args": {"average": "macro"}}),
     "log_loss": ("log_loss", "Log-loss", {}),
     "entity_f1": ("f1", "Entity F1", {}),
+    "micro_f1": ("f1", "Micro-F1", {}),
+    "spearman": ("spearmanr", "Spearman's correlation", {}),
+    "pearson": ("pearsonr", "Pearson's correlation", {}),
+    "rmse": ("rmse", "Root mean squared error", {}),
     "precision": ("precision", "Precision", {}),
     "recall": ("recall", "Recall", {}),
     "calibration_error": ("expected_calibration_error", "Calibration error", {}),
+}
+# What the scores of the pipeline are, where they are not the probabilities of classes.
+_MEANING = {
+    "multilabel": """A label applies where its score is above 0.5: the line was drawn where F1 is greatest on held-out rows, so that
+scores of rare labels lie above the frequencies with which they are right.
+
+""",
+    "regression": "The score is the number.\n\n",
+}
+_LIMITS = {
+    "multilabel": "- Each label is judged by itself: that two of them exclude each other is not known to it.",
+    "regression": "- Beyond the numbers of its training data it has seen nothing, and its answers there are worth little.",
 }
 _MOST_LABELS = 200  # named in the card; config.json names all
 _LONGEST_LABEL = 60
@@ -93,7 +109,10 @@ def _kind(results: Results, source: Source | None) -> str:
         what = f"A model that marks {len(results.data.labels):,} types of entities"
         how = "a conditional random field on words and their shapes"
     else:
-        what = f"A text classifier with {len(results.data.labels):,} labels"
+        labels = f"{len(results.data.labels):,} labels"
+        what = {"multilabel": f"A model that gives a text any of {labels}", "regression": "A model that predicts a number for a text"}.get(
+            results.task, f"A text classifier with {labels}"
+        )
         how = "words and characters weighed by a linear model"
     return f"{what}, without transfer: {how}." if source is None else f"{what}, transferred from {base_model(source) or source.name}."
 
@@ -116,16 +135,18 @@ A word is what its first token is taken for. Texts longer than the model reads a
 takes lists of words:
 
 {own}"""
+    call = 'classify("a text", truncation=True, top_k=None)' if results.task == "multilabel" else 'classify("a text", truncation=True)'
     return f"""DIR is this folder.
 
 ```python
 from transformers import pipeline
 
 classify = pipeline("text-classification", "DIR", trust_remote_code=True)
-classify("a text", truncation=True)
+{call}
 ```
 
-`trust_remote_code=True` is asked for because no class of transformers puts a linear layer on pooled token vectors of this kind: it runs
+{_MEANING.get(results.task, "")}`trust_remote_code=True` is asked for because no class of transformers puts a linear layer on pooled
+token vectors of this kind: it runs
 `modeling_headstart.py` of this folder, about a hundred lines that you can read first. Without it:
 
 {own}"""
@@ -187,7 +208,9 @@ def _limits(results: Results, max_length: int | None) -> str:
         "- It is made for texts like those of its training data; on other texts the figures above say nothing.",
         "- It knows no other types of entities than these, and marks a word once: entities within entities are not told."
         if results.task == "ner"
-        else "- It always answers with one of its labels, also when none fits; a low probability is the only sign.",
+        else _LIMITS.get(
+            results.task, "- It always answers with one of its labels, also when none fits; a low probability is the only sign."
+        ),
     ]
     if max_length is not None and results.task != "ner":
         lines.append(f"- What stands after the first {max_length:,} tokens of a text is not read.")

@@ -24,6 +24,7 @@ from headstart.sources import modeling_headstart
 from headstart.sources.resolve import WITHOUT_TRANSFER
 from headstart.sources.source import Pooling
 from headstart.strategies.base import LinearHead
+from headstart.strategies.outputs import Output
 
 CODE = "modeling_headstart.py"
 _AUTO_MAP = {
@@ -42,6 +43,14 @@ NOT_KEPT = (
     "problem_type",
     "auto_map",
 )
+
+
+# What transformers calls them: its pipeline turns outputs into scores by it.
+PROBLEMS = {
+    Output.CLASS: "single_label_classification",
+    Output.LABELS: "multi_label_classification",
+    Output.NUMBER: "regression",
+}
 
 
 class TextModel(Protocol):
@@ -63,8 +72,9 @@ def save_model(
     labels: Sequence[str],
     max_length: int,
     card: str,
+    output: Output = Output.CLASS,
 ) -> None:
-    """Save a classifier: backbone, pooling, averaged layers and linear head, with tokenizer and card.
+    """Save a classifier, or what predicts labels or a number: backbone, pooling, averaged layers and linear head, with tokenizer and card.
 
     A folder that was there before is replaced in one step. Nothing that is passed in is changed.
 
@@ -78,12 +88,13 @@ def save_model(
         labels: the c label names in the head's order, all different.
         max_length: tokens that are read of a text.
         card: the text of README.md.
+        output: what the head's outputs are.
 
     Raises:
         ValueError: layers, head and labels do not fit each other.
         ResourceError: no room or no permission.
     """
-    config = _make_config(backbone_module, pooling, layers, head, labels)
+    config = _make_config(backbone_module, pooling, layers, head, labels, output)
     with whole_folder(Path(folder)) as place:
         _write_model(place, config, backbone_module, head)
         write_tokenizer(place, tokenizer, max_length)
@@ -148,7 +159,7 @@ def _swap(place: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _make_config(module: Any, pooling: Pooling, layers: Sequence[int], head: LinearHead, labels: Sequence[str]) -> Any:
+def _make_config(module: Any, pooling: Pooling, layers: Sequence[int], head: LinearHead, labels: Sequence[str], output: Output) -> Any:
     """The configuration of the classifier, after a check that its parts fit."""
     from headstart.sources.modeling_headstart import HeadstartConfig
 
@@ -164,7 +175,7 @@ def _make_config(module: Any, pooling: Pooling, layers: Sequence[int], head: Lin
         layers=[int(layer) for layer in layers],
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
-        problem_type="single_label_classification",
+        problem_type=PROBLEMS[output],
         pad_token_id=module.config.pad_token_id,
         auto_map=_AUTO_MAP,
     )

@@ -60,12 +60,19 @@ import headstart
 from headstart.judge.calibration import softmax
 folder, ask, answer = sys.argv[1:]
 texts = json.load(open(ask, encoding="utf-8"))
-json.dump(softmax(headstart.load(folder).reader.predict_logits(texts)).tolist(), open(answer, "w"))
+model = headstart.load(folder)
+if hasattr(model, "predict_proba"):
+    rows = model.predict_proba(texts).tolist()
+elif hasattr(model, "tag"):
+    rows = softmax(model.reader.predict_logits(texts)).tolist()
+else:
+    rows = [[number] for number in model.predict(texts)]
+json.dump(rows, open(answer, "w"))
 """
 
 
 def verify(folder: Path, texts: Sequence[str], expected_probabilities: NDArray[np.floating], *, words: bool) -> float:
-    """Open a saved model in a fresh process and compare its probabilities.
+    """Open a saved model in a fresh process and compare its probabilities, or its numbers.
 
     Args:
         folder: the model folder.
@@ -74,7 +81,7 @@ def verify(folder: Path, texts: Sequence[str], expected_probabilities: NDArray[n
         words: each word has a class; then the likeliest class and its probability are compared, for the pipeline tells no others.
 
     Returns:
-        The greatest absolute difference between two probabilities.
+        The greatest absolute difference between two probabilities; of numbers as a share of the greatest, where that is above 1.
 
     Raises:
         RunError: the model does not open, or differs by more than 1e-4.
@@ -92,7 +99,8 @@ def verify(folder: Path, texts: Sequence[str], expected_probabilities: NDArray[n
     if found.shape != expected.shape:
         raise RunError(f"The model saved to {str(folder)!r} answers with shape {found.shape} instead of {expected.shape}; do not use it.")
     # A NaN on either side is a difference, not an agreement.
-    difference = float(np.nan_to_num(np.abs(found - expected), nan=1.0).max(initial=0.0))
+    scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+    difference = float(np.nan_to_num(np.abs(found - expected) / scale, nan=1.0).max(initial=0.0))
     if difference > TOLERANCE:
         raise RunError(
             f"The model saved to {str(folder)!r} gives other probabilities than the trained one: they differ by up to {difference:.2g}, "

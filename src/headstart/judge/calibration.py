@@ -1,14 +1,19 @@
-"""Calibration by one temperature.
+"""Calibration by one temperature, and the threshold of labels.
 
 Guo et al. (2017, "On Calibration of Modern Neural Networks"): logits divided by a temperature T > 0 keep their order, so no prediction
 changes, only how sure it sounds. T is the one that makes the log-loss of held-out rows least. With 16 rows, all of them right, that
 would be T -> 0: certainty from almost nothing. A weak prior, log T normal about the logarithm of what is usual with standard deviation
 1, counts as little against hundreds of rows and holds back a few.
+
+Where a row may bear several labels, a calibrated probability of one half is a poor place to draw the line: of rare labels F1 is greatest
+well below it (Lipton et al. 2014, arXiv 1402.1892: at half of the best F1). The line is drawn where F1 over all labels is greatest on
+held-out rows, and the outputs are moved so that it lies at zero.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +22,18 @@ from headstart.errors import HeadstartError
 from headstart.judge.metrics import FloatArray
 
 _WIDEST = math.log(100.0)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is done to outputs: they are multiplied by `factor`, then `shift` is added."""
+
+    factor: float = 1.0
+    shift: float = 0.0
+
+    def of(self, logits: FloatArray) -> FloatArray:
+        """Calibrated outputs, of the same shape."""
+        return logits * self.factor + self.shift
 
 
 def log_softmax(logits: FloatArray) -> FloatArray:
@@ -73,3 +90,24 @@ def fit_temperature(logits: FloatArray, y: IntArray, usual: float = 1.0) -> floa
     found = minimize_scalar(cost, bounds=(max(-_WIDEST, best - step), min(_WIDEST, best + step)), method="bounded", options={"xatol": 1e-5})
     sharpness = float(found.x) if found.fun < min(costs) else float(best)
     return min(max(math.exp(-sharpness), 0.01), 100.0)
+
+
+def best_threshold(logits: FloatArray, y: IntArray) -> float:
+    """The output above which labels are given so that F1 over all of them is greatest; 0 where no row bears a label.
+
+    Args:
+        logits: of rows that the model was not trained on, (n, c).
+        y: 1 for labels that a row bears, else 0, (n, c).
+    """
+    flat, borne = logits.reshape(-1), y.reshape(-1)
+    if not borne.any():
+        return 0.0
+    order = np.argsort(-flat, kind="stable")
+    ranked = flat[order]
+    f1 = 2.0 * np.cumsum(borne[order]) / (np.arange(1, len(flat) + 1) + borne.sum())
+    # The line lies between two outputs that differ; below the last one it would give every label to every row.
+    ends = np.flatnonzero(np.append(ranked[1:] < ranked[:-1], False))
+    if not len(ends):
+        return 0.0
+    best = int(ends[np.argmax(f1[ends])])
+    return float((ranked[best] + ranked[best + 1]) / 2.0)

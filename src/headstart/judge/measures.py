@@ -1,8 +1,9 @@
 """Scores that follow from sums over rows, as F1 follows from three counts; their intervals and paired gains.
 
 Accuracy, macro-F1 and log-loss of single labels have closed forms or a sparse way of their own (`intervals.py`, `gains.py`); what is here
-serves every other score that lies in [0, 1]. The interval is Wilson's at the number of trials that gives a share the variance which
-resampled rows show, as for macro-F1; the gain's is Student's with the paired variance of the same resamples.
+serves every other score. The interval of a share is Wilson's at the number of trials that gives it the variance which resampled rows
+show, as for macro-F1; a correlation's is Student's on Fisher's scale (the hyperbolic arctangent), a loss's on a logarithmic one. The
+gain's is Student's with the paired variance of the same resamples.
 
 Letters in shapes: n rows, k sums, b resamples.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
@@ -23,14 +25,23 @@ from headstart.records import Estimate, Gain, Verdict
 from headstart.settings import Metric
 
 
+class Range(Enum):
+    """Where a score can lie; the greatest difference of two of them."""
+
+    SHARE = 1.0  # [0, 1]
+    CORRELATION = 2.0  # [-1, 1]
+    LOSS = math.inf  # 0 and above
+
+
 @dataclass(frozen=True)
 class Measure:
-    """A score in [0, 1] of totals: `value` gives it, shape (...), for totals (k, ...), and 0 where nothing was to be found; `trials` on how
-    many things it stands.
+    """A score of totals: `value` gives it, shape (...), for totals (k, ...), and 0 where nothing was to be found; `trials` on how many
+    things it stands; `range` is where it lies.
     """
 
     value: Callable[[FloatArray], FloatArray]
     trials: Callable[[FloatArray], FloatArray]
+    range: Range = Range.SHARE
 
 
 def f1_of(counts: FloatArray) -> FloatArray:
@@ -42,6 +53,25 @@ def f1_of(counts: FloatArray) -> FloatArray:
 F1 = Measure(f1_of, lambda counts: np.asarray((counts[1] + counts[2]) / 2.0))
 PRECISION = Measure(lambda counts: np.asarray(counts[0] / np.maximum(counts[1], 1.0)), lambda counts: np.asarray(counts[1]))
 RECALL = Measure(lambda counts: np.asarray(counts[0] / np.maximum(counts[2], 1.0)), lambda counts: np.asarray(counts[2]))
+# Of (2, ...): the sum of a share, or of a loss, of each row; rows.
+MEAN = Measure(lambda sums: np.asarray(sums[0] / np.maximum(sums[1], 1.0)), lambda sums: np.asarray(sums[1]))
+MEAN_LOSS = Measure(MEAN.value, MEAN.trials, Range.LOSS)
+
+
+def means_of(values: FloatArray) -> FloatArray:
+    """The sums (n, 2) of a mean over rows of these values (n,)."""
+    return np.column_stack([values, np.ones(len(values))])
+
+
+def mean_by_class(classes: int) -> Measure:
+    """Mean F1 over the classes that are there or were found, of totals (3 classes, ...): found and right, found, there."""
+
+    def value(totals: FloatArray) -> FloatArray:
+        counts = totals.reshape(3, classes, *totals.shape[1:])
+        present = counts[1] + counts[2] > 0
+        return np.asarray((f1_of(counts) * present).sum(axis=0) / np.maximum(present.sum(axis=0), 1))
+
+    return Measure(value, lambda totals: np.asarray(totals[classes:].sum(axis=0) / 2.0))
 
 
 def value_of(measure: Measure, sums: FloatArray) -> float:
@@ -69,13 +99,31 @@ def estimate(measure: Measure, sums: FloatArray, *, groups: IntArray | None, con
     value, trials = float(measure.value(totals)), float(measure.trials(totals))
     if trials == 0:
         return Estimate(value, 0.0, 1.0, len(sums), confidence)
-    drawn = _resampled([sums], groups, resamples, seed)[0]
-    variance = float(measure.value(drawn).var())
+    drawn = measure.value(_resampled([sums], groups, resamples, seed)[0])
+    if measure.range is not Range.SHARE:
+        return Estimate(
+            value, *_on_a_scale(measure.range, value, drawn, intervals.count_units(len(sums), groups), confidence), len(sums), confidence
+        )
+    variance = float(drawn.var())
     hits = value * trials
     few = min(hits, trials - hits) < intervals.FEW
     least = min(trials, float(intervals.count_units(len(sums), groups)))
     low, high = intervals.share_interval(value, variance, few, trials, least, confidence)
     return Estimate(value, low, high, len(sums), confidence)
+
+
+def _on_a_scale(range: Range, value: float, drawn: FloatArray, u: int, confidence: float) -> tuple[float, float]:
+    """The interval of a correlation or a loss, from its resamples (b,) of u independent things, on the scale where it is about normal."""
+    lowest, highest = (-1.0, 1.0) if range is Range.CORRELATION else (0.0, math.inf)
+    if u < 2:
+        return lowest, highest
+    # A few resamples may hold one row alone, whose correlation is 1: the edge of the scale is left out.
+    to, back = (np.arctanh, np.tanh) if range is Range.CORRELATION else (np.log, np.exp)
+    drawn = np.clip(drawn, -0.999999, 0.999999) if range is Range.CORRELATION else np.maximum(drawn, 1e-12)
+    inner = float(np.clip(value, -0.999999, 0.999999)) if range is Range.CORRELATION else max(value, 1e-12)
+    half = intervals.student_quantile(confidence, u - 1) * float(to(drawn).std()) * math.sqrt(u / (u - 1))
+    middle = float(to(inner))
+    return max(lowest, min(value, float(back(middle - half)))), min(highest, max(value, float(back(middle + half))))
 
 
 def paired_gain(
@@ -93,7 +141,8 @@ def paired_gain(
     seed: int,
 ) -> Gain:
     """How much better the winner is on the same rows, from the sums (n, k) of both; other arguments as in `gains.paired_gain`."""
-    difference = value_of(measure, ours) - value_of(measure, theirs)
+    sign = 1.0 if metric.higher_is_better else -1.0
+    difference = sign * (value_of(measure, ours) - value_of(measure, theirs))
     u = intervals.count_units(len(ours), groups)
     half = math.inf
     if u >= 2:
@@ -106,7 +155,7 @@ def paired_gain(
         apart = np.array([value_of(measure, ours[folds == name]) - value_of(measure, theirs[folds == name]) for name in names])
         spread = (1.0 / k + 1.0 / (k - 1)) * float(apart.var(ddof=1))
         half = max(half, intervals.student_quantile(confidence, k - 1) * math.sqrt(spread))
-    low, high = max(-1.0, difference - half), min(1.0, difference + half)
+    low, high = max(-measure.range.value, difference - half), min(measure.range.value, difference + half)
     verdict = Verdict.HELPS if low > 0 else Verdict.HURTS if high < 0 else Verdict.UNCLEAR
     return Gain(metric.value, difference, low, high, len(ours), confidence, winner, opponent, verdict)
 

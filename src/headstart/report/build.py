@@ -16,6 +16,7 @@ from headstart.judge.verdict import detour_sentence, verdict_sentence
 from headstart.records import Results, RowNote, TrialRecord, TrialStatus
 from headstart.report import figures, wording
 from headstart.report.marked import marked
+from headstart.report.number_figure import predicted_against_true
 from headstart.runs import whole_file
 from headstart.settings import shown_metric
 
@@ -33,7 +34,9 @@ _NOTE_KINDS = (
 
 @dataclass(frozen=True)
 class Words:
-    """How the page speaks of a task: one of its classes, what is counted of them, the section about them, what a model does with a text."""
+    """How the page speaks of a task: one of its classes, what is counted of them, the section about them with what is said in it, what a
+    model does with a text, which scores are better where they are lower.
+    """
 
     one: str
     many: str
@@ -42,8 +45,11 @@ class Words:
     verb: str
     pipeline: str
     options: str
+    lead: str
+    lower: str
 
 
+_CODE = ", trust_remote_code=True"
 _WORDS = {
     "classification": Words(
         one="class",
@@ -52,7 +58,31 @@ _WORDS = {
         title="What is taken for what",
         verb="label",
         pipeline="text-classification",
-        options=", trust_remote_code=True",
+        options=_CODE,
+        lead="",
+        lower="For log-loss and calibration error lower is better.",
+    ),
+    "multilabel": Words(
+        one="label",
+        many="labels",
+        counted="rows",
+        title="Label by label",
+        verb="label",
+        pipeline="text-classification",
+        options=f"{_CODE}, top_k=None",
+        lead="A label counts as given where its probability is above one half; the line was drawn there on held-out rows.",
+        lower="A row counts for accuracy where exactly its labels were given.",
+    ),
+    "regression": Words(
+        one="number",
+        many="numbers",
+        counted="rows",
+        title="Predicted against true",
+        verb="rate",
+        pipeline="text-classification",
+        options=_CODE,
+        lead="",
+        lower="For the errors, which are in the unit of the numbers, lower is better.",
     ),
     "ner": Words(
         one="type",
@@ -62,6 +92,8 @@ _WORDS = {
         verb="mark",
         pipeline="token-classification",
         options=', aggregation_strategy="first"',
+        lead="An entity counts as found where its first word, its last word and its type are right.",
+        lower="For log-loss and calibration error lower is better.",
     ),
 }
 
@@ -112,6 +144,7 @@ def build_report(results: Results, folder: str | None = None) -> str:
         figure_labels=figures.label_curve(results.label_curve, results.metric, without),
         figure_layers=figures.score_by_layer(results.layers, results.metric),
         figure_confusion=figures.confusion_map(results.class_scores, results.confusion),
+        figure_numbers=predicted_against_true(results.numbers),
         figure_training=figures.training_curves(results.trials),
         figure_spent=figures.seconds_by_stage(results.spent.seconds),
         ladder=ranked(results.trials, results.metric),

@@ -78,7 +78,8 @@ class HeadstartForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> SequenceClassifierOutput | tuple[torch.Tensor, ...]:
-        """Logits of shape (b, c), and the cross-entropy when `labels` of shape (b,) are given.
+        """Logits of shape (b, c), and the loss when `labels` are given: by `config.problem_type` cross-entropy of (b,), binary
+        cross-entropy of (b, c), or the squared error of (b, 1).
 
         `token_type_ids` are accepted because many tools send them, and left out: a single text has one type, which every model assumes.
         """
@@ -96,7 +97,13 @@ class HeadstartForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
         ]
         features = pooled[0] if len(pooled) == 1 else torch.stack(pooled).mean(dim=0)
         logits = self.classifier(features)
-        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        loss = None
+        if labels is not None and self.config.problem_type == "multi_label_classification":
+            loss = nn.functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+        elif labels is not None and self.config.problem_type == "regression":
+            loss = nn.functional.mse_loss(logits, labels.to(logits.dtype).reshape(logits.shape))
+        elif labels is not None:
+            loss = nn.functional.cross_entropy(logits, labels)
         if return_dict is False:
             return (logits,) if loss is None else (loss, logits)
         return SequenceClassifierOutput(loss=loss, logits=logits)

@@ -1,8 +1,9 @@
 """What a way of transferring takes and gives.
 
-A row is a text. What is predicted of it is one class, or, where entities are marked, one class for each of its words: its units.
+A row is a text. What is predicted of it is one class, or, where entities are marked, one class for each of its words: its units; or any
+of several labels; or a number.
 
-Letters in shapes: n rows, u units of all rows together (n where each row is one), c classes, d width of the backbone.
+Letters in shapes: n rows, u units of all rows together (n where each row is one), c classes or labels, d width of the backbone.
 """
 
 from __future__ import annotations
@@ -17,18 +18,21 @@ from numpy.typing import NDArray
 from headstart.data.examples import IntArray
 
 FloatArray = NDArray[np.float64]
+Targets = NDArray[Any]
+"""What is to be predicted: see `Rows.y`; its shape and type say which of the three it is (`outputs.output_of`)."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows with labels as class numbers.
+    """Rows with what is to be predicted of them.
 
-    `y` (u,) has values in [0, n_classes), the units of one row after the other. `sizes` (n,) is how many units each row has; None: one
-    each. `kinds` (n,) is what splits are stratified by; None: `y`.
+    `y` is one of three. (u,) integers: classes in [0, n_classes), the units of one row after the other. (n, n_classes) integers: for each
+    label 1 where the row bears it, else 0. (n, 1) floats: a number each, n_classes being 1. `sizes` (n,) is how many units each row has;
+    None: one each. `kinds` (n,) is what splits are stratified by; None: `y`, which then holds classes.
     """
 
     texts: tuple[str, ...]
-    y: IntArray
+    y: Targets
     n_classes: int
     sizes: IntArray | None = None
     kinds: IntArray | None = None
@@ -85,14 +89,15 @@ def joined(parts: Sequence[Rows]) -> Rows:
 
 
 class Fitted(Protocol):
-    """A trained rung: it reads texts and says how likely each class is, of each text or of each of its words."""
+    """A trained rung: it reads texts and says how likely each class is, of each text or of each of its words; or the number."""
 
     def predict_logits(self, texts: Sequence[str]) -> FloatArray:
-        """Unnormalised log-probabilities, shape (u, c); softmax of a row of it gives its probabilities."""
+        """Outputs of shape (u, c): of classes unnormalised log-probabilities, whose softmax gives probabilities; of labels log-odds,
+        each by itself; or the number, (n, 1)."""
         ...
 
-    def scaled(self, factor: float) -> Fitted:
-        """The same model with all logits multiplied by `factor` (how a calibration temperature is folded in)."""
+    def scaled(self, factor: float, shift: float = 0.0) -> Fitted:
+        """The same model with all logits multiplied by `factor`, and `shift` added (how calibration is folded in)."""
         ...
 
 
@@ -107,6 +112,6 @@ class LinearHead:
         """Logits of shape (n, c) for features of shape (n, d)."""
         return np.asarray(features, dtype=np.float64) @ self.weight.T + self.bias
 
-    def scaled(self, factor: float) -> LinearHead:
-        """The same head with all logits multiplied by `factor` (how a calibration temperature is folded in)."""
-        return LinearHead(self.weight * factor, self.bias * factor)
+    def scaled(self, factor: float, shift: float = 0.0) -> LinearHead:
+        """The same head with all logits multiplied by `factor`, and `shift` added (how calibration is folded in)."""
+        return LinearHead(self.weight * factor, self.bias * factor + shift)

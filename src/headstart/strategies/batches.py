@@ -23,8 +23,8 @@ _CHOICE = 8
 
 
 class Entering(Dataset[dict[str, Any]]):
-    """Training rows as what enters the trunk: activations (t, d), or token ids (t,) where nothing is stored; with a label each, or one
-    for each token.
+    """Training rows as what enters the trunk: activations (t, d), or token ids (t,) where nothing is stored; with what is to be predicted
+    of each, or of each token.
 
     Rows are fetched a batch at a time; as many as `HELD_BYTES` take stay in memory, the others are fetched from the store again.
     """

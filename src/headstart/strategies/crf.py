@@ -41,8 +41,8 @@ class CrfModel:
         parts = [self.sharpness * log_marginals(self._potentials(text), self.transition) for text in texts]
         return np.concatenate(parts) if parts else np.empty((0, self.state.shape[1]))
 
-    def scaled(self, factor: float) -> CrfModel:
-        """The same model with all logits multiplied by `factor`."""
+    def scaled(self, factor: float, shift: float = 0.0) -> CrfModel:
+        """The same model with all logits multiplied by `factor`; a shift of all classes alike would change nothing."""
         return CrfModel(self.features, self.state, self.transition, self.sharpness * factor)
 
     def _potentials(self, text: str) -> FloatArray:

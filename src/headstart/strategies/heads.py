@@ -1,5 +1,7 @@
 """Linear heads: multinomial logistic regression on fixed features, and the choice of its penalty on folds.
 
+Labels and numbers in place of classes (`Rows.y`) have losses of their own (`free_heads.py`); all else is the same for them.
+
 The objective, with features standardised to columns z of mean 0 and variance 1/d (so that rows have a squared length of 1 on average):
 
     sum_i  w[y_i] * cross_entropy(z_i @ W.T + b, y_i)  +  strength / 2 * sum(W ** 2)
@@ -27,7 +29,9 @@ from numpy.typing import NDArray
 
 from headstart.data.examples import IntArray
 from headstart.errors import SourceError
-from headstart.strategies.base import FloatArray, LinearHead
+from headstart.strategies.base import FloatArray, LinearHead, Targets
+from headstart.strategies.free_heads import solve_free
+from headstart.strategies.outputs import row_losses
 
 Folds = Sequence[tuple[IntArray, IntArray]]
 """Pairs of row numbers: those that train and those that are held out."""
@@ -149,15 +153,9 @@ def softmax(logits: FloatArray) -> FloatArray:
     return result
 
 
-def row_losses(logits: FloatArray, y: IntArray) -> FloatArray:
-    """Cross-entropy of each row's label, shape (n,); NaN where the logits (n, c) are."""
-    top = logits.max(axis=1)
-    losses: FloatArray = top + np.log(np.exp(logits - top[:, None]).sum(axis=1)) - logits[np.arange(len(y)), y]
-    return losses
-
-
-def log_loss(logits: FloatArray, y: IntArray, class_weight: FloatArray | None = None) -> float:
-    """Mean cross-entropy of logits (n, c), weighted by class where weights are given. Rows of NaN do not count; NaN when none is left."""
+def log_loss(logits: FloatArray, y: Targets, class_weight: FloatArray | None = None) -> float:
+    """Mean of `outputs.row_losses` of logits (n, c), weighted by class where weights are given. Rows of NaN do not count; NaN when none
+    is left."""
     seen = ~np.isnan(logits[:, 0])
     if not seen.any():
         return float("nan")
@@ -224,7 +222,7 @@ def row_axes(x: FloatArray) -> NDArray[np.float32]:
 
 def solve(
     z: Any,
-    y: IntArray,
+    y: Targets,
     n_classes: int,
     strength: float,
     class_weight: FloatArray | None,
@@ -236,6 +234,9 @@ def solve(
     A class without rows has weight 0 and the bias at which its probability is about 1 in 2n. `tolerance` bounds every entry of the gradient
     in the stretched coordinates; probabilities are then good to about a tenth of it.
     """
+    if y.ndim == 2:
+        with threads(z.shape[0] * z.shape[1] * n_classes):
+            return Solution(*solve_free(z, y, strength, None if start is None else (start.weight, start.bias), tolerance))
     counts = class_counts(y, n_classes)
     present = np.flatnonzero(counts)
     place = np.zeros(n_classes, dtype=np.int64)
@@ -309,7 +310,7 @@ def _minimise(
     return Solution(end[:, :r] / stretch, end[:, r] / bias_stretch)
 
 
-def solve_path(z: Any, y: IntArray, n_classes: int, strength: float, class_weight: FloatArray | None, tolerance: float) -> Solution:
+def solve_path(z: Any, y: Targets, n_classes: int, strength: float, class_weight: FloatArray | None, tolerance: float) -> Solution:
     """`solve` without a start: weak penalties are reached over stronger ones, which takes fewer steps in all."""
     start = None
     for stronger in STRENGTHS[STRENGTHS.index(usual_strength(n_classes)) :: 2]:
@@ -319,7 +320,7 @@ def solve_path(z: Any, y: IntArray, n_classes: int, strength: float, class_weigh
 
 
 def choose_strength(
-    z: Any, y: IntArray, n_classes: int, folds: Folds, class_weight: FloatArray | None
+    z: Any, y: Targets, n_classes: int, folds: Folds, class_weight: FloatArray | None
 ) -> tuple[float, FloatArray, tuple[tuple[float, float], ...]]:
     """The strength with the least held-out log-loss, pooled over folds, for rows z (n, r) on principal axes.
 
@@ -363,7 +364,7 @@ def choose_strength(
     return strength, logits, losses
 
 
-def choose_head(features: NDArray[np.float32], y: IntArray, n_classes: int, folds: Folds, class_weight: FloatArray | None) -> HeadChoice:
+def choose_head(features: NDArray[np.float32], y: Targets, n_classes: int, folds: Folds, class_weight: FloatArray | None) -> HeadChoice:
     """Choose the penalty of a head for features (n, d) on folds, then fit it on all rows.
 
     Features are standardised once over all rows given, held-out ones included: no label takes part in that.
@@ -379,7 +380,7 @@ def choose_head(features: NDArray[np.float32], y: IntArray, n_classes: int, fold
 
 def fit_head(
     features: NDArray[np.float32],
-    y: IntArray,
+    y: Targets,
     n_classes: int,
     *,
     strength: float | None = None,

@@ -23,16 +23,21 @@ from headstart.strategies.base import Fitted, FloatArray, Rows
 if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
 
+_OF_TEXTS = {
+    "tfidf": "headstart.strategies.tfidf",
+    "static": "headstart.strategies.static",
+    "probe": "headstart.strategies.probe",
+    "contrastive": "headstart.strategies.contrastive",
+    "partial": "headstart.strategies.partial",
+    "full": "headstart.strategies.full",
+    "scratch": "headstart.strategies.scratch",
+}
+# Comparing rows in pairs takes classes: two rows are of one, or they are not.
+_WITHOUT_CLASSES = {name: module for name, module in _OF_TEXTS.items() if name != "contrastive"}
 _MODULES = {
-    "classification": {
-        "tfidf": "headstart.strategies.tfidf",
-        "static": "headstart.strategies.static",
-        "probe": "headstart.strategies.probe",
-        "contrastive": "headstart.strategies.contrastive",
-        "partial": "headstart.strategies.partial",
-        "full": "headstart.strategies.full",
-        "scratch": "headstart.strategies.scratch",
-    },
+    "classification": _OF_TEXTS,
+    "multilabel": _WITHOUT_CLASSES,
+    "regression": _WITHOUT_CLASSES,
     "ner": {
         "crf": "headstart.strategies.crf",
         "probe": "headstart.strategies.word_probe",

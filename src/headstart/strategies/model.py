@@ -55,14 +55,14 @@ class TransferModel:
         """Unnormalised log-probabilities, (n, c)."""
         return self.head.logits(self.features(texts))
 
-    def scaled(self, factor: float) -> TransferModel:
-        """The same model with all logits multiplied by `factor`."""
-        return replace(self, head=self.head.scaled(factor))
+    def scaled(self, factor: float, shift: float = 0.0) -> TransferModel:
+        """The same model with all logits multiplied by `factor`, and `shift` added."""
+        return replace(self, head=self.head.scaled(factor, shift))
 
 
 def collate(items: list[dict[str, Any]]) -> dict[str, torch.Tensor | None]:
     """A padded batch: `entering` (b, t, d) or (b, t), `mask` (b, t) or None where all rows are of one length, `labels` (b,) or, where
-    tokens have labels, (b, t)."""
+    tokens have labels, (b, t), or where rows have several labels or a number, (b, c)."""
     rows = [torch.as_tensor(item["row"]) for item in items]
     lengths = torch.tensor([len(row) for row in rows])
     entering = nn.utils.rnn.pad_sequence(rows, batch_first=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.model import TransferModel
-from headstart.strategies.training import Loss, planned_steps, schedule_of, start_head, stopping_rows, tune
+from headstart.strategies.training import Loss, loss_of, planned_steps, schedule_of, start_head, stopping_rows, tune
 
 
 def fit_from(job: Job, cut: int) -> TransferModel:
@@ -23,7 +23,7 @@ def fit_from(job: Job, cut: int) -> TransferModel:
         head=start_head(job, cut),
         schedule=plan,
         class_weight=job.class_weight,
-        loss=Loss.BOTH,
+        loss=loss_of(rows, Loss.BOTH),
         validate=validate,
     )
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.examples import IntArray
-from headstart.strategies.base import Fitted, FloatArray, LinearHead
-from headstart.strategies.heads import FINAL, Folds, Space, choose_strength, make_space, row_losses, solve_path, threads
+from headstart.strategies.base import Fitted, FloatArray, LinearHead, Targets
+from headstart.strategies.heads import FINAL, Folds, Space, choose_strength, make_space, solve_path, threads
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.model import TransferModel
+from headstart.strategies.outputs import one_hot, row_losses
 
 FINALISTS = 2  # candidates that get the real head, beside the usual one, if at all
 PROMISING = 0.98  # ... those whose leave-one-out error is below this share of the usual one's
@@ -30,7 +30,8 @@ PENALTIES = (0.1, 1.0, 10.0, 100.0)  # of the ridge fit that sorts candidates
 
 @dataclass(frozen=True)
 class LayerFit:
-    """How a light head does on one layer: leave-one-out accuracy in [0, 1] and mean squared error against one-hot labels, over n rows."""
+    """How a light head does on one layer, over n rows: leave-one-out accuracy in [0, 1] (NaN where no classes are predicted) and mean
+    squared error against the targets, of classes one-hot."""
 
     layer: int
     accuracy: float
@@ -77,15 +78,14 @@ def candidate_layers(blocks: int) -> list[tuple[int, ...]]:
     return singles + sorted(means, key=len)
 
 
-def leave_one_out(space: Space, y: IntArray, n_classes: int) -> FloatArray:
-    """Predictions (n, c) of one-hot labels by a ridge fit with free intercept, each row predicted by the fit without it.
+def leave_one_out(space: Space, y: Targets, n_classes: int) -> FloatArray:
+    """Predictions (n, c) of the targets, of classes one-hot, by a ridge fit with free intercept, each row predicted by the fit without it.
 
     Exact and closed-form: the columns of `space.z` are orthogonal and have mean 0. The penalty is the one of `PENALTIES` with the
     least squared error.
     """
     n = len(y)
-    targets = np.zeros((n, n_classes), dtype=np.float32)
-    targets[np.arange(n), y] = 1.0
+    targets = one_hot(y, n_classes).astype(np.float32)
     squares = space.z**2
     energy = squares.sum(axis=0, dtype=np.float64)
     with threads(space.z.size * n_classes):
@@ -103,7 +103,7 @@ def leave_one_out(space: Space, y: IntArray, n_classes: int) -> FloatArray:
 
 
 def sort_layers(
-    features: NDArray[np.float32], y: IntArray, n_classes: int, finalists: int
+    features: NDArray[np.float32], y: Targets, n_classes: int, finalists: int
 ) -> tuple[dict[tuple[int, ...], Space], dict[tuple[int, ...], float], list[LayerFit]]:
     """Every candidate by its leave-one-out squared error, from pooled features of every layer (n, L+1, d).
 
@@ -117,9 +117,10 @@ def sort_layers(
     for layers in [(0,), *candidate_layers(blocks)]:
         space = make_space(mean_of_layers(features, layers))
         predicted = leave_one_out(space, y, n_classes)
-        error = float(((predicted - np.eye(n_classes)[y]) ** 2).sum(axis=1).mean())
+        error = float(((predicted - one_hot(y, n_classes)) ** 2).sum(axis=1).mean())
         if len(layers) == 1:
-            scores.append(LayerFit(layers[0], float((predicted.argmax(axis=1) == y).mean()), error))
+            right = float((predicted.argmax(axis=1) == y).mean()) if y.ndim == 1 else float("nan")
+            scores.append(LayerFit(layers[0], right, error))
         if layers != (0,):
             errors[layers] = error
             ranked = sorted(errors, key=lambda each: errors[each])[:finalists]
@@ -127,7 +128,7 @@ def sort_layers(
     return spaces, errors, scores
 
 
-def choose_probe(features: NDArray[np.float32], y: IntArray, n_classes: int, folds: Folds, class_weight: FloatArray | None) -> ProbeChoice:
+def choose_probe(features: NDArray[np.float32], y: Targets, n_classes: int, folds: Folds, class_weight: FloatArray | None) -> ProbeChoice:
     """Choose the layers to read and fit the head on pooled features of every layer (n, L+1, d).
 
     Without folds the usual layers are taken. `class_weight` (c,) weighs the rows of each class in the head (None: all 1); the sorting of
@@ -147,7 +148,7 @@ def choose_probe(features: NDArray[np.float32], y: IntArray, n_classes: int, fol
 
 
 def _better_than_usual(
-    out_of_fold: dict[tuple[int, ...], FloatArray], usual: tuple[int, ...], y: IntArray, class_weight: FloatArray | None
+    out_of_fold: dict[tuple[int, ...], FloatArray], usual: tuple[int, ...], y: Targets, class_weight: FloatArray | None
 ) -> tuple[int, ...]:
     """The layers with the least held-out log-loss if the usual ones have more by over a standard error; else the usual ones."""
     weight = np.ones(len(y)) if class_weight is None else class_weight[y]

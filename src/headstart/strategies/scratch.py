@@ -10,7 +10,7 @@ import torch
 from headstart.strategies.base import LinearHead
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.model import TransferModel
-from headstart.strategies.training import planned_steps, schedule_of, stopping_rows, tune
+from headstart.strategies.training import Loss, loss_of, planned_steps, schedule_of, stopping_rows, tune
 
 # Nothing has been learned that too long steps could spoil, and much is still to learn.
 RATE = 3e-4
@@ -27,7 +27,17 @@ def fit(job: Job) -> TransferModel:
     rows, validate = stopping_rows(job)
     plan = schedule_of(job, planned_steps("scratch", len(rows), job.settings))
     plan = replace(plan, learning_rate=RATE, head_rate=RATE, layer_decay=1.0)
-    return tune(job.source, rows, cut=0, head=head, schedule=plan, class_weight=job.class_weight, module=module, validate=validate)
+    return tune(
+        job.source,
+        rows,
+        cut=0,
+        head=head,
+        schedule=plan,
+        class_weight=job.class_weight,
+        loss=loss_of(rows, Loss.CROSS_ENTROPY),
+        module=module,
+        validate=validate,
+    )
 
 
 STRATEGY = Strategy(

@@ -21,9 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.examples import IntArray
 from headstart.errors import RunError
-from headstart.strategies.base import Fitted, FloatArray, Rows
+from headstart.strategies.base import Fitted, FloatArray, Rows, Targets
 from headstart.strategies.heads import FINAL, Folds, choose_strength, solve_path, trying
 from headstart.strategies.ladder import Job, Strategy
 
@@ -79,9 +78,9 @@ class TfidfModel:
             at += len(vocabulary.terms)
         return logits
 
-    def scaled(self, factor: float) -> TfidfModel:
-        """The same model with all logits multiplied by `factor` (how a calibration temperature is folded in)."""
-        return TfidfModel(self.vocabularies, (self.weight * factor).astype(np.float32), self.bias * factor)
+    def scaled(self, factor: float, shift: float = 0.0) -> TfidfModel:
+        """The same model with all logits multiplied by `factor`, and `shift` added (how calibration is folded in)."""
+        return TfidfModel(self.vocabularies, (self.weight * factor).astype(np.float32), self.bias * factor + shift)
 
     def save(self, folder: str | Path) -> None:
         """Write `tfidf.safetensors`, then `tfidf.json` into a folder, made where absent. Each file appears whole or not at all."""
@@ -176,7 +175,7 @@ def _read(texts: Sequence[str]) -> tuple[tuple[Vocabulary, ...], Any]:
     return tuple(vocabularies), hstack(parts, format="csr")
 
 
-def _fit_dense(counts: Any, y: IntArray, n_classes: int, folds: Folds, class_weight: FloatArray | None) -> Fit:
+def _fit_dense(counts: Any, y: Targets, n_classes: int, folds: Folds, class_weight: FloatArray | None) -> Fit:
     """The fit from inner products of rows (n, n): exact for any number of terms."""
     from scipy.linalg import cholesky, solve_triangular
 
@@ -201,7 +200,7 @@ def _fit_dense(counts: Any, y: IntArray, n_classes: int, folds: Folds, class_wei
     return Fit(weight, solution.bias - weight @ mean, logits, strength * size)
 
 
-def _fit_sparse(counts: Any, y: IntArray, n_classes: int, folds: Folds, class_weight: FloatArray | None, seed: int) -> Fit:
+def _fit_sparse(counts: Any, y: Targets, n_classes: int, folds: Folds, class_weight: FloatArray | None, seed: int) -> Fit:
     """What `_fit_dense` gives, for many rows: some rows choose the penalty, and every fit runs on the sparse counts."""
     n = counts.shape[0]
     some = np.sort(np.random.default_rng(seed).choice(n, size=min(SAMPLE, DENSE_UP_TO), replace=False))

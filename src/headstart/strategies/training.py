@@ -9,7 +9,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,11 @@ from headstart.records import CurvePoint
 from headstart.settings import Precision, Settings
 from headstart.strategies.base import FloatArray, LinearHead, Rows
 from headstart.strategies.batches import Entering, GroupedBatches
+from headstart.strategies.free_heads import spread_of
 from headstart.strategies.heads import fit_head
 from headstart.strategies.ladder import Job
 from headstart.strategies.model import NO_LABEL, TransferModel, collate, mean_pooled, pooled_through
+from headstart.strategies.outputs import Output, output_of
 from headstart.strategies.probe import mean_of_layers, usual_layers
 
 HEAD_RATE = 5.0  # the head's learning rate as a multiple of the top block's
@@ -55,6 +57,13 @@ class Loss(Enum):
     PAIRS = "pairs"  # `contrastive_loss` alone; the head does not learn
     BOTH = "both"
     WORDS = "words"  # cross-entropy of every token that bears a label, where words have classes
+    LABELS = "labels"  # binary cross-entropy of each label, where a row may bear several
+    SQUARED = "squared"  # half the squared error, where a row has a number
+
+
+def loss_of(rows: Rows, usual: Loss) -> Loss:
+    """The loss that the targets of these rows ask for; of classes `usual`."""
+    return {Output.CLASS: usual, Output.LABELS: Loss.LABELS, Output.NUMBER: Loss.SQUARED}[output_of(rows.y)]
 
 
 @dataclass(frozen=True)
@@ -77,8 +86,8 @@ class Schedule:
 class TunedModel(nn.Module):
     """Trunk, pooling and a linear head on the mean of some layers.
 
-    The loss is that of `loss`: cross-entropy, the comparison of all pairs of the batch, or the sum of both; with `Loss.WORDS` nothing is
-    pooled and the head acts on each token.
+    The loss is that of `loss`: cross-entropy or another loss of the head, the comparison of all pairs of the batch, or the sum of
+    both; with `Loss.WORDS` nothing is pooled and the head acts on each token.
     """
 
     def __init__(
@@ -96,7 +105,8 @@ class TunedModel(nn.Module):
         self.class_weight = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
 
     def forward(self, entering: torch.Tensor, mask: torch.Tensor | None, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The loss of a batch; see `Trunk.forward` for `entering` and `mask`. `labels` is (b,), of tokens (b, t) with -100 for none."""
+        """The loss of a batch; see `Trunk.forward` for `entering` and `mask`. `labels` is (b,), of tokens (b, t) with -100 for none, of
+        labels and numbers (b, c)."""
         if self.loss is Loss.WORDS:
             (states,) = self.trunk.hidden(entering, mask, self.layers)
             with torch.autocast(states.device.type, enabled=False):
@@ -108,10 +118,19 @@ class TunedModel(nn.Module):
         with torch.autocast(pooled.device.type, enabled=False):
             if self.loss is not Loss.PAIRS:
                 weight = None if self.class_weight is None else self.class_weight.to(pooled.device)
-                loss = loss + functional.cross_entropy(self.head(pooled), labels, weight)
-            if self.loss is not Loss.CROSS_ENTROPY:
+                loss = loss + head_loss(self.head(pooled), labels, weight, self.loss)
+            if self.loss in (Loss.PAIRS, Loss.BOTH):
                 loss = loss + contrastive_loss(pooled, labels)
         return {"loss": loss}
+
+
+def head_loss(logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor | None, loss: Loss) -> torch.Tensor:
+    """What the outputs (b, c) of a head cost: by `loss` binary cross-entropy, half the squared error, or cross-entropy weighed by class."""
+    if loss is Loss.LABELS:
+        return functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+    if loss is Loss.SQUARED:
+        return 0.5 * functional.mse_loss(logits, labels.to(logits.dtype))
+    return functional.cross_entropy(logits, labels, weight)
 
 
 Validate = Callable[[TunedModel], tuple[float, float]]
@@ -235,6 +254,10 @@ def tune(
     """
     backbone = reader.backbone
     _seed(schedule.seed)
+    mean, spread = spread_of(rows.y) if loss is Loss.SQUARED else (0.0, 1.0)  # numbers are learnt with mean 0 and variance 1
+    if loss is Loss.SQUARED:
+        rows = replace(rows, y=(rows.y - mean) / spread)
+        head = LinearHead(head.weight / spread, (head.bias - mean) / spread)
     trunk = Trunk(copy.deepcopy(backbone.module) if module is None else module, cut, backbone.above, stored=stored)
     layers = (backbone.n_blocks,) if loss is Loss.WORDS else tuned_layers(backbone.n_blocks, cut)
     model = TunedModel(trunk, reader, layers, head, class_weight, loss)
@@ -260,7 +283,7 @@ def tune(
         model.load_state_dict(watch.best[1], strict=False)
     model.cpu()  # readers work there, and the frozen blocks never left it
     model.eval()
-    learned = LinearHead(model.head.weight.detach().double().numpy(), model.head.bias.detach().double().numpy())
+    learned = LinearHead(model.head.weight.detach().double().numpy() * spread, model.head.bias.detach().double().numpy() * spread + mean)
     whole = trunk.restore()
     for parameter in whole.parameters():
         parameter.requires_grad_(False)
@@ -314,17 +337,27 @@ def stopping_rows(job: Job) -> tuple[Rows, Validate | None]:
     """The rows to train on, and how to judge a model on the others; with few rows all train and nothing stops early."""
     if len(job.rows) < STOPPING_FROM:
         return job.rows, None
-    train, held = test_split(job.rows.y, job.groups, STOPPING_SHARE, job.seed)
-    watched = job.rows.take(held)
+    train, held = test_split(job.rows.strata, job.groups, STOPPING_SHARE, job.seed)
+    watched, rows = job.rows.take(held), job.rows.take(train)
+    loss = loss_of(rows, Loss.CROSS_ENTROPY)
+    mean, spread = spread_of(rows.y) if loss is Loss.SQUARED else (0.0, 1.0)  # as `tune` sees them
+    y = torch.from_numpy(watched.y if loss is not Loss.SQUARED else (watched.y - mean) / spread)
 
     def validate(model: TunedModel) -> tuple[float, float]:
         pooled = pooled_through(model.trunk, job.source, watched.texts, model.layers)
         logits = torch.from_numpy(pooled) @ model.head.weight.detach().cpu().T + model.head.bias.detach().cpu()
-        y = torch.from_numpy(watched.y)
         weight = None if job.class_weight is None else torch.tensor(job.class_weight, dtype=logits.dtype)
-        return float(functional.cross_entropy(logits, y, weight)), float((logits.argmax(dim=1) == y).double().mean())
+        return float(head_loss(logits, y, weight, loss)), _shown_score(logits, y, loss)
 
-    return job.rows.take(train), validate
+    return rows, validate
+
+
+def _shown_score(logits: torch.Tensor, y: torch.Tensor, loss: Loss) -> float:
+    """What the learning curve shows: accuracy, the share of labels told right, or the share of variance explained."""
+    if loss is Loss.SQUARED:
+        return float(1.0 - ((logits - y) ** 2).mean() / y.var(unbiased=False).clamp(min=1e-12))
+    right = (logits > 0) == (y > 0) if loss is Loss.LABELS else logits.argmax(dim=1) == y
+    return float(right.double().mean())
 
 
 def _seed(seed: int) -> None:

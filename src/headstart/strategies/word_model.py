@@ -47,9 +47,9 @@ class WordModel:
         finally:
             trunk.restore()
 
-    def scaled(self, factor: float) -> WordModel:
-        """The same model with all logits multiplied by `factor`."""
-        return replace(self, head=self.head.scaled(factor))
+    def scaled(self, factor: float, shift: float = 0.0) -> WordModel:
+        """The same model with all logits multiplied by `factor`, and `shift` added."""
+        return replace(self, head=self.head.scaled(factor, shift))
 
 
 def words_at(reader: Reader, texts: Sequence[str], layer: int) -> Float32:

@@ -54,10 +54,12 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Seen:
-    """What outputs look like by class: a score for each, and how often one was taken for another ((): no such table for this task)."""
+    """What outputs look like by class: a score for each, and how often one was taken for another; of numbers the truth and what was
+    predicted, at most 1,000 pairs. ((): there is no such thing for this task.)"""
 
-    classes: tuple[ClassScore, ...]
-    confusion: tuple[tuple[int, ...], ...]
+    classes: tuple[ClassScore, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+    numbers: tuple[tuple[float, float], ...] = ()
 
 
 class Judge(Protocol):
@@ -102,17 +104,19 @@ class Task:
     """A kind of task.
 
     `metrics` may decide between rungs, the first where nothing is asked. `recognise` says why examples are of this task, "" where they
-    are not. `prepare` brings what was read into the task's form. `checks` find what is wrong with labels. `labels` learns the names from
-    the labels of training rows and of further ones; `rows` numbers labels that are all known; `label_counts` counts classes as people
-    count them. `suspects` are rows whose label is probably wrong by out-of-fold logits, most suspect first, `hard` the others that a
-    model does worst on; both take rows, examples and names. `layer_scores` tells how a light head does on layers of a source, each row
-    predicted without itself. `curve` are the names of the rungs of the label curve, with transfer and without; `curve_at` trains them on
-    some of the rows. Both take rows and groups (n,).
+    are not. `probabilities` are what outputs (u, c) become for people: probabilities, or the numbers as they are. `prepare` brings what
+    was read into the task's form. `checks` find what is wrong with labels. `labels` learns the names from the labels of training rows
+    and of further ones; `rows` numbers labels that are all known; `label_counts` counts classes as people count them. `suspects` are
+    rows whose label is probably wrong by out-of-fold logits, most suspect first, `hard` the others that a model does worst on; both
+    take rows, examples and names. `layer_scores` tells how a light head does on layers of a source, each row predicted without itself.
+    `curve` are the names of the rungs of the label curve, with transfer and without; `curve_at` trains them on some of the rows. Both
+    take rows and groups (n,).
     """
 
     name: str
     summary: str
     metrics: tuple[Metric, ...]
+    probabilities: Callable[[FloatArray], FloatArray]
     recognise: Callable[[Examples], str]
     prepare: Callable[[Examples], Prepared]
     checks: LabelChecks

@@ -168,6 +168,7 @@ TASK = Task(
     name="classification",
     summary="one label for each text",
     metrics=(Metric.MACRO_F1, Metric.ACCURACY, Metric.LOG_LOSS),
+    probabilities=softmax,
     recognise=lambda _: "",
     prepare=lambda examples: Prepared(examples, ()),
     checks=LabelChecks(check_classes, lambda label: (label,)),

@@ -387,6 +387,7 @@ TASK = Task(
     name="ner",
     summary="entities in each text",
     metrics=(Metric.ENTITY_F1, Metric.MACRO_F1, Metric.ACCURACY, Metric.LOG_LOSS),
+    probabilities=softmax,
     recognise=recognise,
     prepare=prepare,
     checks=LabelChecks(check_tags, kinds_in, "types of entities", of_the_text=True),

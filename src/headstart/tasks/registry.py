@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 DEFAULT = "classification"
 # Recognised in this order; what nothing recognises is of the default.
-_MODULES = {"ner": "headstart.tasks.ner", DEFAULT: "headstart.tasks.classification"}
+_MODULES = {
+    "ner": "headstart.tasks.ner",
+    "multilabel": "headstart.tasks.multilabel",
+    "regression": "headstart.tasks.regression",
+    DEFAULT: "headstart.tasks.classification",
+}
 
 
 def known_tasks() -> list[str]:

@@ -1,0 +1,254 @@
+"""Any number of labels for each text.
+
+A label cell is a JSON list, or names with a separator between; here it is always the JSON list of the row's names in sorted order. A row
+that bears none says so with an empty list, `[]`; an empty cell is a row that nobody labelled.
+
+Letters in shapes: n rows, c labels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.data.check import LabelChecks
+from headstart.data.examples import BoolArray, Examples, IntArray
+from headstart.data.parse import without_lone_surrogates
+from headstart.data.rows import RowList, counted, finding
+from headstart.data.spelling import common_spelling
+from headstart.data.split import few_folds
+from headstart.errors import DataError
+from headstart.judge.calibration import best_threshold
+from headstart.judge.label_curve import PredictAt
+from headstart.judge.metrics import FloatArray
+from headstart.records import Estimate, Finding, RowNote, Severity
+from headstart.settings import Metric, Settings
+from headstart.strategies.base import Rows
+from headstart.strategies.heads import choose_head, make_space
+from headstart.strategies.outputs import row_losses, sigmoid
+from headstart.strategies.probe import choose_probe, leave_one_out, mean_of_layers
+from headstart.strategies.tfidf import fit_tfidf
+from headstart.tasks.base import Labels, Prepared, Task
+from headstart.tasks.label_judge import LabelJudge
+
+if TYPE_CHECKING:
+    from headstart.backbone.reading import Reader
+
+# What may stand between labels, the first that any cell holds.
+_SEPARATORS = (";", "|", "\t", ",")
+_LOOKED_AT = 100
+_FEW_ROWS = 5
+_SHOWN = 5
+_JUDGE = LabelJudge()
+
+
+# --- reading ---
+
+
+def names_in(label: str) -> tuple[str, ...]:
+    """The names of a label in the task's form, a JSON list."""
+    return tuple(json.loads(label)) if label else ()
+
+
+def _listed(cell: str) -> list[str] | None:
+    """The names in a cell that is a JSON list of names or numbers; None: it is none."""
+    if not cell.lstrip().startswith("["):
+        return None
+    try:
+        found = without_lone_surrogates(json.loads(cell))
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(found, list) and all(isinstance(item, str | int) and not isinstance(item, bool) for item in found)
+    return [str(item) for item in found] if whole else None
+
+
+def recognise(examples: Examples) -> str:
+    """Why these rows bear several labels, "" where they do not: all labels are lists of names, and texts are none."""
+    pairs = zip(examples.texts, examples.labels, strict=True)
+    some = [(text, label) for text, label in pairs if text.strip() and label.strip()][:_LOOKED_AT]
+    found = [_listed(label) for text, label in some if _listed(text) is None]
+    lists = len(found) == len(some) and None not in found and any(found)
+    return f"{examples.label_column!r} holds lists of labels" if lists else ""
+
+
+def prepare(examples: Examples) -> Prepared:
+    """Labels as JSON lists of different names in sorted order.
+
+    Raises:
+        DataError: no row has a label.
+    """
+    where = repr(examples.origin) if examples.origin != "-" else "standard input"
+    lists = [_listed(label) for label in examples.labels]
+    plain = [label for label, listed in zip(examples.labels, lists, strict=True) if listed is None and label.strip()]
+    separator = next((sign for sign in _SEPARATORS if any(sign in label for label in plain)), None)
+    labels = []
+    for label, listed in zip(examples.labels, lists, strict=True):
+        names = listed if listed is not None else label.split(separator) if separator else [label]
+        kept = sorted({" ".join(name.split()) for name in names} - {""})
+        # A cell of separators alone is as empty as one of nothing.
+        labels.append(json.dumps(kept, ensure_ascii=False) if kept or listed is not None else "")
+    if not any(names_in(label) for label in labels):
+        raise DataError(
+            f'No row of {where} bears a label in {examples.label_column!r}. Give lists such as ["a", "b"], or names with ; between them.'
+        )
+    found = []
+    if plain and separator:
+        told = f"The labels of {where} were taken apart at {'tabs' if separator == chr(9) else repr(separator)}."
+        found.append(finding("separator", Severity.NOTE, told, (), ""))
+    return Prepared(replace(examples, labels=tuple(labels)), tuple(found))
+
+
+# --- labels ---
+
+
+def check_labels(train: Examples, labels: Sequence[str], usable: BoolArray, folds: int) -> list[Finding]:
+    """What is wrong with the labels: no rows, labels of too few rows or of all of them, rows that never bear two."""
+    some = np.flatnonzero(usable).tolist()
+    where = repr(train.origin) if train.origin != "-" else "standard input"
+    if not some:
+        remedy = "Give rows with a text and labels that do not stand in the test file."
+        return [finding("no rows", Severity.ERROR, f"No row of {where} can be used for training.", (), remedy)]
+    borne = [names_in(labels[i]) for i in some]
+    counts = Counter(name for names in borne for name in names)
+    if not counts:
+        message = f"No label stands in the {len(some):,} usable rows of {where}."
+        return [finding("no labels", Severity.ERROR, message, (), "Give rows that bear labels, or name their column with --label.")]
+    found = []
+    few = [f"{name!r} ({count})" for name, count in sorted(counts.items()) if count < max(folds, _FEW_ROWS)]
+    if few:
+        shown = ", ".join(few[:_SHOWN]) + (f" and {len(few) - _SHOWN} more" if len(few) > _SHOWN else "")
+        message = f"{counted(len(few), 'label')} {'stands' if len(few) == 1 else 'stand'} in few rows: {shown}."
+        remedy = "Such labels are hardly learnt and hardly measured; give more rows of them."
+        found.append(finding("few rows", Severity.WARNING, message, (), remedy))
+    always = [name for name, count in counts.items() if count == len(some)]
+    if always:
+        message = f"The label {always[0]!r} stands in every usable row."
+        found.append(finding("label of all rows", Severity.WARNING, message, (), "It says nothing of a text; leave it out."))
+    if all(len(names) == 1 for names in borne):
+        message = "Every row bears exactly one label."
+        found.append(finding("single labels", Severity.NOTE, message, (), "--task classification then learns which of them it is."))
+    bare = RowList(train.rows[i] for i, names in zip(some, borne, strict=True) if not names)
+    if bare.count:
+        message = f"{counted(bare.count, 'row')} of {len(some):,} {'bears' if bare.count == 1 else 'bear'} no label."
+        found.append(finding("no label", Severity.NOTE, message, (), ""))
+    return found
+
+
+def make_labels(training: Sequence[str], further: Sequence[str]) -> Labels:
+    """The names in sorted order; a rare spelling of a name counts as the common one."""
+    spell_name = common_spelling([name for label in training for name in names_in(label)])
+
+    def spell(label: str) -> str:
+        return json.dumps(sorted({spell_name(name) for name in names_in(label)}), ensure_ascii=False)
+
+    names = sorted({spell_name(name) for label in [*training, *further] for name in names_in(label)})
+    have = set(names)
+    return Labels(tuple(names), spell, lambda label: have.issuperset(names_in(spell(label))))
+
+
+def make_rows(texts: Sequence[str], labels: Sequence[str], known: Labels) -> Rows:
+    """Rows with a 1 for each label that they bear; splits are stratified by the rarest of them."""
+    number = {name: k for k, name in enumerate(known.names)}
+    y = np.zeros((len(texts), len(known.names)), dtype=np.int64)
+    for i, label in enumerate(labels):
+        y[i, [number[name] for name in names_in(known.spell(label))]] = 1
+    often = np.where(y > 0, y.sum(axis=0), len(texts) + 1)
+    kinds = np.where(y.any(axis=1), often.argmin(axis=1) + 1, 0) if len(texts) else np.zeros(0)
+    return Rows(tuple(texts), y, len(known.names), kinds=kinds.astype(np.int64))
+
+
+def label_counts(rows: Rows, names: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """How many rows bear each label."""
+    return tuple((name, int(count)) for name, count in zip(names, rows.y.sum(axis=0), strict=True))
+
+
+# --- what a run shows ---
+
+
+def in_words(borne: Sequence[int] | IntArray, names: Sequence[str]) -> str:
+    """The names of some labels, `none` where there are none."""
+    return ", ".join(names[k] for k in borne) or "none"
+
+
+def suspects(logits: FloatArray, rows: Rows, examples: Examples, names: Sequence[str]) -> tuple[RowNote, ...]:
+    """Rows with a label too many or too few, most suspect first, by confident learning on each label (cleanlab)."""
+    from cleanlab.filter import find_label_issues
+
+    if len(names) < 2:
+        return ()
+    borne = [np.flatnonzero(row).tolist() for row in rows.y]
+    found = find_label_issues(borne, sigmoid(logits), multi_label=True, return_indices_ranked_by="self_confidence", n_jobs=1)
+    return tuple(_note("suspect label", int(i), logits, rows, examples, names) for i in found)
+
+
+def hard(logits: FloatArray, rows: Rows, examples: Examples, names: Sequence[str], most: int, known: set[int]) -> list[RowNote]:
+    """Rows on which the outputs cost most, where some label is told wrongly, but for those of `known` row numbers."""
+    losses, wrong = row_losses(logits, rows.y), ((logits > 0) != (rows.y > 0)).any(axis=1)
+    order = [i for i in np.argsort(-losses, kind="stable") if wrong[i] and examples.rows[i] not in known]
+    return [_note("hard", int(i), logits, rows, examples, names) for i in order[:most]]
+
+
+def _note(kind: str, i: int, logits: FloatArray, rows: Rows, examples: Examples, names: Sequence[str]) -> RowNote:
+    """A row's labels and those that a model gives; the probability is that of the label which it is surest to be told wrongly."""
+    odds = np.where(rows.y[i] > 0, -logits[i], logits[i])
+    sure = float(sigmoid(odds.max()))
+    given = in_words(np.flatnonzero(logits[i] > 0), names)
+    return RowNote(kind, examples.rows[i], examples.texts[i], in_words(np.flatnonzero(rows.y[i]), names), given, sure)
+
+
+def layer_scores(rows: Rows, groups: IntArray, reader: Reader, settings: Settings) -> list[tuple[int, Estimate]]:
+    """Leave-one-out scores of a ridge head on each layer, which draws its line where it is best."""
+    from headstart.tasks.registry import deciding_metric
+
+    pooled = reader.pooled(rows.texts)
+    found = []
+    for layer in range(pooled.shape[1]):
+        predicted = leave_one_out(make_space(pooled[:, layer]), rows.y, rows.n_classes)
+        drawn = predicted - best_threshold(predicted, rows.y)
+        found.append((layer, _JUDGE.estimate(deciding_metric(settings), drawn, rows, groups, settings)))
+    return found
+
+
+def curve_at(rows: Rows, groups: IntArray, reader: Reader, settings: Settings) -> PredictAt:
+    """A probe on the layers that suit all rows, and tfidf, each with the line that its folds draw."""
+    pooled = reader.pooled(rows.texts)
+    features = mean_of_layers(pooled, choose_probe(pooled, rows.y, rows.n_classes, [], None).layers)
+
+    def predict_at(rung: str, train: IntArray, held: IntArray) -> FloatArray:
+        part = rows.take(train)
+        pairs = few_folds(part.strata, groups[train], settings.seed)
+        if rung == "tfidf":
+            model, seen = fit_tfidf(part, pairs, None, settings.seed)
+            said = model.predict_logits([rows.texts[i] for i in held])
+        else:
+            choice = choose_head(features[train], part.y, part.n_classes, pairs, None)
+            seen, said = choice.out_of_fold_logits, choice.head.logits(features[held])
+        known = part.measured(seen)
+        return said - (best_threshold(seen[known], part.y[known]) if len(known) else 0.0)
+
+    return predict_at
+
+
+TASK = Task(
+    name="multilabel",
+    summary="any number of labels for each text",
+    metrics=(Metric.MICRO_F1, Metric.MACRO_F1, Metric.ACCURACY),
+    probabilities=sigmoid,
+    recognise=recognise,
+    prepare=prepare,
+    checks=LabelChecks(check_labels, names_in),
+    labels=make_labels,
+    rows=make_rows,
+    label_counts=label_counts,
+    judge=_JUDGE,
+    suspects=suspects,
+    hard=hard,
+    layer_scores=layer_scores,
+    curve=("probe", "tfidf"),
+    curve_at=curve_at,
+)

@@ -1,0 +1,210 @@
+"""A number for each text.
+
+Letters in shapes: n rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.data.check import LabelChecks
+from headstart.data.examples import BoolArray, Examples, IntArray
+from headstart.data.rows import RowList, counted, finding
+from headstart.data.split import few_folds
+from headstart.errors import DataError
+from headstart.judge.label_curve import PredictAt
+from headstart.judge.metrics import FloatArray
+from headstart.records import Estimate, Finding, RowNote, Severity
+from headstart.settings import Metric, Settings
+from headstart.strategies.base import Rows
+from headstart.strategies.heads import choose_head, make_space
+from headstart.strategies.probe import choose_probe, leave_one_out, mean_of_layers
+from headstart.strategies.tfidf import fit_tfidf
+from headstart.tasks.base import Labels, Prepared, Task
+from headstart.tasks.number_judge import NumberJudge
+
+if TYPE_CHECKING:
+    from headstart.backbone.reading import Reader
+
+# Numbers with a fraction, of more different values than these, are no classes.
+_FEW_VALUES = 20
+_FEWEST_ROWS = 10
+# Groups of like numbers that splits are stratified by, and rows in each at least.
+_STRATA, _ROWS_A_STRATUM = 10, 10
+# A residual of so many robust standard deviations is worth a look.
+_FAR = 4.0
+_JUDGE = NumberJudge()
+
+
+# --- reading ---
+
+
+def number_in(label: str) -> float | None:
+    """The number that a cell holds; None: it holds none, or one that is not finite. A decimal comma is taken where no point stands."""
+    text = label.strip()
+    if "," in text and "." not in text and text.count(",") == 1:
+        text = text.replace(",", ".")
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def recognise(examples: Examples) -> str:
+    """Why these rows have a number each, "" where they do not: all are numbers, some with a fraction, and of many different values."""
+    given = [label for label in examples.labels if label.strip()]
+    numbers = [number_in(label) for label in given]
+    if not numbers or None in numbers:
+        return ""
+    values = {value for value in numbers if value is not None}
+    if len(values) <= _FEW_VALUES or all(value == int(value) for value in values):
+        return ""
+    return f"{examples.label_column!r} holds {len(values):,} different numbers"
+
+
+def prepare(examples: Examples) -> Prepared:
+    """Labels as numbers in their shortest form; rows whose label is none are told and not used.
+
+    Raises:
+        DataError: no row has a number.
+    """
+    where = repr(examples.origin) if examples.origin != "-" else "standard input"
+    numbers = [number_in(label) for label in examples.labels]
+    if all(number is None for number in numbers):
+        example = next((label for label in examples.labels if label.strip()), "")
+        shown = f" ({example[:40]!r} is none)" if example else ""
+        raise DataError(f"No label of {where} in {examples.label_column!r} is a number{shown}; name their column with --label.")
+    bad = RowList(
+        row for row, label, number in zip(examples.rows, examples.labels, numbers, strict=True) if label.strip() and number is None
+    )
+    found = []
+    if bad.count:
+        message = f"{counted(bad.count, 'row')} of {where} {'has' if bad.count == 1 else 'have'} a label that is no number."
+        found.append(finding("no number", Severity.WARNING, message, bad, "They are not used; write plain numbers, as 3.5."))
+    labels = tuple("" if number is None else repr(number) for number in numbers)
+    return Prepared(replace(examples, labels=labels), tuple(found))
+
+
+# --- labels ---
+
+
+def check_numbers(train: Examples, labels: Sequence[str], usable: BoolArray, folds: int) -> list[Finding]:
+    """What is wrong with the numbers: too few rows, all the same, few different ones, some far off the others."""
+    some = np.flatnonzero(usable)
+    where = repr(train.origin) if train.origin != "-" else "standard input"
+    if len(some) < max(folds, _FEWEST_ROWS):
+        message = f"Only {counted(len(some), 'row')} of {where} can be used for training."
+        return [finding("no rows", Severity.ERROR, message, (), f"Give at least {max(folds, _FEWEST_ROWS)} rows with a text and a number.")]
+    values = np.array([float(labels[i]) for i in some.tolist()])
+    different = len(np.unique(values))
+    if different == 1:
+        message = f"All {len(some):,} usable rows of {where} have the number {values[0]:g}."
+        return [finding("one number", Severity.ERROR, message, (), "There is nothing to learn; give rows with other numbers.")]
+    found = []
+    if different <= _FEW_VALUES // 4:
+        message = f"There are only {different} different numbers."
+        found.append(finding("few numbers", Severity.NOTE, message, (), "If they stand for classes, --task classification learns which."))
+    middle = float(np.median(values))
+    spread = 1.4826 * float(np.median(np.abs(values - middle)))
+    far = RowList(train.rows[i] for i, value in zip(some.tolist(), values, strict=True) if spread > 0 and abs(value - middle) > 20 * spread)
+    if far.count:
+        message = f"{counted(far.count, 'row')} {'has a number' if far.count == 1 else 'have numbers'} far off the others."
+        found.append(finding("far off", Severity.WARNING, message, far, "A slip of the pen there pulls every model; look at them."))
+    return found
+
+
+def make_labels(training: Sequence[str], further: Sequence[str]) -> Labels:
+    """Numbers have no names: what is predicted is called `number`."""
+    return Labels(("number",), lambda label: label, lambda label: number_in(label) is not None)
+
+
+def make_rows(texts: Sequence[str], labels: Sequence[str], known: Labels) -> Rows:
+    """Rows with a number each; splits are stratified by groups of like numbers."""
+    y = np.array([float(label) for label in labels], dtype=np.float64).reshape(-1, 1)
+    groups = min(_STRATA, max(1, len(y) // _ROWS_A_STRATUM))
+    place = np.argsort(np.argsort(y[:, 0], kind="stable"), kind="stable")
+    return Rows(tuple(texts), y, 1, kinds=(place * groups // max(len(y), 1)).astype(np.int64))
+
+
+def label_counts(rows: Rows, names: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """How many rows have a number."""
+    return ((names[0], len(rows)),)
+
+
+# --- what a run shows ---
+
+
+def suspects(logits: FloatArray, rows: Rows, examples: Examples, names: Sequence[str]) -> tuple[RowNote, ...]:
+    """Rows whose number lies further from what is predicted than four robust standard deviations of all residuals, furthest first."""
+    apart = rows.y[:, 0] - logits[:, 0]
+    middle = float(np.median(apart))
+    spread = 1.4826 * float(np.median(np.abs(apart - middle)))
+    if spread <= 0:
+        return ()
+    far = np.abs(apart - middle) / spread
+    order = np.argsort(-far, kind="stable")
+    return tuple(_note("suspect label", int(i), logits, rows, examples) for i in order if far[i] > _FAR)
+
+
+def hard(logits: FloatArray, rows: Rows, examples: Examples, names: Sequence[str], most: int, known: set[int]) -> list[RowNote]:
+    """Rows whose number is missed by most, but for those of `known` row numbers."""
+    order = [i for i in np.argsort(-np.abs(logits[:, 0] - rows.y[:, 0]), kind="stable") if examples.rows[i] not in known]
+    return [_note("hard", int(i), logits, rows, examples) for i in order[:most]]
+
+
+def _note(kind: str, i: int, logits: FloatArray, rows: Rows, examples: Examples) -> RowNote:
+    return RowNote(kind, examples.rows[i], examples.texts[i], f"{rows.y[i, 0]:g}", f"{logits[i, 0]:.4g}")
+
+
+def layer_scores(rows: Rows, groups: IntArray, reader: Reader, settings: Settings) -> list[tuple[int, Estimate]]:
+    """Leave-one-out correlation of a ridge head on each layer."""
+    from headstart.tasks.registry import deciding_metric
+
+    pooled = reader.pooled(rows.texts)
+    metric = deciding_metric(settings)
+    found = []
+    for layer in range(pooled.shape[1]):
+        predicted = leave_one_out(make_space(pooled[:, layer]), rows.y, 1)
+        found.append((layer, _JUDGE.estimate(metric, predicted, rows, groups, settings)))
+    return found
+
+
+def curve_at(rows: Rows, groups: IntArray, reader: Reader, settings: Settings) -> PredictAt:
+    """A probe on the layers that suit all rows, and tfidf."""
+    pooled = reader.pooled(rows.texts)
+    features = mean_of_layers(pooled, choose_probe(pooled, rows.y, 1, [], None).layers)
+
+    def predict_at(rung: str, train: IntArray, held: IntArray) -> FloatArray:
+        part = rows.take(train)
+        pairs = few_folds(part.strata, groups[train], settings.seed)
+        if rung == "tfidf":
+            return fit_tfidf(part, pairs, None, settings.seed)[0].predict_logits([rows.texts[i] for i in held])
+        return choose_head(features[train], part.y, 1, pairs, None).head.logits(features[held])
+
+    return predict_at
+
+
+TASK = Task(
+    name="regression",
+    summary="a number for each text",
+    metrics=(Metric.SPEARMAN, Metric.PEARSON),
+    probabilities=lambda outputs: outputs,
+    recognise=recognise,
+    prepare=prepare,
+    checks=LabelChecks(check_numbers, lambda label: (), counted="numbers"),
+    labels=make_labels,
+    rows=make_rows,
+    label_counts=label_counts,
+    judge=_JUDGE,
+    suspects=suspects,
+    hard=hard,
+    layer_scores=layer_scores,
+    curve=("probe", "tfidf"),
+    curve_at=curve_at,
+)
