@@ -232,12 +232,12 @@ def test_the_text_column_is_named_or_unambiguous(columns, named, trained, found)
             "'x.csv' has no column that is plainly the text; name it with --text. Its columns: 'id', 'b'.",
         ),
         (
-            lambda: output_columns(["text", "probability"], top=1, origin="'x.csv'"),
+            lambda: output_columns(["text", "probability"], ("prediction", "probability"), origin="'x.csv'"),
             DataError,
             "'x.csv' already has a column 'probability', where the prediction would go; rename or drop it in the file first.",
         ),
         (
-            lambda: output_columns(["text", "prediction_2"], top=2, origin="'x.csv'"),
+            lambda: output_columns(["text", "prediction_2"], ("prediction", "probability", "prediction_2"), origin="'x.csv'"),
             DataError,
             "'x.csv' already has a column 'prediction_2', where the prediction would go; rename or drop it in the file first.",
         ),

@@ -161,4 +161,9 @@ def test_a_column_where_the_entities_would_go_is_refused_only_where_they_would(t
     assert str(caught.value) == (
         f"{str(tmp_path / 'in.csv')!r} already has a column 'entities', where the prediction would go; rename or drop it in the file first."
     )
-    assert output_columns(["text", "entities"], ("prediction", "probability"), origin="'x.csv'") == ["text", "entities", "prediction", "probability"]
+    assert output_columns(["text", "entities"], ("prediction", "probability"), origin="'x.csv'") == [
+        "text",
+        "entities",
+        "prediction",
+        "probability",
+    ]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from headstart.errors import HeadstartError
 from headstart.judge import metrics
-from headstart.judge.calibration import fit_temperature, softmax
+from headstart.judge.calibration import Calibration, best_threshold, fit_temperature, softmax
 
 
 def logits_of(seed, n, c, scale):
@@ -88,3 +88,30 @@ def test_logits_that_are_no_numbers_are_refused():
 
 def test_softmax_is_exact_where_logits_are_huge():
     assert softmax(np.array([[1e4, 1e4, 0.0]]))[0].tolist() == [0.5, 0.5, 0.0]
+
+
+# --- the line between labels ---
+
+
+@given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 3), st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_no_other_line_gives_a_greater_f1(seed, n, c, ties):
+    rng = np.random.default_rng(seed)
+    logits = rng.integers(-3, 3, (n, c)).astype(float) if ties else rng.normal(size=(n, c))
+    y = rng.integers(0, 2, (n, c))
+    line = best_threshold(logits, y)
+
+    def f1(at):
+        given = logits > at
+        return 2 * (given & (y > 0)).sum() / max(given.sum() + y.sum(), 1)
+
+    # Every line between two outputs, and one above them all; below the lowest it would give everything to everyone.
+    lines = [at for at in np.unique(logits) if at < logits.max()]
+    if y.any() and lines:
+        assert f1(line) == pytest.approx(max(map(f1, lines)))
+    else:
+        assert line == 0.0
+
+
+def test_calibration_multiplies_and_then_moves():
+    np.testing.assert_allclose(Calibration(2.0, -1.0).of(np.array([[0.0, 3.0]])), [[-1.0, 5.0]])

@@ -27,7 +27,10 @@ def test_every_known_task_bears_its_own_name_and_says_what_it_is():
     ("name", "message"),
     [
         ("nre", "--task is 'nre'; it must be one of classification, multilabel, ner, regression. Did you mean 'ner'?"),
-        ("clasification", "--task is 'clasification'; it must be one of classification, multilabel, ner, regression. Did you mean 'classification'?"),
+        (
+            "clasification",
+            "--task is 'clasification'; it must be one of classification, multilabel, ner, regression. Did you mean 'classification'?",
+        ),
         ("qa", "--task is 'qa'; it must be one of classification, multilabel, ner, regression."),
         ("", "--task is ''; it must be one of classification, multilabel, ner, regression."),
     ],

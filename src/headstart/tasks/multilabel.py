@@ -99,7 +99,7 @@ def prepare(examples: Examples) -> Prepared:
     found = []
     if plain and separator:
         told = f"The labels of {where} were taken apart at {'tabs' if separator == chr(9) else repr(separator)}."
-        found.append(finding("separator", Severity.NOTE, told, (), ""))
+        found.append(finding("separator", Severity.NOTE, told))
     return Prepared(replace(examples, labels=tuple(labels)), tuple(found))
 
 
@@ -135,7 +135,7 @@ def check_labels(train: Examples, labels: Sequence[str], usable: BoolArray, fold
     bare = RowList(train.rows[i] for i, names in zip(some, borne, strict=True) if not names)
     if bare.count:
         message = f"{counted(bare.count, 'row')} of {len(some):,} {'bears' if bare.count == 1 else 'bear'} no label."
-        found.append(finding("no label", Severity.NOTE, message, (), ""))
+        found.append(finding("no label", Severity.NOTE, message, bare))
     return found
 
 
@@ -177,12 +177,12 @@ def in_words(borne: Sequence[int] | IntArray, names: Sequence[str]) -> str:
 
 def suspects(logits: FloatArray, rows: Rows, examples: Examples, names: Sequence[str]) -> tuple[RowNote, ...]:
     """Rows with a label too many or too few, most suspect first, by confident learning on each label (cleanlab)."""
-    from cleanlab.filter import find_label_issues
+    from cleanlab.multilabel_classification.filter import find_label_issues
 
     if len(names) < 2:
         return ()
     borne = [np.flatnonzero(row).tolist() for row in rows.y]
-    found = find_label_issues(borne, sigmoid(logits), multi_label=True, return_indices_ranked_by="self_confidence", n_jobs=1)
+    found = find_label_issues(borne, sigmoid(logits), return_indices_ranked_by="self_confidence")
     return tuple(_note("suspect label", int(i), logits, rows, examples, names) for i in found)
 
 

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+from headstart.checking import check_data
+from headstart.data.examples import Examples
+from headstart.errors import DataError
+from headstart.tasks.regression import TASK, hard, make_labels, make_rows, number_in, prepare, suspects
+
+
+def examples(labels, texts=None):
+    texts = texts or [f"text number {i}" for i in range(len(labels))]
+    return Examples(tuple(texts), tuple(labels), tuple(range(1, len(labels) + 1)), "a.csv", "text", "score")
+
+
+def checked(labels):
+    result = check_data(
+        examples(labels), text=None, label=None, test=None, validation=None, source=None, max_length=64, task="regression"
+    ).result
+    return {finding.kind: finding for finding in result.findings}, result
+
+
+@pytest.mark.parametrize(
+    ("cell", "number"),
+    [
+        ("3", 3.0),
+        (" -2.5 ", -2.5),
+        ("1e3", 1000.0),
+        ("3,5", 3.5),
+        ("1,234.5", None),
+        ("1,2,3", None),
+        ("nan", None),
+        ("inf", None),
+        ("", None),
+        ("five", None),
+    ],
+)
+def test_numbers_are_read_with_point_or_comma(cell, number):
+    assert number_in(cell) == number
+
+
+def test_labels_become_numbers_in_one_form_and_others_are_told():
+    found = prepare(examples(["3", "3,50", "many", "", "nan"]))
+    assert found.examples.labels == ("3.0", "3.5", "", "", "")
+    [told] = found.findings
+    assert (told.message, told.rows) == ("2 rows of 'a.csv' have a label that is no number.", (3, 5))
+
+
+@pytest.mark.parametrize(("labels", "shown"), [(["good", "bad"], " ('good' is none)"), (["", ""], "")])
+def test_a_column_without_numbers_is_refused(labels, shown):
+    with pytest.raises(DataError) as refused:
+        prepare(examples(labels))
+    assert str(refused.value) == f"No label of 'a.csv' in 'score' is a number{shown}; name their column with --label."
+
+
+def test_few_rows_and_one_number_are_errors():
+    found, result = checked([str(k) for k in range(9)])
+    assert found["no rows"].message == "Only 9 rows of 'a.csv' can be used for training."
+    with pytest.raises(DataError) as refused:
+        result.require_usable()
+    assert str(refused.value) == "Only 9 rows of 'a.csv' can be used for training. Give at least 10 rows with a text and a number."
+    found, result = checked(["2.5"] * 12)
+    assert found["one number"].message == "All 12 usable rows of 'a.csv' have the number 2.5."
+
+
+def test_a_slip_of_the_pen_and_numbers_that_look_like_classes_are_told():
+    found, _ = checked([*(str(k % 7 + 0.5) for k in range(30)), "4500"])
+    assert found["far off"].message == "1 row has a number far off the others." and found["far off"].rows == (31,)
+    found, _ = checked([str(k % 3) for k in range(30)])
+    assert found["few numbers"].message == "There are only 3 different numbers." and "far off" not in found
+
+
+def test_rows_are_stratified_by_groups_of_like_numbers():
+    values = np.random.default_rng(0).permutation(100).astype(float)
+    rows = make_rows(["t"] * 100, [repr(float(v)) for v in values], make_labels([], []))
+    assert rows.y.shape == (100, 1) and rows.y.dtype == np.float64 and rows.n_classes == 1
+    assert rows.strata.tolist() == (values // 10).astype(int).tolist()
+    few = make_rows(["t"] * 15, [repr(float(v)) for v in range(15)], make_labels([], []))
+    assert set(few.strata.tolist()) == {0}
+    assert TASK.label_counts(rows, ("number",)) == (("number", 100),)
+
+
+def test_a_number_far_from_its_prediction_is_suspect_and_the_furthest_rows_are_hard():
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=80) * 10
+    predicted = (y + rng.normal(size=80)).reshape(-1, 1)
+    labels = y.copy()
+    labels[4] += 30
+    rows = make_rows(["t"] * 80, [repr(float(v)) for v in labels], make_labels([], []))
+    given = examples([repr(float(v)) for v in labels])
+    notes = suspects(predicted, rows, given, ["number"])
+    assert notes[0].row == 5 and notes[0].label == f"{labels[4]:g}" and len(notes) <= 2
+    worst = np.argsort(-np.abs(labels - predicted[:, 0]), kind="stable")[:3] + 1
+    assert [note.row for note in hard(predicted, rows, given, ["number"], 3, set())] == worst.tolist()
+    assert suspects(rows.y.copy(), rows, given, ["number"]) == ()
