@@ -1,6 +1,6 @@
 """How good rankers of sources are: regret, rank correlation and seconds, from the truth and from what each ranker said.
 
-    python benchmarks/ranking/measure.py [--strategy partial|probe] [--sources NAME ...] [--scores] [--peer]
+    python benchmarks/ranking/measure.py [--strategy partial|probe] [--sources NAME ...] [--scores] [--peer] [--seeds N ...]
 
 Reads benchmarks/results/ranking_truth.json and benchmarks/work/ranking/scores.jsonl, writes benchmarks/results/ranking.json and ranking.md.
 `--scores` first lets every estimator score what it has not scored yet (see scores.py); `--peer` lets transformer-ranker.
@@ -225,19 +225,22 @@ def table_of(title: str, found: Sequence[Quality]) -> Table:
 def write_results(cells: Sequence[Mapping[str, Any]], about: Mapping[str, Any], strategy: str, names: Sequence[str]) -> Path:
     """Measure everything that has predictions; writes the JSON and the readable page, whose path is returned."""
     from headstart.runs import whole_file
-    from ranking.scores import CELLS, DATA_SETS, OURS
+    from ranking.scores import CELLS, DATA_SETS, OURS, among
 
     truth = truth_by_target(cells, strategy, names)
     if not truth:
         raise SystemExit(f"The truth of no target is complete for {', '.join(names)}; let truth.py go on, or name fewer with --sources.")
-    predictions = predictions_of(read_lines(CELLS))
+    own = among(names)
+    lines = [{**line, "ranker": OURS if line["ranker"] == own else line["ranker"]} for line in read_lines(CELLS)]
+    lines = [line for line in lines if not line["ranker"].startswith(f"{OURS} of ")]
+    predictions = predictions_of(lines)
     models = qualities(truth, [*baselines(truth, about["parameters"]), *predictions])
     sets = [name for name in names if "+" in name and sources.base_of(name) == "minilm"]
     truth_of_sets = {target: {name: table[name] for name in sets} for target, table in truth.items()}
     about_sets = [one for one in predictions if one.ranker.endswith(DATA_SETS)]
     usual = [one for one in baselines(truth_of_sets, about["parameters"]) if one.ranker in ("random", "best elsewhere")]
     by_sets = qualities(truth_of_sets, [*usual, *about_sets, *(one for one in predictions if one not in about_sets)]) if sets else []
-    held = coverage(truth, [line for line in read_lines(CELLS) if line["ranker"] == OURS])
+    held = coverage(truth, [line for line in lines if line["ranker"] == OURS])
     machine = describe_machine()
     counts = f"{len(names)} sources, {len(truth)} targets; truth: {strategy}, mean over seeds, as measured on {about['machine']['date']}"
     plain = {
@@ -257,7 +260,10 @@ def write_results(cells: Sequence[Mapping[str, Any]], about: Mapping[str, Any], 
         markdown(table_of(f"Which of {len(sets)} source data sets is best to train on first?", by_sets)),
         "## Circumstances\n\n" + "\n".join(f"- {line}" for line in machine_lines(machine)),
     ]
-    name = "ranking" if strategy == "partial" else f"ranking_{strategy}"
+    # Some of the sources make a table of their own beside that of all.
+    name = "_".join(
+        ["ranking", *([] if len(names) == len(about["parameters"]) else ["some"]), *([] if strategy == "partial" else [strategy])]
+    )
     texts = {f"{name}.json": json.dumps(plain, indent=1, sort_keys=True), f"{name}.md": "\n\n".join(page)}
     for file, text in texts.items():
         with whole_file(RESULTS / file) as temporary:
@@ -271,6 +277,7 @@ def main() -> int:
     parser.add_argument("--sources", nargs="*", metavar="NAME", help="only these; without it all in the truth's table")
     parser.add_argument("--scores", action="store_true", help="first let every estimator score what it has not scored yet")
     parser.add_argument("--peer", action="store_true", help="first let transformer-ranker score what it has not scored yet")
+    parser.add_argument("--seeds", nargs="*", type=int, metavar="N", help="score for these seeds alone; without it for all")
     given = parser.parse_args()
     cells, about = read_table(TABLE)
     names = given.sources or list(about["parameters"])
@@ -278,7 +285,11 @@ def main() -> int:
         from ranking.scores import run
 
         run(
-            [(cell["source"], cell["target"], cell["seed"]) for cell in cells if cell["source"] in names],
+            [
+                (cell["source"], cell["target"], cell["seed"])
+                for cell in cells
+                if cell["source"] in names and (given.seeds is None or cell["seed"] in given.seeds)
+            ],
             ours=given.scores,
             peer=given.peer,
         )

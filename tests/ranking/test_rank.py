@@ -1,5 +1,6 @@
 """`headstart rank`: order, ties, the map, what is kept, what is left out."""
 
+import dataclasses
 import json
 import math
 from dataclasses import replace
@@ -19,7 +20,7 @@ from headstart.ranking import rank as ranking
 from headstart.ranking import task as ranking_task
 from headstart.ranking.kept import Kept
 from headstart.ranking.measure import sketch_of, text_shares
-from headstart.ranking.order import BETWEEN, difference_error, in_order, on_map
+from headstart.ranking.order import BETWEEN, LEVEL, combined, difference_error, in_order, on_map
 from headstart.ranking.rank import rank
 from headstart.ranking.task import make_task
 from headstart.settings import Metric, make_settings
@@ -246,6 +247,42 @@ def test_the_gain_of_the_strategy_and_the_curve_are_added_and_widen_the_interval
     assert one.predicted.high - one.predicted.low > one.probe.high - one.probe.low
     [sure] = in_order([_kept(held, gain=0.9)], task)
     assert sure.predicted.value == sure.predicted.high == 1.0
+
+
+def test_the_interval_is_as_wide_as_its_parts_together():
+    task = _task(1000)
+    held = _held(task, np.arange(1000) % 10 > 1)
+    [one] = in_order([_kept(held)], task)
+    rest = 1.959964 * math.sqrt(0.02**2 + BETWEEN[Metric.ACCURACY] ** 2 + LEVEL[Metric.ACCURACY] ** 2)
+    assert one.predicted.high - one.predicted.value == pytest.approx(math.hypot((one.probe.high - one.probe.low) / 2, rest), rel=1e-3)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+def test_other_estimators_have_a_say_in_the_order_and_keep_mean_and_spread(metric):
+    task = _task(100, metric)
+    held = [_held(task, np.arange(100) % 10 > k) for k in (1, 2, 4)]
+    voices = [{"logme": -0.5, "knn": 0.3}, {"logme": -0.1, "knn": 0.8}, {"logme": -0.9, "knn": 0.1}]
+    kept = [dataclasses.replace(_kept(one, task=task), scores=said) for one, said in zip(held, voices, strict=True)]
+    sign = 1.0 if metric == "accuracy" else -1.0
+    plain = np.array([one.probe.value for one in kept])
+    found = np.array(combined(kept, sign))
+    assert found.mean() == pytest.approx(plain.mean()) and found.std() == pytest.approx(plain.std())
+    # The second has a poorer probe than the first, and both others speak for it.
+    assert sign * plain[0] > sign * plain[1] and sign * found[1] > sign * found[0] > sign * found[2]
+    together = np.mean([(v - v.mean()) / v.std() for v in (sign * plain, *np.array([list(said.values()) for said in voices]).T)], axis=0)
+    assert np.corrcoef(found, sign * together)[0, 1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "voices",
+    [[{}, {}], [{"logme": 1.0}, {}], [{"logme": float("nan"), "knn": 0.5}, {"logme": 1.0, "knn": 0.5}]],
+)
+def test_estimators_that_not_all_sources_have_or_that_tell_none_apart_have_no_say(voices):
+    task = _task(100)
+    held = [_held(task, np.arange(100) % 10 > k) for k in (1, 2)]
+    kept = [dataclasses.replace(_kept(one), scores=said) for one, said in zip(held, voices, strict=True)]
+    assert combined(kept, 1.0) == pytest.approx([one.probe.value for one in kept])
+    assert combined(kept[:1], 1.0) == [kept[0].probe.value]
 
 
 def test_for_log_loss_lower_is_better():

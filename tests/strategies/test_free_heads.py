@@ -93,7 +93,7 @@ def test_the_strength_is_the_one_of_least_held_out_loss(kind):
     assert not np.isnan(choice.out_of_fold_logits).any()
     # The pooled loss by hand.
     assert tried[choice.strength] == pytest.approx(row_losses(choice.out_of_fold_logits, y).mean())
-    train, held = folds[0]
+    train, _ = folds[0]
     alone = choose_strength(make_space(x).z[train], y[train], y.shape[1], [], None)
     assert np.isnan(alone[1]).all()
 

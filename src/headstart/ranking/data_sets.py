@@ -49,7 +49,9 @@ class DataRanking:
 
 
 def rank_data(data: str | Path | Examples, settings: Settings) -> DataRanking:
-    """Compare the data sets of `settings.via` with the target, nearest first by the cosine of their mean features.
+    """Compare the data sets of `settings.via` with the target, nearest first by the maximum mean discrepancy of their features.
+
+    Of the measures it chose best on the benchmark's eight targets (docs/choosing_a_source.md).
 
     The first of `settings.source` reads the texts (without any, the embedded one), at most 2,000 of each set.
 
@@ -83,7 +85,7 @@ def rank_data(data: str | Path | Examples, settings: Settings) -> DataRanking:
             estimators = [get_estimator(name) for name in known_estimators()]
             scores = {each.name: each.score(given[each.needs]) for each in estimators if each.needs in given}
             sets.append(RankedData(task.name, path, len(task.target.rows), task.target.rows.n_classes, task.left_out, scores))
-    sets.sort(key=lambda item: -item.scores["mean_similarity"])
+    sets.sort(key=lambda item: item.scores["mmd"])
     return DataRanking(target.name, backbone.source.name, len(rows.picked), tuple(sets), time.perf_counter() - begin)
 
 
@@ -108,7 +110,7 @@ def data_table(ranking: DataRanking) -> Iterator[str]:
     for item in ranking.sets:
         if item.left_out:
             yield f"{clean(item.name)}: {_rows(item.left_out)} nearly the same as rows of the target and left out."
-    yield f"Nearest first by mean features, as {clean(ranking.source)} reads {ranking.rows:,} rows of the target; from training rows only."
+    yield f"Nearest first by mmd, as {clean(ranking.source)} reads {ranking.rows:,} rows of the target; from training rows only."
     yield "Nearness is an order in which to try them, not a promise: `headstart fit DATA --via SET` measures what each gains."
 
 

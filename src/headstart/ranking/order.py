@@ -20,8 +20,12 @@ from headstart.settings import by_scale
 from headstart.strategies.base import FloatArray
 from headstart.tasks.registry import deciding_metric
 
-# By how much a source's score after training differs from what its probe and the table say: beyond the noise of rows (standard deviation).
+# By how much a source's score after training differs from what is predicted, beyond the noise of rows (standard deviations, measured by
+# benchmarks/ranking): for each source by itself, and for all sources of one target together, which changes no order.
 BETWEEN = by_scale(share=0.02, loss=0.08)
+LEVEL = by_scale(share=0.04, loss=0.16)
+# Estimators that have a say in the order beside the probe. Where a probe's folds cannot tell two sources apart, these often can.
+VOICES = ("logme", "knn")
 
 
 def in_order(found: Sequence[Kept], task: Task) -> list[RankedSource]:
@@ -30,14 +34,16 @@ def in_order(found: Sequence[Kept], task: Task) -> list[RankedSource]:
     sign = 1.0 if metric.higher_is_better else -1.0
     bound = 1.0 if metric.higher_is_better else metrics.GREATEST_LOSS
     z = normal_quantile(confidence)
-    values = [kept.probe.value + sign * (kept.ahead + kept.gain.mean) for kept in found]
+    values = combined(found, sign)
     order = sorted(range(len(found)), key=lambda i: -sign * values[i])
     places = on_map([kept.sketch for kept in found])
     first = order[0]
     ranked = []
     for i in order:
         kept, value = found[i], min(max(values[i], 0.0), bound)
-        half = math.hypot((kept.probe.high - kept.probe.low) / 2, z * math.hypot(kept.gain.spread, kept.ahead_error, BETWEEN[metric]))
+        half = math.hypot(
+            (kept.probe.high - kept.probe.low) / 2, z * math.hypot(kept.gain.spread, kept.ahead_error, BETWEEN[metric], LEVEL[metric])
+        )
         tied = i == first or abs(values[first] - values[i]) < z * difference_error(found[first], kept, task)
         ranked.append(
             RankedSource(
@@ -59,6 +65,25 @@ def in_order(found: Sequence[Kept], task: Task) -> list[RankedSource]:
             )
         )
     return ranked
+
+
+def combined(found: Sequence[Kept], sign: float) -> list[float]:
+    """The predicted score of each source, in the metric's unit.
+
+    What the probe, its learning curve and the table say, moved among the sources by what the other estimators say: all are brought to mean
+    0 and variance 1 over the sources, averaged, and brought back to the mean and the spread of the former. Of one source the former alone.
+    """
+    plain = np.array([kept.probe.value + sign * (kept.ahead + kept.gain.mean) for kept in found])
+    said = [sign * plain, *(np.array([kept.scores.get(name, math.nan) for kept in found]) for name in VOICES)]
+    voices = [_standard(voice) for voice in said if np.isfinite(voice).all() and voice.std() > 0]
+    together = np.mean(voices, axis=0) if voices else np.zeros(len(found))
+    if len(found) < 2 or plain.std() == 0 or together.std() == 0:
+        return [float(value) for value in plain]
+    return [float(value) for value in plain.mean() + sign * plain.std() * _standard(together)]
+
+
+def _standard(values: FloatArray) -> FloatArray:
+    return np.asarray((values - values.mean()) / values.std())
 
 
 def difference_error(first: Kept, second: Kept, task: Task) -> float:

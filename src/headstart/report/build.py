@@ -27,7 +27,7 @@ MAX_NOTES = 12
 
 _NOTE_KINDS = (
     ("suspect label", "Labels that may be wrong", "The model, trained without the row, gives another label and is sure of it."),
-    ("hard", "Hardest rows", "The rows on which the right label got the lowest probability."),
+    ("hard", "Hardest rows", "The rows that a model trained without them gets most wrong."),
     ("near duplicate", "Near duplicates", "Rows that say almost the same as another one."),
 )
 

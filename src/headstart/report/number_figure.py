@@ -22,7 +22,7 @@ def predicted_against_true(numbers: Sequence[tuple[float, float]]) -> Markup | N
         sheet.resize(350 if sheet.narrow else 440)
         ax = sheet.axes(left=52, top=34, right=14 if sheet.narrow else 354, bottom=46)
         ax.set(xlim=(low - air, high + air), ylim=(low - air, high + air))
-        ax.locator_params(axis="both", nbins=5)
+        ax.locator_params(axis="both", nbins=7)
         ax.plot([low, high], [low, high], color=SOFT, linewidth=1.2, linestyle=(0, (1, 2.5)))
         ax.plot(true, predicted, "o", color=ACCENT, ms=3.5, alpha=0.45, markeredgewidth=0)
         ax.set_xlabel("true", loc="left", labelpad=6)

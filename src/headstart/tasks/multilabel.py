@@ -181,6 +181,7 @@ def suspects(logits: FloatArray, rows: Rows, examples: Examples, names: Sequence
 
     if len(names) < 2:
         return ()
+    logits = _from_the_line(logits, rows)
     borne = [np.flatnonzero(row).tolist() for row in rows.y]
     found = find_label_issues(borne, sigmoid(logits), return_indices_ranked_by="self_confidence")
     return tuple(_note("suspect label", int(i), logits, rows, examples, names) for i in found)
@@ -188,9 +189,15 @@ def suspects(logits: FloatArray, rows: Rows, examples: Examples, names: Sequence
 
 def hard(logits: FloatArray, rows: Rows, examples: Examples, names: Sequence[str], most: int, known: set[int]) -> list[RowNote]:
     """Rows on which the outputs cost most, where some label is told wrongly, but for those of `known` row numbers."""
+    logits = _from_the_line(logits, rows)
     losses, wrong = row_losses(logits, rows.y), ((logits > 0) != (rows.y > 0)).any(axis=1)
     order = [i for i in np.argsort(-losses, kind="stable") if wrong[i] and examples.rows[i] not in known]
     return [_note("hard", int(i), logits, rows, examples, names) for i in order[:most]]
+
+
+def _from_the_line(logits: FloatArray, rows: Rows) -> FloatArray:
+    """Held-out outputs that are above 0 where F1 is greatest."""
+    return logits - best_threshold(logits, rows.y)
 
 
 def _note(kind: str, i: int, logits: FloatArray, rows: Rows, examples: Examples, names: Sequence[str]) -> RowNote:
