@@ -59,7 +59,7 @@ def transferred(task, few_steps):
 @pytest.fixture
 def quick(monkeypatch):
     """Leave out what has tests of its own: the fresh process that opens the saved model, the figures, and the label curve."""
-    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words: 0.0)
+    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs: 0.0)
     monkeypatch.setattr("headstart.report.build.write_report", lambda results, place: place.write_text("report"))
     monkeypatch.setattr("headstart.outcome._curve", lambda *given: None)
 

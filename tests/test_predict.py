@@ -135,7 +135,7 @@ def test_windows_are_the_rows_in_order_and_bounded(lengths):
         patch.setattr(predict, "WINDOW_ROWS", 7)
         patch.setattr(predict, "WINDOW_CHARACTERS", 100)
         records = [(n, {"text": "x" * length, "n": n}) for n, length in enumerate(lengths)]
-        made = list(windows(records, "text"))
+        made = list(windows(records, lambda record: record["text"]))
     assert [record for window in made for record in window] == [record for _, record in records]
     for window in made:
         assert 1 <= len(window) <= 7

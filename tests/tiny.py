@@ -55,8 +55,9 @@ def make_tokenizer(architecture: str, words: tuple[str, ...] = ()) -> Any:
     if begin:
         # Encoders close the text with a token of their own, causal models only open it.
         single = [begin, "$A"] if architecture in CAUSAL else [begin, "$A", end]
+        pair = None if architecture in CAUSAL else [begin, "$A", end, "$B:1", f"{end}:1"]
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=single, special_tokens=[(token, vocabulary[token]) for token in (begin, end)]
+            single=single, pair=pair, special_tokens=[(token, vocabulary[token]) for token in (begin, end)]
         )
     named = {"bos_token": begin, "eos_token": end} if _FAMILY[architecture] != "bert" else {"cls_token": begin, "sep_token": end}
     named |= {"unk_token": unknown, "pad_token": pad}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from headstart.records import Ranking
     from headstart.runs import Run
 
-TextsAndLabels = tuple[Sequence[str | list[str]], Sequence[object]]
+TextsAndLabels = tuple[Sequence[str | list[str] | tuple[str, str]], Sequence[object]]
 
 
 def fit(data: str | Path | TextsAndLabels, **settings: Any) -> Run:
@@ -61,7 +61,7 @@ def check(
         validation: likewise for validation rows.
         source: whose tokeniser counts the texts that would be cut off; None: the embedded source's, where it is installed.
         max_length: tokens beyond which a text is cut off.
-        task: what is predicted, `classification` or `ner`; None: what the columns tell.
+        task: what is predicted, as `--task` names it; None: what the columns tell.
 
     Returns:
         Findings with row numbers, most severe first, and which rows are usable.
@@ -103,7 +103,8 @@ def rank(data: str | Path | TextsAndLabels, **settings: Any) -> Ranking:
 
 
 def as_data(data: str | Path | TextsAndLabels) -> str | Path | Examples:
-    """A path as it is, and a pair of texts and labels as examples. A text may be a list of words, and its label that of their tags.
+    """A path as it is, and a pair of texts and labels as examples. A text may be a list of words, and its label that of their tags; or a
+    tuple of two texts.
 
     Raises:
         DataError: texts and labels differ in number, or a text is no string.
@@ -111,22 +112,30 @@ def as_data(data: str | Path | TextsAndLabels) -> str | Path | Examples:
     if isinstance(data, str | Path):
         return data
     from headstart.data.examples import Examples
+    from headstart.data.pairs import join_pair
     from headstart.data.table import as_text
 
     texts, labels = list(data[0]), list(data[1])
     if len(texts) != len(labels):
         raise DataError(f"There are {len(texts)} texts and {len(labels)} labels; give one label for each text.")
     for position, text in enumerate(texts):
-        if not isinstance(text, str) and not _is_words(text):
+        if not isinstance(text, str) and not _is_words(text) and not _is_pair(text):
             raise DataError(f"Text {position + 1} is {text!r}, which is no string; every text must be one.")
+    paired = bool(texts) and all(map(_is_pair, texts))
     return Examples(
-        texts=tuple(as_text(text) for text in texts),
+        texts=tuple(join_pair(*text) if paired else as_text(text) for text in texts),
         labels=tuple(as_text(list(label)) if isinstance(label, list | tuple) else "" if label is None else str(label) for label in labels),
         rows=tuple(range(1, len(texts) + 1)),
         origin="(texts, labels)",
         text_column="text",
         label_column="label",
+        paired=paired,
     )
+
+
+def _is_pair(text: object) -> bool:
+    """Whether a text is given as two."""
+    return isinstance(text, tuple) and len(text) == 2 and all(isinstance(side, str) for side in text)
 
 
 def _is_words(text: object) -> bool:

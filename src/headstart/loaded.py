@@ -6,7 +6,7 @@ Letters in shapes: n texts, c labels.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.pairs import join_pair
 from headstart.data.tags import OUTSIDE, spans_of, tag_names, words_of
 from headstart.errors import RunError
 from headstart.settings import Settings
@@ -24,8 +25,6 @@ FloatArray = NDArray[np.float64]
 
 # Texts that are tokenised at once: bounds the memory of a call with millions of texts.
 _CHUNK = 4096
-# Beyond this many characters for each token that is kept, the end of a text cannot reach the model; cutting first keeps tokenising fast.
-_CHARACTERS_PER_TOKEN = 100
 
 
 class Reads(Protocol):
@@ -57,6 +56,35 @@ class LoadedModel:
     def predict(self, texts: Sequence[str]) -> list[str]:
         """The most likely label of each text."""
         return [self.labels[i] for i in self.predict_proba(texts).argmax(axis=1)]
+
+
+Pair = tuple[str, str] | Mapping[str, str]
+"""Two texts, or `{"text": first, "text_pair": second}` as the pipelines of transformers take them."""
+
+
+@dataclass(frozen=True)
+class LoadedPairs:
+    """A trained classifier of pairs of texts, opened from `folder`. `labels` are the c names, in the order of `predict_proba`."""
+
+    form: ClassVar = "pairs"
+    labels: tuple[str, ...]
+    folder: Path
+    reader: Reads
+
+    def predict_proba(self, pairs: Sequence[Pair]) -> FloatArray:
+        """How likely each label is for each pair: shape (n, c), rows sum to 1."""
+        return LoadedModel(self.labels, self.folder, self.reader).predict_proba([_joined(pair) for pair in pairs])
+
+    def predict(self, pairs: Sequence[Pair]) -> list[str]:
+        """The most likely label of each pair."""
+        return [self.labels[i] for i in self.predict_proba(pairs).argmax(axis=1)]
+
+
+def _joined(pair: Pair) -> str:
+    sides = (pair.get("text"), pair.get("text_pair")) if isinstance(pair, Mapping) else tuple(pair)
+    if isinstance(pair, str) or len(sides) != 2 or not all(isinstance(side, str) for side in sides):
+        raise TypeError(f"a pair of two texts is taken, not {pair!r}.")
+    return join_pair(str(sides[0]), str(sides[1]))
 
 
 @dataclass(frozen=True)
@@ -165,10 +193,11 @@ def _one_word(word: str) -> str:
     return "\N{NO-BREAK SPACE}".join(word.split()) or "\N{REPLACEMENT CHARACTER}"
 
 
-Loaded = LoadedModel | LoadedLabels | LoadedNumber | LoadedTagger
+Loaded = LoadedModel | LoadedPairs | LoadedLabels | LoadedNumber | LoadedTagger
 """What `load` gives: by the task of the model."""
 _OF_TEXTS: dict[str, Callable[[tuple[str, ...], Path, Reads], Loaded]] = {
     "classification": LoadedModel,
+    "pairs": LoadedPairs,
     "multilabel": LoadedLabels,
     "regression": LoadedNumber,
 }
@@ -190,12 +219,16 @@ def load(folder: str | Path) -> Loaded:
     if config.get("model_type") != WITHOUT_TRANSFER:
         if _of_words(config):
             return LoadedTagger(labels, place, Tagger(place))
-        kind = _BY_PROBLEM.get(str(config.get("problem_type")), "classification")
+        kind = "pairs" if config.get("pairs") else _BY_PROBLEM.get(str(config.get("problem_type")), "classification")
         return _OF_TEXTS[kind](labels, place, Classifier(place))
     if config.get("task") == "ner":
         from headstart.strategies.crf import CrfModel
 
         return LoadedTagger(labels, place, CrfModel.load(place))
+    if config.get("task") == "pairs":
+        from headstart.strategies.pair_tfidf import PairTfidfModel
+
+        return LoadedPairs(labels, place, PairTfidfModel.load(place))
     from headstart.strategies.tfidf import TfidfModel
 
     return _OF_TEXTS.get(str(config.get("task")), LoadedModel)(labels, place, TfidfModel.load(place))
@@ -242,6 +275,7 @@ class Classifier:
         import torch
         from transformers import AutoTokenizer
 
+        from headstart.backbone.encoding import tell_texts_apart
         from headstart.sources.modeling_headstart import HeadstartConfig, HeadstartForSequenceClassification
         from headstart.sources.opening import quiet_transformers
 
@@ -254,6 +288,9 @@ class Classifier:
             raise RunError(
                 f"The model in {str(place)!r} cannot be opened ({str(error).splitlines()[0]}); copy or train it again."
             ) from error
+        self.pairs = bool(config.pairs)
+        if self.pairs:
+            tell_texts_apart(model.backbone, tokenizer.sep_token_id)
         self.model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = tokenizer
         self.max_length = int(tokenizer.model_max_length)
@@ -272,14 +309,13 @@ class Classifier:
         import torch
 
         from headstart.backbone.batching import plan_batches
+        from headstart.backbone.encoding import encode
         from headstart.backbone.kernels import fast_linears
         from headstart.backbone.reading import pad
 
         filler = self.tokenizer.pad_token_id or 0
-        # A lone surrogate, which JSON can bring in, becomes "?", as in training.
-        clipped = [text[: self.max_length * _CHARACTERS_PER_TOKEN].encode("utf-8", "replace").decode("utf-8") for text in texts]
         # A causal model's tokenizer makes nothing of an empty text; the model needs one token at least.
-        ids = [row or [filler] for row in self.tokenizer(clipped, truncation=True, max_length=self.max_length)["input_ids"]]
+        ids = [row or [filler] for row in encode(self.tokenizer, texts, self.max_length, pairs=self.pairs)]
         logits = np.empty((len(texts), self.model.num_labels))
         with torch.inference_mode(), fast_linears(self.model):
             for batch in plan_batches([len(row) for row in ids], self.batch_tokens):

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, cast
 
-from headstart.data.columns import choose_text_column
+from headstart.data.columns import choose_text_column, two_columns
+from headstart.data.pairs import join_pair, split_pair
 from headstart.data.parse import without_lone_surrogates
 from headstart.data.rows import counted
 from headstart.data.table import as_text, open_table
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from headstart.loaded import Loaded, LoadedLabels, LoadedNumber, LoadedTagger
+    from headstart.loaded import Loaded, LoadedLabels, LoadedNumber, LoadedPairs, LoadedTagger
 
 FORMATS = ("csv", "jsonl", "parquet")
 STANDARD = "-"  # standard input, or standard output
@@ -106,6 +107,7 @@ def predict_file(folder: str, data: str, *, out: str, format: str | None, top: i
         shown = "standard input" if data == STANDARD else repr(data)
         column = text_column(table.columns, named=text, trained=_trained_column(Path(folder)), origin=shown)
         model = load(folder)
+        require_form(model, table.columns, column, shown)
         form = form_of(model, top)
         names = output_columns(table.columns, form.columns, origin=shown)
         if top > (known := len(model.labels)):
@@ -138,7 +140,7 @@ def predict_rows(
         records: number and values of each row.
         model: gives probabilities; `top` is at most its number of labels.
         write: receives the rows of one window.
-        column: that of `columns` which holds the text.
+        column: that of `columns` which holds the text, of pairs `first,second`.
         top: labels for each text.
         progress: is told the number of rows written after each window.
     """
@@ -146,8 +148,9 @@ def predict_rows(
     known = set(columns)
     form = form_of(model, top)
     nothing: list[Any] = [None] * len(form.columns)
-    for window in windows(records, column):
-        texts = [as_text(record.get(column)) for record in window]
+    text_of = reading_of(columns, column)
+    for window in windows(records, text_of):
+        texts = [text_of(record) for record in window]
         answers = form.answers(texts)
         write([[*map(record.get, columns), *answers.get(text, nothing)] for record, text in zip(window, texts, strict=True)])
         rows += len(window)
@@ -157,13 +160,39 @@ def predict_rows(
     return Predicted(rows, empty, beyond)
 
 
-def windows(records: Iterable[tuple[int, Record]], column: str) -> Iterator[list[Record]]:
+def require_form(model: Model | Loaded, columns: Sequence[str], column: str, origin: str) -> None:
+    """Raise where a model of pairs is given one column of texts, or one of single texts two.
+
+    Raises:
+        DataError: that is so.
+    """
+    wants, has = getattr(model, "form", "") == "pairs", two_columns(columns, column) is not None
+    if wants and not has:
+        raise DataError(f"The model reads pairs of texts; name the two columns of {origin} with --text FIRST,SECOND.")
+    if has and not wants:
+        raise DataError(f"The model reads one text a row, and --text names two columns of {origin}: {column!r}; name one.")
+
+
+def reading_of(columns: Sequence[str], column: str) -> Callable[[Record], str]:
+    """How the text of a row is read: from one column, or of pairs from both, "" where one of them is blank."""
+    pair = two_columns(columns, column)
+    if pair is None:
+        return lambda record: as_text(record.get(column))
+
+    def joined(record: Record) -> str:
+        first, second = (as_text(record.get(name)) for name in pair)
+        return join_pair(first, second) if first.strip() and second.strip() else ""
+
+    return joined
+
+
+def windows(records: Iterable[tuple[int, Record]], text_of: Callable[[Record], str]) -> Iterator[list[Record]]:
     """The rows in portions of at most WINDOW_ROWS, or fewer where their texts are long; a single row is never split."""
     window: list[Record] = []
     characters = 0
     for _, record in records:
         window.append(record)
-        characters += len(as_text(record.get(column)))
+        characters += len(text_of(record))
         if len(window) == WINDOW_ROWS or characters >= WINDOW_CHARACTERS:
             yield window
             window, characters = [], 0
@@ -177,6 +206,14 @@ class Form:
 
     columns: tuple[str, ...]
     answers: Callable[[Sequence[str]], dict[str, list[Any]]]
+
+
+@dataclass(frozen=True)
+class _OfJoined:
+    """A model of pairs that takes both texts in one."""
+
+    labels: tuple[str, ...]
+    predict_proba: Callable[[Sequence[str]], NDArray[np.floating[Any]]]
 
 
 # Of what there is only one answer a text.
@@ -205,6 +242,9 @@ def form_of(model: Model | Loaded, top: int) -> Form:
         return Form(("prediction", "probability"), lambda texts: _labelled(texts, cast("LoadedLabels", model)))
     if kind == "number":
         return Form(("prediction",), lambda texts: _numbered(texts, cast("LoadedNumber", model)))
+    if kind == "pairs":
+        pairs = cast("LoadedPairs", model)
+        model = _OfJoined(pairs.labels, lambda texts: pairs.predict_proba([split_pair(text) for text in texts]))
     model = cast(Model, model)
     new = [name if place == 1 else f"{name}_{place}" for place in range(1, top + 1) for name in ("prediction", "probability")]
     return Form(tuple(new), lambda texts: _answers(texts, model, top))
@@ -269,7 +309,8 @@ def text_column(columns: Sequence[str], *, named: str | None, trained: str | Non
     Raises:
         DataError: there is no such column, or it cannot be told which.
     """
-    return choose_text_column(columns, trained if named is None and trained in columns else named, origin)
+    known = trained in columns or two_columns(columns, trained) is not None
+    return choose_text_column(columns, trained if named is None and known else named, origin)
 
 
 def output_columns(columns: Sequence[str], new: Sequence[str], *, origin: str) -> list[str]:

@@ -17,7 +17,7 @@ from headstart.strategies.outputs import output_of
 from headstart.strategies.windows import make_windows
 from headstart.strategies.word_model import WordModel
 from headstart.target import Target
-from headstart.tasks.registry import get_task
+from headstart.tasks.registry import PAIRS, get_task
 
 # Texts on which the saved model is compared with the trained one.
 COMPARED = 32
@@ -43,6 +43,7 @@ def save_winner(folder: Path, model: Fitted, target: Target, results: Results) -
             max_length=backbone.max_length,
             card=model_card(results, backbone.source, max_length=backbone.max_length),
             output=output_of(target.rows.y),
+            pairs=backbone.pairs,
         )
     elif isinstance(model, WordModel):
         backbone = model.reader.backbone
@@ -65,7 +66,7 @@ def save_winner(folder: Path, model: Fitted, target: Target, results: Results) -
     step = max(1, len(some) // COMPARED)
     texts = list(some[::step][:COMPARED])
     expected = get_task(target.task).probabilities(model.predict_logits(texts))
-    difference = verify(folder, texts, expected, words=target.rows.sizes is not None)
+    difference = verify(folder, texts, expected, words=target.rows.sizes is not None, pairs=target.task == PAIRS)
     say(f"opened the saved model in a fresh process: greatest difference {difference:.1g}")
 
 

@@ -110,13 +110,16 @@ class Settings:
     # --- the data ---
     task: str | None = _setting(
         None,
-        "what is predicted: classification (a label for each text), multilabel (any number of labels), regression (a number) or ner "
-        "(entities); without it the columns tell",
+        "what is predicted: classification (a label for each text), pairs (one for two texts together), multilabel (any number of labels), "
+        "regression (a number) or ner (entities); without it the columns tell",
         group="data",
         placeholder="TASK",
     )
     text: str | None = _setting(
-        None, "column that holds the text; not needed where only one column can be it", group="data", placeholder="COLUMN"
+        None,
+        "column that holds the text, of pairs both as FIRST,SECOND; not needed where only one column can be it",
+        group="data",
+        placeholder="COLUMN",
     )
     label: str | None = _setting(
         None, "column that holds the label; not needed where only one column can be it", group="data", placeholder="COLUMN"

@@ -10,12 +10,15 @@ from headstart.settings import Metric, Settings
 from headstart.tasks import registry
 
 
+KNOWN = "classification, multilabel, ner, pairs, regression"
+
+
 def examples(texts, labels, columns=("text", "label")):
     return Examples(tuple(texts), tuple(labels), tuple(range(1, len(texts) + 1)), "a.csv", *columns)
 
 
 def test_every_known_task_bears_its_own_name_and_says_what_it_is():
-    assert registry.known_tasks() == ["classification", "multilabel", "ner", "regression"]
+    assert registry.known_tasks() == ["classification", "multilabel", "ner", "pairs", "regression"]
     for name in registry.known_tasks():
         task = registry.get_task(name)
         assert task.name == name and task.summary and task.metrics
@@ -26,13 +29,13 @@ def test_every_known_task_bears_its_own_name_and_says_what_it_is():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nre", "--task is 'nre'; it must be one of classification, multilabel, ner, regression. Did you mean 'ner'?"),
+        ("nre", f"--task is 'nre'; it must be one of {KNOWN}. Did you mean 'ner'?"),
         (
             "clasification",
-            "--task is 'clasification'; it must be one of classification, multilabel, ner, regression. Did you mean 'classification'?",
+            f"--task is 'clasification'; it must be one of {KNOWN}. Did you mean 'classification'?",
         ),
-        ("qa", "--task is 'qa'; it must be one of classification, multilabel, ner, regression."),
-        ("", "--task is ''; it must be one of classification, multilabel, ner, regression."),
+        ("qa", f"--task is 'qa'; it must be one of {KNOWN}."),
+        ("", f"--task is ''; it must be one of {KNOWN}."),
     ],
 )
 def test_an_unknown_task_is_refused_with_the_nearest(name, message):

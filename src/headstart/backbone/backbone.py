@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from headstart.backbone.encoding import tell_texts_apart
 from headstart.backbone.keys import space_key, tensor_digest
 from headstart.errors import SourceError
 from headstart.sources.opening import open_source
@@ -31,7 +32,7 @@ class Backbone:
 
     `prefix[k]` is a digest of all that the output of block k depends on (index 0: of the embeddings): two checkpoints that share their
     lowest k blocks share `prefix[0..k]`. `max_length` is in tokens, special tokens counted.
-    `above` names the parameters that are used only after the last block (a final norm).
+    `above` names the parameters that are used only after the last block (a final norm). `pairs`: texts are pairs (`data.pairs`).
     """
 
     source: Source
@@ -42,6 +43,7 @@ class Backbone:
     width: int
     prefix: tuple[bytes, ...]
     above: frozenset[str]
+    pairs: bool = False
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -78,12 +80,13 @@ def find_blocks(module: nn.Module) -> nn.ModuleList:
     return lists[0]
 
 
-def load_backbone(source: Source, max_length: int) -> Backbone:
+def load_backbone(source: Source, max_length: int, *, pairs: bool = False) -> Backbone:
     """Load a checked source in float32, in evaluation mode, without running any code of the checkpoint.
 
     Args:
         source: from `sources.resolve`.
         max_length: tokens that are read of a text; the source's own limit applies when it is lower.
+        pairs: whether the texts will be pairs.
 
     Raises:
         SourceError: the files turn out not to be a model that can be cut.
@@ -93,7 +96,10 @@ def load_backbone(source: Source, max_length: int) -> Backbone:
         parameter.requires_grad_(False)
     limit = max_length if source.max_length is None else min(max_length, source.max_length)
     width = int(getattr(module.config, "hidden_size", 0) or getattr(module.config, "n_embd", 0) or module.config.dim)
-    return Backbone(source, module, tokenizer, source.pooling, limit, width, prefix_digests(module), names_above(module))
+    digests, above = prefix_digests(module), names_above(module)
+    if pairs:
+        tell_texts_apart(module, tokenizer.sep_token_id)
+    return Backbone(source, module, tokenizer, source.pooling, limit, width, digests, above, pairs)
 
 
 def prefix_digests(module: nn.Module) -> tuple[bytes, ...]:

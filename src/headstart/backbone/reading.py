@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from headstart.backbone.backbone import Backbone, tokenizer_digest
 from headstart.backbone.batching import plan_batches
 from headstart.backbone.cut import watching
+from headstart.backbone.encoding import encode
 from headstart.backbone.kernels import fast_linears
 from headstart.backbone.keys import space_key, text_key
 from headstart.backbone.pooling import pool
@@ -26,8 +27,6 @@ from headstart.progress import bar
 
 Float32 = NDArray[np.float32]
 
-# Beyond this many characters per token that is kept, the end of a text cannot reach the model; cutting first keeps the tokenizer fast.
-_CHARACTERS_PER_TOKEN = 100
 # Texts handled between two writes to the store: bounds memory and what a kill can lose.
 _CHUNK = 2048
 # Bytes of activations that may be in memory at once while texts are read ahead.
@@ -107,7 +106,7 @@ class Reader:
         """The name under which results of one kind (`pooled` or `tokens`) at one layer are kept."""
         if (kind, layer) not in self._spaces:
             backbone = self.backbone
-            self._tokenizer = self._tokenizer or tokenizer_digest(backbone.tokenizer)
+            self._tokenizer = self._tokenizer or tokenizer_digest(backbone.tokenizer) + (b"pairs" if backbone.pairs else b"")
             key = space_key(
                 kind=kind,
                 weights=backbone.prefix[layer],
@@ -200,16 +199,8 @@ def _present(row: Float32 | None) -> Float32:
 
 def tokenize(backbone: Backbone, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of each text, special tokens included, at most `max_length` of them, at least one."""
-    if not texts:  # which the tokenizers of transformers trip over
-        return []
-    limit = backbone.max_length * _CHARACTERS_PER_TOKEN
-    # A lone surrogate, which JSON can bring in, becomes "?": tokenizers take no text that UTF-8 cannot write.
-    clipped = [text[:limit].encode("utf-8", "replace").decode("utf-8") for text in texts]
-    ids: list[list[int]] = backbone.tokenizer(clipped, truncation=True, max_length=backbone.max_length, add_special_tokens=True)[
-        "input_ids"
-    ]
     filler = backbone.tokenizer.pad_token_id or 0
-    return [row or [filler] for row in ids]
+    return [row or [filler] for row in encode(backbone.tokenizer, texts, backbone.max_length, pairs=backbone.pairs)]
 
 
 def pad(rows: Sequence[Sequence[int]], filler: int) -> tuple[torch.Tensor, torch.Tensor | None]:

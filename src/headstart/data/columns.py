@@ -9,6 +9,19 @@ from headstart.settings import did_you_mean
 
 # The first that a table has is taken; the others are what tables of words and entities call them.
 TEXT_NAMES = ("text", "tokens", "words")
+# What tables of pairs call their two texts.
+PAIR_NAMES = (
+    ("text", "text_pair"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+    ("sentence1", "sentence2"),
+    ("sentence_a", "sentence_b"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("question", "passage"),
+    ("query", "passage"),
+)
 LABEL_NAMES = ("label", "tags", "ner_tags", "entities", "spans")
 
 
@@ -24,14 +37,33 @@ def find_column(columns: Sequence[str], name: str, option: str, origin: str) -> 
     raise DataError(f"{origin} has no column {name!r} ({option}).{hint} Its columns: {_listed(columns)}.")
 
 
+def two_columns(columns: Sequence[str], text: str | None) -> tuple[str, str] | None:
+    """The two columns that `first,second` names, where no column bears that name itself; None: it names no two columns of the table."""
+    if text is None or text in columns or "," not in text:
+        return None
+    for at in (i for i, sign in enumerate(text) if sign == ","):
+        pair = text[:at].strip(), text[at + 1 :].strip()
+        if pair[0] in columns and pair[1] in columns and pair[0] != pair[1]:
+            return pair
+    return None
+
+
+def usual_pair(columns: Sequence[str], text: str | None, label: str | None) -> tuple[str, str] | None:
+    """The two columns of texts that a table plainly has, by their names; None where it has none, or where a text column was named."""
+    if text is not None:
+        return None
+    lowered = {column.lower(): column for column in columns if column != label}
+    return next(((lowered[first], lowered[second]) for first, second in PAIR_NAMES if first in lowered and second in lowered), None)
+
+
 def choose_text_column(columns: Sequence[str], text: str | None, origin: str) -> str:
-    """The text column of a table that needs no label: the one named, or `text`, or the only one.
+    """The text column of a table that needs no label: the one named (of pairs both, `first,second`), or `text`, or the only one.
 
     Raises:
         DataError: none of these.
     """
     if text is not None:
-        return find_column(columns, text, "--text", origin)
+        return text if two_columns(columns, text) else find_column(columns, text, "--text", origin)
     found = _conventional(columns, TEXT_NAMES) or (columns[0] if len(columns) == 1 else None)
     if found is None:
         raise DataError(f"{origin} has no column that is plainly the text; name it with --text. Its columns: {_listed(columns)}.")

@@ -17,7 +17,8 @@ class Examples:
     """Labelled texts as read from a file, faults and all.
 
     `rows[i]` is the number of row i as a person counts it in the file: the first row under the header is 1. An empty text or label is "".
-    `origin` is the file as the user named it; the columns are those that were used.
+    `origin` is the file as the user named it; the columns are those that were used. `paired`: texts are pairs (`data.pairs`), and
+    `text_column` names both columns, `first,second`.
     """
 
     texts: tuple[str, ...]
@@ -26,6 +27,7 @@ class Examples:
     origin: str
     text_column: str
     label_column: str
+    paired: bool = False
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -39,4 +41,5 @@ class Examples:
             origin=self.origin,
             text_column=self.text_column,
             label_column=self.label_column,
+            paired=self.paired,
         )

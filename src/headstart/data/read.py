@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.data.columns import choose_columns
+from headstart.data.columns import choose_columns, two_columns, usual_pair
 from headstart.data.examples import Examples
+from headstart.data.pairs import join_pair
+from headstart.data.rows import RowList, counted, finding
 from headstart.data.table import Table, as_text, open_table
 from headstart.errors import DataError
-from headstart.records import Finding
+from headstart.records import Finding, Severity
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ def read_examples(path: str | Path, *, text: str | None = None, label: str | Non
 
     Args:
         path: file, folder, `-` or `hub:NAME[:SPLIT]`.
-        text: column of the text; None: the one called `text`, or the only one that can be it.
+        text: column of the text, of pairs both as `first,second`; None: the one called `text`, or two that are called as pairs are, or the
+            only one that can be it.
         label: column of the label; None: the one called `label`, or the only one that can be it.
 
     Raises:
@@ -34,6 +37,9 @@ def read_examples(path: str | Path, *, text: str | None = None, label: str | Non
     """
     with open_table(path) as table:
         shown = "standard input" if table.origin == "-" else repr(table.origin)
+        pair = two_columns(table.columns, text) or usual_pair(table.columns, text, label)
+        if pair is not None:
+            return _read_pairs(table, pair, label, shown, str(path))
         if len(table.columns) > 2 or (text is not None and label is not None):
             # The columns follow from their names alone, so the others need not be kept.
             chosen = choose_columns(table.columns, text, label, shown, lambda _: ())
@@ -53,6 +59,23 @@ def read_examples(path: str | Path, *, text: str | None = None, label: str | Non
         label_column=chosen[1],
     )
     return ReadResult(examples, findings)
+
+
+def _read_pairs(table: Table, pair: tuple[str, str], label: str | None, shown: str, origin: str) -> ReadResult:
+    """The examples of a table of pairs; a pair of which a side is empty has the text ""."""
+    rest = [column for column in table.columns if column not in pair]
+    _, labels = choose_columns([pair[0], *rest], pair[0], label, shown, lambda _: ())
+    rows, cells = _read(table, (*pair, labels))
+    if not rows:
+        raise DataError(_no_rows(shown, table))
+    sides = list(zip(cells[pair[0]], cells[pair[1]], strict=True))
+    half = RowList(row for row, (first, second) in zip(rows, sides, strict=True) if bool(first.strip()) != bool(second.strip()))
+    findings = table.findings
+    if half.count:
+        message = f"{counted(half.count, 'pair')} of {shown} {'has' if half.count == 1 else 'have'} an empty side."
+        findings = (*findings, finding("empty side", Severity.WARNING, message, half, "They are not used; fill both columns."))
+    texts = tuple(join_pair(first, second) if first.strip() and second.strip() else "" for first, second in sides)
+    return ReadResult(Examples(texts, tuple(cells[labels]), tuple(rows), origin, ",".join(pair), labels, paired=True), findings)
 
 
 def _read(table: Table, columns: tuple[str, ...]) -> tuple[list[int], dict[str, list[str]]]:

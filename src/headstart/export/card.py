@@ -27,6 +27,10 @@ _HUB_METRICS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "recall": ("recall", "Recall", {}),
     "calibration_error": ("expected_calibration_error", "Calibration error", {}),
 }
+_CALLS = {
+    "multilabel": 'classify("a text", truncation=True, top_k=None)',
+    "pairs": 'classify({"text": "one text", "text_pair": "the other"}, truncation=True)',
+}
 # What the scores of the pipeline are, where they are not the probabilities of classes.
 _MEANING = {
     "multilabel": """A label applies where its score is above 0.5: the line was drawn where F1 is greatest on held-out rows, so that
@@ -111,14 +115,15 @@ def _kind(results: Results, source: Source | None) -> str:
     else:
         labels = f"{len(results.data.labels):,} labels"
         what = {"multilabel": f"A model that gives a text any of {labels}", "regression": "A model that predicts a number for a text"}.get(
-            results.task, f"A text classifier with {labels}"
+            results.task, f"A {'text' if results.task != 'pairs' else 'pair'} classifier with {labels}"
         )
         how = "words and characters weighed by a linear model"
     return f"{what}, without transfer: {how}." if source is None else f"{what}, transferred from {base_model(source) or source.name}."
 
 
 def _usage(results: Results, source: Source | None) -> str:
-    own = '```python\nimport headstart\n\nheadstart.load("DIR").predict(["a text"])\n```'
+    text = '("one text", "the other")' if results.task == "pairs" else '"a text"'
+    own = f'```python\nimport headstart\n\nheadstart.load("DIR").predict([{text}])\n```'
     if source is None:
         return f"DIR is this folder.\n\n{own}"
     if results.task == "ner":
@@ -135,7 +140,7 @@ A word is what its first token is taken for. Texts longer than the model reads a
 takes lists of words:
 
 {own}"""
-    call = 'classify("a text", truncation=True, top_k=None)' if results.task == "multilabel" else 'classify("a text", truncation=True)'
+    call = _CALLS.get(results.task, 'classify("a text", truncation=True)')
     return f"""DIR is this folder.
 
 ```python

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from headstart.backbone.encoding import knows_types
 from headstart.errors import ResourceError
 from headstart.sources import modeling_headstart
 from headstart.sources.resolve import WITHOUT_TRANSFER
@@ -73,6 +74,7 @@ def save_model(
     max_length: int,
     card: str,
     output: Output = Output.CLASS,
+    pairs: bool = False,
 ) -> None:
     """Save a classifier, or what predicts labels or a number: backbone, pooling, averaged layers and linear head, with tokenizer and card.
 
@@ -89,15 +91,16 @@ def save_model(
         max_length: tokens that are read of a text.
         card: the text of README.md.
         output: what the head's outputs are.
+        pairs: it reads two texts together.
 
     Raises:
         ValueError: layers, head and labels do not fit each other.
         ResourceError: no room or no permission.
     """
-    config = _make_config(backbone_module, pooling, layers, head, labels, output)
+    config = _make_config(backbone_module, pooling, layers, head, labels, output, pairs)
     with whole_folder(Path(folder)) as place:
         _write_model(place, config, backbone_module, head)
-        write_tokenizer(place, tokenizer, max_length)
+        write_tokenizer(place, tokenizer, max_length, types=pairs and knows_types(backbone_module))
         # UTF-8 without change of line ends, so that the copy is the file that headstart itself runs.
         (place / CODE).write_bytes(Path(modeling_headstart.__file__).read_bytes())
         (place / "README.md").write_text(card, encoding="utf-8")
@@ -159,7 +162,9 @@ def _swap(place: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _make_config(module: Any, pooling: Pooling, layers: Sequence[int], head: LinearHead, labels: Sequence[str], output: Output) -> Any:
+def _make_config(
+    module: Any, pooling: Pooling, layers: Sequence[int], head: LinearHead, labels: Sequence[str], output: Output, pairs: bool
+) -> Any:
     """The configuration of the classifier, after a check that its parts fit."""
     from headstart.sources.modeling_headstart import HeadstartConfig
 
@@ -176,6 +181,7 @@ def _make_config(module: Any, pooling: Pooling, layers: Sequence[int], head: Lin
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
         problem_type=PROBLEMS[output],
+        pairs=pairs,
         pad_token_id=module.config.pad_token_id,
         auto_map=_AUTO_MAP,
     )
@@ -199,8 +205,8 @@ def _write_model(place: Path, config: Any, module: Any, head: LinearHead) -> Non
         wrapper.save_pretrained(place)
 
 
-def write_tokenizer(place: Path, tokenizer: Any, max_length: int) -> None:
-    """The tokenizer's files, set to read as headstart reads, whatever was last asked of the object."""
+def write_tokenizer(place: Path, tokenizer: Any, max_length: int, *, types: bool = False) -> None:
+    """The tokenizer's files, set to read as headstart reads, whatever was last asked of the object. `types`: it tells types of tokens."""
     tokenizer.save_pretrained(place)
     _edit(
         place / "tokenizer_config.json",
@@ -208,7 +214,7 @@ def write_tokenizer(place: Path, tokenizer: Any, max_length: int) -> None:
             "model_max_length": max_length,
             "padding_side": "right",
             "truncation_side": "right",
-            "model_input_names": ["input_ids", "attention_mask"],
+            "model_input_names": ["input_ids", *(["token_type_ids"] if types else []), "attention_mask"],
         },
     )
     # A fast tokenizer remembers its last call's cutting and padding; a saved one has none of its own.

@@ -13,10 +13,12 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.pairs import split_pair
 from headstart.errors import RunError
 from headstart.sources.resolve import WITHOUT_TRANSFER
 
@@ -71,13 +73,14 @@ json.dump(rows, open(answer, "w"))
 """
 
 
-def verify(folder: Path, texts: Sequence[str], expected_probabilities: NDArray[np.floating], *, words: bool) -> float:
+def verify(folder: Path, texts: Sequence[str], expected_probabilities: NDArray[np.floating], *, words: bool, pairs: bool = False) -> float:
     """Open a saved model in a fresh process and compare its probabilities, or its numbers.
 
     Args:
         folder: the model folder.
         texts: some texts, none of them empty; a few dozen tell as much as all.
         expected_probabilities: what the trained model said of them, (u, c), in the order of the saved labels.
+        pairs: the texts are pairs.
         words: each word has a class; then the likeliest class and its probability are compared, for the pipeline tells no others.
 
     Returns:
@@ -89,7 +92,7 @@ def verify(folder: Path, texts: Sequence[str], expected_probabilities: NDArray[n
     folder = Path(folder).resolve()
     plain = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == WITHOUT_TRANSFER
     expected = np.asarray(expected_probabilities, dtype=np.float64)
-    found = _ask(folder, _WITH_HEADSTART if plain else _WORDS_WITH_TRANSFORMERS if words else _WITH_TRANSFORMERS, list(texts))
+    found = _ask(folder, _WITH_HEADSTART if plain else _WORDS_WITH_TRANSFORMERS if words else _WITH_TRANSFORMERS, _as_given(texts, pairs))
     if words and not plain and found.shape == (len(expected), 2):
         # Of a word of which no token is read there is nothing to compare.
         given = expected[found[:, 0] >= 0]
@@ -109,7 +112,12 @@ def verify(folder: Path, texts: Sequence[str], expected_probabilities: NDArray[n
     return difference
 
 
-def _ask(folder: Path, program: str, texts: list[str]) -> NDArray[np.float64]:
+def _as_given(texts: Sequence[str], pairs: bool) -> list[Any]:
+    """Texts as people give them to a pipeline, and to `headstart.load`."""
+    return [dict(zip(("text", "text_pair"), split_pair(text), strict=True)) for text in texts] if pairs else list(texts)
+
+
+def _ask(folder: Path, program: str, texts: list[Any]) -> NDArray[np.float64]:
     """The probabilities that `program` gives in a process of its own, (n, c)."""
     with tempfile.TemporaryDirectory(prefix="headstart-verify-") as room:
         ask, answer = Path(room) / "texts.json", Path(room) / "probabilities.json"

@@ -47,6 +47,8 @@ class Words:
     options: str
     lead: str
     lower: str
+    text: str = '"a text to {verb}"'
+    own_text: str = '"a text to {verb}"'
 
 
 _CODE = ", trust_remote_code=True"
@@ -61,6 +63,19 @@ _WORDS = {
         options=_CODE,
         lead="",
         lower="For log-loss and calibration error lower is better.",
+    ),
+    "pairs": Words(
+        one="class",
+        many="classes",
+        counted="rows",
+        title="What is taken for what",
+        verb="label",
+        pipeline="text-classification",
+        options=_CODE,
+        lead="",
+        lower="For log-loss and calibration error lower is better.",
+        text='{{"text": "one text", "text_pair": "the other"}}',
+        own_text='("one text", "the other")',
     ),
     "multilabel": Words(
         one="label",

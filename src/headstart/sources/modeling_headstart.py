@@ -19,17 +19,24 @@ class HeadstartConfig(PretrainedConfig):  # type: ignore[misc]
 
     `backbone_config` is the configuration of the backbone as a plain dictionary, with its `model_type`. `pooling` is `mean`, `cls`, `last`
     or `max`. `layers` are the layers whose pooled vectors are averaged: 0 is the embedding output, k the output of block k, and the number
-    of blocks is the backbone's last hidden state, after its final norm where it has one; None means the last alone.
+    of blocks is the backbone's last hidden state, after its final norm where it has one; None means the last alone. `pairs` is whether it
+    reads two texts together.
     """
 
     model_type = "headstart"
 
     def __init__(
-        self, backbone_config: dict[str, Any] | None = None, pooling: str = "mean", layers: list[int] | None = None, **kwargs: Any
+        self,
+        backbone_config: dict[str, Any] | None = None,
+        pooling: str = "mean",
+        layers: list[int] | None = None,
+        pairs: bool = False,
+        **kwargs: Any,
     ) -> None:
         self.backbone_config = backbone_config
         self.pooling = pooling
         self.layers = layers
+        self.pairs = pairs
         super().__init__(**kwargs)
 
 
@@ -81,12 +88,14 @@ class HeadstartForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
         """Logits of shape (b, c), and the loss when `labels` are given: by `config.problem_type` cross-entropy of (b,), binary
         cross-entropy of (b, c), or the squared error of (b, 1).
 
-        `token_type_ids` are accepted because many tools send them, and left out: a single text has one type, which every model assumes.
+        `token_type_ids` are accepted because many tools send them, and used for pairs alone: a single text has one type, which every
+        model assumes.
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         several = self.layers != [self.blocks]
-        outputs = self.backbone(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=several, return_dict=True)
+        types = {"token_type_ids": token_type_ids} if self.config.pairs and token_type_ids is not None else {}
+        outputs = self.backbone(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=several, return_dict=True, **types)
         pooled = [
             pool(
                 outputs.last_hidden_state if layer == self.blocks else outputs.hidden_states[layer],

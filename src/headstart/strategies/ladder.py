@@ -36,6 +36,7 @@ _OF_TEXTS = {
 _WITHOUT_CLASSES = {name: module for name, module in _OF_TEXTS.items() if name != "contrastive"}
 _MODULES = {
     "classification": _OF_TEXTS,
+    "pairs": _OF_TEXTS | {"tfidf": "headstart.strategies.pair_tfidf"},
     "multilabel": _WITHOUT_CLASSES,
     "regression": _WITHOUT_CLASSES,
     "ner": {

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from headstart.backbone.encoding import tell_texts_apart
 from headstart.strategies.base import LinearHead
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.model import TransferModel
@@ -23,6 +24,8 @@ def fit(job: Job) -> TransferModel:
         torch.manual_seed(job.seed)
         module = type(backbone.module)(backbone.module.config)
     module.eval()
+    if backbone.pairs:
+        tell_texts_apart(module, backbone.tokenizer.sep_token_id)
     head = LinearHead(np.zeros((job.rows.n_classes, backbone.width)), np.zeros(job.rows.n_classes))
     rows, validate = stopping_rows(job)
     plan = schedule_of(job, planned_steps("scratch", len(rows), job.settings))

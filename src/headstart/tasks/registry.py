@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from headstart.tasks.base import Task
 
 DEFAULT = "classification"
+PAIRS = "pairs"
 # Recognised in this order; what nothing recognises is of the default.
 _MODULES = {
+    PAIRS: "headstart.tasks.pairs",
     "ner": "headstart.tasks.ner",
     "multilabel": "headstart.tasks.multilabel",
     "regression": "headstart.tasks.regression",

@@ -1,0 +1,58 @@
+"""Texts as token ids, two of a pair in one sequence; and which tokens are of the second text.
+
+A model that knows two types of tokens (BERT) is told them apart by a hook on the whole model, from where the first separator stands; so
+reading, training and the saved model agree without any of them minding it.
+
+Letters in shapes: b rows, t tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from headstart.data.pairs import split_pair
+
+# Beyond this many characters per token that is kept, the end of a text cannot reach the model; cutting first keeps the tokenizer fast.
+_CHARACTERS_PER_TOKEN = 100
+
+
+def encode(tokenizer: Any, texts: Sequence[str], max_length: int, *, pairs: bool) -> list[list[int]]:
+    """Token ids of each text, special tokens included, at most `max_length`; of pairs the longer text is cut first."""
+    if not texts:  # which the tokenizers of transformers trip over
+        return []
+    limit = max_length * _CHARACTERS_PER_TOKEN
+    sides = zip(*map(split_pair, texts), strict=True) if pairs else [texts]
+    # A lone surrogate, which JSON can bring in, becomes "?": tokenizers take no text that UTF-8 cannot write.
+    given = [[text[:limit].encode("utf-8", "replace").decode("utf-8") for text in side] for side in sides]
+    found: list[list[int]] = tokenizer(*given, truncation=True, max_length=max_length, add_special_tokens=True)["input_ids"]
+    return found
+
+
+def token_types(ids: torch.Tensor, separator: int) -> torch.Tensor:
+    """1 for what stands after the first separator of each row, else 0, (b, t)."""
+    ends = (ids == separator).long()
+    return ((ends.cumsum(dim=1) - ends) > 0).long()
+
+
+def knows_types(module: Any) -> bool:
+    """Whether a model has two types of tokens."""
+    return int(getattr(module.config, "type_vocab_size", 0) or 0) > 1
+
+
+def tell_texts_apart(module: nn.Module, separator: int | None) -> None:
+    """From now on the model is told which tokens are of the second text, if it knows types of tokens; a second call changes nothing."""
+    if separator is None or not knows_types(module) or getattr(module, "_headstart_pairs", False):
+        return
+    module._headstart_pairs = True  # type: ignore[assignment]
+    module.register_forward_pre_hook(partial(_add_types, separator), with_kwargs=True)
+
+
+def _add_types(separator: int, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if kwargs.get("token_type_ids") is None and kwargs.get("input_ids") is not None:
+        kwargs = {**kwargs, "token_type_ids": token_types(kwargs["input_ids"], separator)}
+    return args, kwargs

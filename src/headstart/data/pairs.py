@@ -1,0 +1,20 @@
+"""Two texts that are read as one: how they stand in one string, so that every other room sees texts.
+
+Between them stands a double vertical line with spaces about it. A line of that kind within one of the texts becomes two plain ones.
+"""
+
+from __future__ import annotations
+
+MARK = "\N{DOUBLE VERTICAL LINE}"
+BETWEEN = f" {MARK} "
+
+
+def join_pair(first: str, second: str) -> str:
+    """Both texts in one."""
+    return BETWEEN.join(part.replace(MARK, "||") for part in (first, second))
+
+
+def split_pair(text: str) -> tuple[str, str]:
+    """The two texts of one that `join_pair` made; of any other the text and ""."""
+    first, _, second = text.partition(BETWEEN)
+    return first, second
