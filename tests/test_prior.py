@@ -179,3 +179,12 @@ def test_the_temperature_is_the_geometric_mean_of_near_cases_drawn_to_one_as_if_
     assert temperature_here(cases) == pytest.approx((2.0 * 4.5) ** (1 / 2.5))
     far = replace(case(per_class=1.0), temperature=50.0)
     assert temperature_here([*cases, far]) == pytest.approx(temperature_here(cases), rel=1e-3)
+
+
+def test_cases_of_another_kind_of_task_say_as_much_and_are_believed_less():
+    case = Case("a", "partial", 10.0, 3, 20.0, 0.04, 0.1)
+    own = expect("partial", Metric.ACCURACY, per_class=10, classes=3, tokens=20, cases=[case] * 5)
+    kin = expect("partial", Metric.ACCURACY, per_class=10, classes=3, tokens=20, cases=[case] * 5, kin=True)
+    none = expect("partial", Metric.ACCURACY, per_class=10, classes=3, tokens=20, cases=[])
+    assert kin.mean == own.mean and kin.spread**2 == pytest.approx(own.spread**2 + 0.05**2) and none.spread >= 0.05
+    assert {found.task for found in read_cases("pairs")} == {"classification"} and {found.task for found in read_cases("ner")} == {"ner"}

@@ -29,7 +29,7 @@ from headstart.settings import Metric, by_scale
 from headstart.strategies.base import FloatArray
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.outputs import Output, as_classes, output_of
-from headstart.tasks.registry import deciding_metric, get_task
+from headstart.tasks.registry import DEFAULT, deciding_metric, get_task
 
 # An expected gain below this is not worth a trial: in points of the metric.
 _WORTH = by_scale(share=0.0007, loss=0.003)
@@ -162,14 +162,16 @@ def expectation(rung: Rung, metric: Metric) -> Belief:
     """What is believed of a rung before it ran."""
     if rung.strategy.name == "probe":
         return Belief(0.0, 1e-6)
-    rows = rung.job.rows
+    rows, task = rung.job.rows, rung.job.settings.task
+    cases = read_cases(task)
     return expect(
         rung.strategy.name,
         metric,
         per_class=len(rows) / rows.n_classes,
         classes=rows.n_classes,
         tokens=rung.tokens,
-        cases=read_cases(rung.job.settings.task),
+        cases=cases,
+        kin=any(case.task != (task or DEFAULT) for case in cases),
     )
 
 

@@ -64,8 +64,10 @@ def read_cases(task: str | None = None, path: str | None = None) -> tuple[Case, 
     return tuple(case for case in every if case.task == (task or Case.task)) or tuple(case for case in every if case.task == Case.task)
 
 
-def expect(rung: str, metric: Metric, *, per_class: float, classes: int, tokens: float, cases: Sequence[Case]) -> Belief:
-    """The belief about a rung on a task of so many rows a class, classes and tokens a text."""
+def expect(rung: str, metric: Metric, *, per_class: float, classes: int, tokens: float, cases: Sequence[Case], kin: bool = False) -> Belief:
+    """The belief about a rung on a task of so many rows a class, classes and tokens a text. `kin`: the cases are of another kind of task,
+    so that the belief is as much less sure as one without any.
+    """
     weights, values = [_BLANK_WEIGHT * math.exp(-_count(rung, cases))], [0.0]
     squares = [_BLANK_SPREAD[metric] ** 2]
     for case, weight in _near(rung, per_class, classes, tokens, cases):
@@ -77,7 +79,7 @@ def expect(rung: str, metric: Metric, *, per_class: float, classes: int, tokens:
         return Belief(0.0, _BLANK_SPREAD[metric])
     mean = sum(w * v for w, v in zip(weights, values, strict=True)) / total
     variance = sum(w * ((v - mean) ** 2 + s) for w, v, s in zip(weights, values, squares, strict=True)) / total
-    return Belief(mean, math.sqrt(variance + _LEAST_SPREAD[metric] ** 2))
+    return Belief(mean, math.sqrt(variance + _LEAST_SPREAD[metric] ** 2 + (_BLANK_SPREAD[metric] ** 2 if kin else 0.0)))
 
 
 def expect_temperature(rung: str, *, per_class: float, classes: int, tokens: float, cases: Sequence[Case]) -> float:

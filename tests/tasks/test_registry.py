@@ -9,7 +9,6 @@ from headstart.errors import SettingsError
 from headstart.settings import Metric, Settings
 from headstart.tasks import registry
 
-
 KNOWN = "classification, multilabel, ner, pairs, regression"
 
 
