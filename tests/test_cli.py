@@ -121,7 +121,7 @@ def test_version_is_the_packages(capsys):
         (["fit", "x", "--cut", "two"], "--cut is 'two'; it must be a whole number."),
         (
             ["fit", "x", "--metric", "macrof1"],
-            "--metric is 'macrof1'; it must be one of accuracy, macro_f1, log_loss, entity_f1. Did you mean 'macro_f1'?",
+            "--metric is 'macrof1'; it must be one of accuracy, macro_f1, log_loss, entity_f1, micro_f1, spearman, pearson. Did you mean 'macro_f1'?",
         ),
         (
             ["fit", "x", "--budget", "soon"],

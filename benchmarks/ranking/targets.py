@@ -51,7 +51,7 @@ def draw_task(name: str) -> tuple[Rows, Rows]:
 
 def _draw(name: str, n: int, seed: int) -> tuple[Rows, Rows]:
     rng = np.random.default_rng([seed, n])
-    pool, test = _shortened(learnable(name)), _shortened(read(name, "test"))
+    pool, test = shortened(learnable(name)), shortened(read(name, "test"))
     labels = np.array(pool.labels)
     names, counts = np.unique(labels, return_counts=True)
     wanted = shares(counts, min(n, len(pool)), least=2)
@@ -62,7 +62,7 @@ def _draw(name: str, n: int, seed: int) -> tuple[Rows, Rows]:
     # The test rows' own order may follow their labels.
     held = [test.take(rng.permutation(len(test)))]
     if any((data_folder() / name / f"validation{ending}").exists() for ending in (".jsonl", ".jsonl.gz")):
-        held.append(_shortened(read(name, "validation")))
+        held.append(shortened(read(name, "validation")))
     held.append(pool.take(spare))
     rest = _once(Labelled(tuple(t for part in held for t in part.texts), tuple(v for part in held for v in part.labels)), set(train.texts))
     number = {label: k for k, label in enumerate(sorted(set(train.labels)))}
@@ -70,7 +70,7 @@ def _draw(name: str, n: int, seed: int) -> tuple[Rows, Rows]:
     return _rows(train, number), _rows(rest.take(known[:HELD_ROWS]), number)
 
 
-def _shortened(rows: Labelled) -> Labelled:
+def shortened(rows: Labelled) -> Labelled:
     """Each text without what follows its first words."""
     return Labelled(tuple(" ".join(text.split()[:WORDS]) for text in rows.texts), rows.labels)
 
