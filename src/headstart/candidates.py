@@ -20,37 +20,47 @@ from headstart.records import Finding, Severity
 from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows
 from headstart.strategies.heads import class_weights, uneven
-from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies
+from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies, rungs_with_rows
 from headstart.strategies.outputs import Output, output_of
 from headstart.target import Target
 from headstart.tasks.registry import PAIRS, deciding_metric
 
 if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
+    from headstart.instances.pool import Pool
 
 
 @dataclass
 class Means:
     """What a run works with: the readers of its sources by name, the cost model, and what was noticed, as sources that cannot be opened.
 
-    `detour_of` names the detour by which a source's weights came; direct ones are not in it.
+    `detour_of` names the detour by which a source's weights came; direct ones are not in it. `pool` holds rows of neighbouring data.
     """
 
     readers: dict[str, Reader]
     cost: CostModel
     findings: list[Finding]
     detour_of: dict[str, str] = field(default_factory=dict)
+    pool: Pool | None = None
+
+
+# The detour of rungs that learn from rows of neighbouring data.
+WITH_ROWS = "rows of neighbouring data"
 
 
 def asked_strategies(settings: Settings) -> list[str]:
-    """The strategies to try, checked.
+    """The strategies to try, checked; where rows of neighbouring data are given, those that learn from them too.
 
     Raises:
-        SettingsError: one of them does not exist.
+        SettingsError: one of them does not exist, or learns from such rows and there are none.
     """
     names = list(settings.strategy) or known_strategies(settings.task)
     for name in names:
         get_strategy(name, settings.task)
+        if name in rungs_with_rows() and not settings.rows_from:
+            raise SettingsError(f"--strategy {name} learns from rows of neighbouring data; name them with --rows-from.")
+    if settings.rows_from and not set(names) & set(rungs_with_rows()):
+        names += [name for name in rungs_with_rows() if name != "partial_rows" or "partial" in names]
     return names
 
 
@@ -93,7 +103,15 @@ def rungs_on(
     pairs = folds_of(target, learn, settings)
     weigh = deciding_metric(settings) is Metric.MACRO_F1 and output_of(rows.y) is Output.CLASS and uneven(rows.y)
     weight = class_weights(rows.y, rows.n_classes) if weigh else None
-    job = Job(rows=rows, groups=target.groups[learn], folds=pairs, settings=settings, seed=settings.seed, class_weight=weight)
+    job = Job(
+        rows=rows,
+        groups=target.groups[learn],
+        folds=pairs,
+        settings=settings,
+        seed=settings.seed,
+        class_weight=weight,
+        pool=means.pool,
+    )
     found = []
     tokens = {source: mean_tokens(reader, rows) for source, reader in means.readers.items()}
     for name in strategies:
@@ -102,8 +120,8 @@ def rungs_on(
             found.append(Rung(strategy, None, job, next(iter(tokens.values()))))
             continue
         for source, reader in means.readers.items():
-            detour = means.detour_of.get(source)
-            if detour is not None and (not strategy.transfers or strategy.name == "static"):
+            detour = WITH_ROWS if name in rungs_with_rows() else means.detour_of.get(source)
+            if detour not in (None, WITH_ROWS) and (not strategy.transfers or strategy.name == "static"):
                 continue  # random weights are the same by whatever way, and the tokens' embeddings as good as the same
             here = replace(job, reader=reader, cut=cut_of(settings, reader))
             if strategy.tunes_from is None or strategy.tunes_from(here) < reader.backbone.n_blocks:

@@ -171,6 +171,7 @@ def _make_parsers() -> tuple[_Parser, dict[str, _Parser]]:
         ("check", "say what is wrong with labelled data, before any model is loaded", _check_options, _check),
         ("fit", "find the best way to transfer, train it, judge it, save it", _fit_options, _fit),
         ("rank", "say which sources, or source tasks, to start from, without training any", _rank_options, _rank),
+        ("select", "choose rows of neighbouring data that a target can learn from, and write them", _select_options, _select),
         ("predict", "label a file of any size with the model of a run", _predict_options, _predict),
         ("report", "write the report of a run again and say where it is", _report_options, _report),
         ("sources", "list, add, describe or remove what stands on the shelf of sources", _sources_options, _sources),
@@ -284,6 +285,15 @@ def _rank_options(parser: _Parser) -> None:
     )
 
 
+def _select_options(parser: _Parser) -> None:
+    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    parser.add_argument("--out", metavar="FILE", default="-", help="where to write; without it, or with -, standard output")
+    parser.add_argument("--format", metavar="{csv,jsonl,parquet}", help="format of what is written; without it as --out is named")
+    _add_settings(parser, ["text", "label", "test", "validation", "rows_from", "label_map", "rows_by", "rows_share", "source"])
+    _add_settings(parser, ["max_length", "seed", "quiet", "store", "store_limit", "batch_tokens"])
+    parser.epilog = "`headstart fit DATA --rows-from MORE` chooses in the same way, learns from them, and tells whether it helped."
+
+
 def _predict_options(parser: _Parser) -> None:
     parser.add_argument("folder", metavar="RUN", help="folder of a run, or of a saved model")
     parser.add_argument("data", metavar="DATA", help="csv, tsv, json, jsonl or parquet file, or - for standard input")
@@ -391,6 +401,22 @@ def _rank(parsed: argparse.Namespace, words: list[str]) -> int:
         print(line)
     if parsed.save is not None:
         print(f"page  {save_ranking(found, Path(parsed.save))}")
+    return 0
+
+
+def _select(parsed: argparse.Namespace, words: list[str]) -> int:
+    given = _given(parsed)
+    out, format = parsed.out, parsed.format
+    settings = make_settings({name: value for name, value in given.items() if name != "out"})
+    from headstart import progress
+    from headstart.instances.select import select_rows
+
+    progress.set_quiet(settings.quiet)
+    done = select_rows(parsed.data, settings, out=out, format=format)
+    for line in done.noticed:
+        _complain(line)
+    for path, chosen, used in done.by_set:
+        _complain(f"{path}: {chosen:,} of {used:,} rows")
     return 0
 
 

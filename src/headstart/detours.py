@@ -20,15 +20,14 @@ import numpy as np
 
 from headstart.candidates import Means, folder_name, rungs_on
 from headstart.checking import check_data
-from headstart.data.columns import choose_columns
-from headstart.data.duplicates import near_duplicates
-from headstart.data.examples import Examples, IntArray
+from headstart.data.examples import IntArray
 from headstart.data.read import read_examples
 from headstart.data.split import test_split
-from headstart.data.table import STANDARD_INPUT, open_table
+from headstart.data.table import STANDARD_INPUT
 from headstart.errors import DataError, SettingsError
 from headstart.judge.calibration import softmax
 from headstart.judge.intervals import estimate
+from headstart.neighbouring import apart_from, columns_like, same_file
 from headstart.planner import trial_seconds
 from headstart.progress import say
 from headstart.records import Detour, Estimate, Finding, Severity, SourceTask, Spent, names_by
@@ -114,14 +113,14 @@ def _transfers(strategy: str) -> bool:
 
 def _read_task(path: str, name: str, target: Target, settings: Settings) -> Task:
     for what, file in (("data", target.examples.origin), ("test file", settings.test), ("validation file", settings.validation)):
-        if file is not None and _same_file(path, file):
+        if file is not None and same_file(path, file):
             raise DataError(f"--via names {path!r}, which is the {what} of the target itself; name the data of another task.")
     if path == STANDARD_INPUT:
         raise DataError(f"--via is {path!r}; the data of a source task must be a file, a folder or hub:NAME.")
     try:
-        text, label = _columns(path, target, settings)
+        text, label = columns_like(path, target, settings)
         examples = read_examples(path, text=text, label=label).examples
-        kept = _apart_from(examples, target)
+        kept = apart_from(examples, target)
         if not len(kept):
             raise DataError(f"all of its {len(examples):,} rows say nearly the same as rows of {target.examples.origin!r}.")
         checked = check_data(
@@ -141,42 +140,6 @@ def _read_task(path: str, name: str, target: Target, settings: Settings) -> Task
         findings=(*whole.findings, *_left_out_finding(path, left_out)),
     )
     return Task(name, own, left_out)
-
-
-def _same_file(one: str, other: str) -> bool:
-    return one == other or (Path(one).exists() and Path(other).exists() and Path(one).resolve() == Path(other).resolve())
-
-
-def _columns(path: str, target: Target, settings: Settings) -> tuple[str | None, str | None]:
-    """The columns of a source task's file: those named for the target where the file has them too, else None, which finds its only ones.
-
-    Raises:
-        DataError: there are several that could be it.
-    """
-    with open_table(path) as table:
-        columns = table.columns
-    own = (settings.text or target.examples.text_column, settings.label or target.examples.label_column)
-    text, label = (name if name in columns else None for name in own)
-    if len(columns) > 2:
-        try:
-            choose_columns(columns, text, label, repr(path), lambda _: ())
-        except DataError:
-            shown = ", ".join(map(repr, columns[:10])) + (f" and {len(columns) - 10} more" if len(columns) > 10 else "")
-            raise DataError(
-                f"it has no columns that are plainly text and label; call them so, or as in the target's data ({own[0]!r} and {own[1]!r}). "
-                f"Its columns: {shown}."
-            ) from None
-    return text, label
-
-
-def _apart_from(examples: Examples, target: Target) -> Examples:
-    """The rows that say nothing that a row of the target says, be it learnt from, chosen on or judged on; near duplicates are the same."""
-    own = [*target.examples.texts, *target.rows.texts, *(target.test.texts if target.test is not None else ())]
-    texts = [text.strip() for text in (*own, *examples.texts)]
-    # No bound on a cluster: a text that another one joins to the target's is left out too, which costs a row and never lets one through.
-    groups = near_duplicates(texts, largest_cluster=len(texts)).groups
-    shared = np.isin(groups[len(own) :], groups[: len(own)])
-    return examples.take(np.flatnonzero(~shared))
 
 
 def _left_out_finding(path: str, count: int) -> list[Finding]:

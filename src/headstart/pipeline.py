@@ -19,6 +19,8 @@ from headstart.candidates import Means, asked_strategies, folder_name, open_mean
 from headstart.data.examples import Examples, IntArray
 from headstart.detours import Task, contents, describe_tasks, read_tasks, take_detours, tell, with_source_tasks
 from headstart.errors import RunError, SettingsError, SourceError
+from headstart.instances.pool import Pool, read_pool
+from headstart.instances.telling import tell_rows
 from headstart.judge.verdict import verdict_sentence
 from headstart.planner import Decision, Rung, calibration_of, decide, failure_of, trial_seconds
 from headstart.progress import say
@@ -32,7 +34,7 @@ from headstart.tasks.registry import DEFAULT, deciding_metric
 from headstart.taught import COLUMN, SPLITS, refusal, text_digest
 
 # Settings that say where and how to talk, not what to compute: a run may go on under others.
-_NOT_ASKED = {"via", "out", "quiet", "dry_run", "store", "store_limit", "export", "budget", "shelf"}
+_NOT_ASKED = {"via", "rows_from", "label_map", "out", "quiet", "dry_run", "store", "store_limit", "export", "budget", "shelf"}
 # Seconds of a run that are neither trials nor training: starting, judging, saving, opening again, the report.
 _AROUND = 20.0
 
@@ -42,8 +44,8 @@ class Judged:
     """What the decision of one part gave on the rows that judge it.
 
     `rows` are those that judged; logits (u, c) of the winner, of the best rung with transfer and of the best without (None: there is
-    none), and where there are detours of the best by one and of the best direct one. `fitted` is the winner where it was trained in this
-    process, else None.
+    none), and where there are detours of the best by one and of the best direct one; `beside` of those that are only compared, by name.
+    `fitted` is the winner where it was trained in this process, else None.
     """
 
     part: Part
@@ -55,6 +57,7 @@ class Judged:
     via: FloatArray | None
     direct: FloatArray | None
     fitted: Fitted | None
+    beside: dict[str, FloatArray]
 
 
 def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -> Run:
@@ -77,16 +80,18 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -
         check_onnx_installed()  # before hours are spent, not after
     target = read_target(data, settings)
     settings = settings_for(target, settings)
-    return fit_target(target, settings, tasks=read_tasks(target, settings), command=command, begin=begin)
+    tasks, pool = read_tasks(target, settings), read_pool(target, settings)
+    return fit_target(target, settings, tasks=tasks, pool=pool, command=command, begin=begin)
 
 
-def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], command: str, begin: float) -> Run:
+def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], pool: Pool | None = None, command: str, begin: float) -> Run:
     """The rest of `fit`, once the data are read: source tasks are learnt by it too, each as a run of its own.
 
     Args:
         target: what is learnt.
         settings: what was asked, its sources one by one.
         tasks: source tasks that are learnt before.
+        pool: rows of neighbouring data; None: there are none.
         command: as in `fit`.
         begin: `time.perf_counter()` at the start of the run.
     """
@@ -95,7 +100,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], com
     from headstart.sources.adding import note_origin
 
     strategies = asked_strategies(settings)
-    run = RunFolder.open(run_folder(target.name, settings), asked(target, settings, tasks))
+    run = RunFolder.open(run_folder(target.name, settings), asked(target, settings, tasks, pool))
     with suppress(RunError):  # not finished yet, or its results were damaged: then it goes on
         finished = open_run(run.path)
         say(f"{run.path} is finished already; its results:")
@@ -106,8 +111,11 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], com
         if finding.severity is not Severity.NOTE:
             say(f"  {finding.message}")
     parts = parts_of(target, settings)
-    write_splits(run.path, target, parts)
+    write_splits(run.path, target, parts, pool)
     with open_means(settings) as means:
+        if pool is not None:
+            means.pool = pool
+            means.findings += pool.findings
         leave_out_taught(target, means)
         require_same_sources(run, means)
         spent = time.perf_counter() - begin
@@ -133,6 +141,8 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], com
         if detours:
             told = tell(detours, target, settings, parts, judged, final, model)
             results = replace(results, detour=told, spent=with_source_tasks(results.spent, detours))
+        if pool is not None:
+            results = replace(results, rows=tell_rows(pool, target, settings, parts, judged, final, next(iter(means.readers.values()))))
         save_winner(run.path / MODEL, model, target, results)
         export_model(run.path / MODEL, settings)
         if results.winner.transfers and results.winner.source is not None:
@@ -160,6 +170,7 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
     tasks = read_tasks(target, settings)
     parts = parts_of(target, settings)
     with open_means(settings) as means:
+        means.pool = read_pool(target, settings)
         rungs = rungs_on(target, parts[0].learn, settings, means, asked_strategies(settings))
         described = describe_plan(target, parts, rungs, means.cost, settings, allowance(settings, parts, 0.0))
     return "\n".join(filter(None, [described, describe_tasks(tasks)]))
@@ -234,7 +245,7 @@ def run_folder(name: str, settings: Settings) -> Path:
     return Path(settings.out) if settings.out else Path("runs") / name
 
 
-def asked(target: Target, settings: Settings, tasks: Sequence[Task] = ()) -> dict[str, object]:
+def asked(target: Target, settings: Settings, tasks: Sequence[Task] = (), pool: Pool | None = None) -> dict[str, object]:
     """Everything that decides what the run computes, for run.yaml."""
     import torch
     import transformers
@@ -244,7 +255,8 @@ def asked(target: Target, settings: Settings, tasks: Sequence[Task] = ()) -> dic
     plain = {name: value for name, value in as_plain(settings).items() if name not in _NOT_ASKED}
     versions = {"headstart": __version__, "torch": str(torch.__version__), "transformers": str(transformers.__version__)}
     columns = {"text": target.examples.text_column, "label": target.examples.label_column}
-    via = {"via": contents(tasks)} if tasks else {}
+    via: dict[str, object] = {"via": contents(tasks)} if tasks else {}
+    via |= {} if pool is None else {"rows_from": pool.content()}
     return {"data": target.examples.origin, "columns": columns, "content": target.content(), **via, "settings": plain, "versions": versions}
 
 
@@ -298,8 +310,11 @@ def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means:
         say(f"{asked}: even the cheapest rung, {cheapest.name}, needs about {needed:,.0f} s in all.")
 
 
-def write_splits(folder: Path, target: Target, parts: list[Part]) -> None:
-    """splits.parquet: of every training row number in the file, label, group, the part that judges it ("" for none), the text's digest."""
+def write_splits(folder: Path, target: Target, parts: list[Part], pool: Pool | None = None) -> None:
+    """splits.parquet: of every training row number in the file, label, group, the part that judges it ("" for none), the text's digest.
+
+    Rows of neighbouring data stand there too, each in the group -1, for what is trained may have been taught them.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -311,7 +326,14 @@ def write_splits(folder: Path, target: Target, parts: list[Part]) -> None:
             judge[part.judge] = part.name
     numbers = [target.examples.rows[i] if i >= 0 else -1 for i in target.origin]
     labels, digests = target.labels_of(target.rows), [text_digest(text) for text in target.rows.texts]
-    columns = {"row": numbers, "label": labels, "group": target.groups, "judged_by": list(judge), COLUMN: digests}
+    groups = target.groups.tolist()
+    if pool is not None:
+        numbers += pool.numbers.tolist()
+        labels += [target.labels[k] for k in pool.y]
+        groups += [-1] * len(pool)
+        digests += [text_digest(text) for text in pool.texts]
+    judged_by = [*judge, *([""] * (len(numbers) - len(judge)))]
+    columns = {"row": numbers, "label": labels, "group": groups, "judged_by": judged_by, COLUMN: digests}
     table = pa.table(columns)
     with whole_file(folder / SPLITS) as temporary:
         pq.write_table(table, temporary)
@@ -384,7 +406,8 @@ def judge_part(
         direct = None if via is None else predict(decision.direct)
         winner = transfer if decision.winner is decision.transfer else plain
         assert winner is not None  # the winner is one of the two
-        return Judged(part, decision, judging, winner, transfer, plain, via, direct, trained.get(decision.winner.name))
+        beside = {rung.name: logits for rung in decision.beside if (logits := predict(rung)) is not None}
+        return Judged(part, decision, judging, winner, transfer, plain, via, direct, trained.get(decision.winner.name), beside)
 
     def decide_anew(failed: Failed) -> Decision:
         return decide_on(target, part.learn, part.name, settings, run, means, strategies, seconds, failed=failed)

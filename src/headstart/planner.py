@@ -81,7 +81,8 @@ class Decision:
 
     `transfer` and `plain` are the best rungs with and without transfer (None: none was on the list, or none could be tried); the winner is
     one of the two. `via` and `direct` are the best with transfer by a detour and without one, each as it would have been chosen without the
-    other; `via` None: there is none. `out_of_fold` holds logits (u, c) by the rung's name, NaN where not measured.
+    other; `via` None: there is none. `out_of_fold` holds logits (u, c) by the rung's name, NaN where not measured. `beside` are the light
+    rungs with rows of neighbouring data, which are judged to be compared.
     """
 
     winner: Rung
@@ -91,6 +92,7 @@ class Decision:
     direct: Rung | None
     out_of_fold: dict[str, FloatArray]
     trials: tuple[TrialRecord, ...]
+    beside: tuple[Rung, ...] = ()
 
 
 def decide(
@@ -138,7 +140,8 @@ def decide(
         reasons = "; ".join(f"{state.rung.name}: {state.failed}" for state in everything if state.failed)
         raise SettingsError(f"No rung could be trained ({reasons}). Choose others with --strategy, or a lower --learning-rate.")
     # A rung that was never tried may win on what is known of it, if there is time to train it.
-    ready = [state for state in sound if state.logits is not None or trial_seconds(state.rung, cost) <= left] or sound
+    fair = [state for state in sound if not state.rung.strategy.compared_only] or sound
+    ready = [state for state in fair if state.logits is not None or trial_seconds(state.rung, cost) <= left] or fair
     worth = {id(state): _net(state, cost) for state in ready}
     winner = max(ready, key=lambda state: worth[id(state)])
 
@@ -155,7 +158,8 @@ def decide(
 
     logits = {state.rung.name: state.logits for state in states if state.logits is not None}
     records = tuple(_record(state, winner, metric, cost) for state in everything)
-    return Decision(winner.rung, best(True), best(False), best_way(True), best_way(False), logits, records)
+    beside = tuple(state.rung for state in sound if state.rung.strategy.name in ("chosen_rows", "all_rows", "random_rows"))
+    return Decision(winner.rung, best(True), best(False), best_way(True), best_way(False), logits, records, beside)
 
 
 def expectation(rung: Rung, metric: Metric) -> Belief:
@@ -206,6 +210,7 @@ def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
 
     backbone = rung.job.reader.backbone
     lowest = rung.strategy.tunes_from(rung.job)
+    rows += rung.strategy.adds(rung.job) if rung.strategy.adds is not None else 0
     steps = planned_steps(rung.strategy.name, rows, rung.job.settings)
     tokens = steps * min(rows_a_step(rung.job.settings), rows) * rung.tokens
     learning = backbone.block_parameters * (1 - lowest / backbone.n_blocks)

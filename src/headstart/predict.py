@@ -446,7 +446,8 @@ def _write_parquet(stream: IO[bytes], names: Sequence[str], given: int) -> tuple
 
     numbers = names[given:] == ["prediction"]  # without a probability it is a number
     kinds = [
-        pa.float64() if place >= given and (numbers or name.startswith("probability")) else pa.string() for place, name in enumerate(names)
+        pa.float64() if place >= given and (numbers or name.startswith(("probability", "score"))) else pa.string()
+        for place, name in enumerate(names)
     ]
     schema = pa.schema(list(zip(names, kinds, strict=True)))
     table = pq.ParquetWriter(stream, schema)

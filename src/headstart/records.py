@@ -241,12 +241,68 @@ class Detour:
 
 
 @dataclass(frozen=True)
+class SourceRows:
+    """One set of neighbouring rows: of `rows` with text and label, `strange` bear labels that the target does not have, `shared` say nearly
+    the same as rows of the target, `undrawn` were never looked at; of the `used` ones `chosen` were chosen.
+    """
+
+    name: str
+    data: str
+    rows: int
+    strange: int
+    shared: int
+    undrawn: int
+    used: int
+    chosen: int
+
+
+@dataclass(frozen=True)
+class SharePoint:
+    """Score of a probe on the target's rows and so many source rows, those put first, on folds of the target's training rows."""
+
+    rows: int
+    score: Estimate
+
+
+@dataclass(frozen=True)
+class MapPoint:
+    """A row on the map: `kind` is `target`, `chosen` or `left` (a source row that was not chosen)."""
+
+    x: float
+    y: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class NeighbourRows:
+    """What rows of neighbouring data gave.
+
+    `way` chose `chosen` of them, by scores of which `histogram` counts rows from the least to the greatest in equal steps. `learnt`: the
+    winner learnt from them. `gains` are those of the best rung with source rows over the best without, and of the chosen rows over all
+    rows and over as many random ones, on the judged rows. `first` and `last` are source rows that were put first and last, `map` some rows
+    in the plane.
+    """
+
+    way: str
+    sets: tuple[SourceRows, ...]
+    chosen: int
+    learnt: bool
+    gains: tuple[Gain, ...]
+    curve: tuple[SharePoint, ...]
+    histogram: tuple[int, ...]
+    first: tuple[RowNote, ...]
+    last: tuple[RowNote, ...]
+    map: tuple[MapPoint, ...]
+
+
+@dataclass(frozen=True)
 class Results:
     """A whole run: what `metrics.json` holds and what the report is made of.
 
     `judged_on` says in words which rows the final scores stand on; `opponent` is None when no rung without transfer was asked for;
     `confusion[i][j]` counts judged rows of class i that were given class j, in the order of `class_scores`. `detour` None: no source task
     was asked for. `task` is the kind of task. `numbers` are pairs of truth and prediction, where numbers are predicted.
+    `rows` None: no rows of neighbouring data were given.
     """
 
     title: str
@@ -273,6 +329,7 @@ class Results:
     detour: Detour | None = None
     task: str = "classification"
     numbers: tuple[tuple[float, float], ...] = ()
+    rows: NeighbourRows | None = None
 
 
 @dataclass(frozen=True)

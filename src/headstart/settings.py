@@ -146,6 +146,26 @@ class Settings:
         group="transfer",
         placeholder="DATA",
     )
+    rows_from: tuple[str, ...] = _setting(
+        (),
+        "neighbouring data with the labels of the target, of which rows are chosen and learnt with its own where that helps; repeatable",
+        group="transfer",
+        placeholder="DATA",
+    )
+    label_map: str | None = _setting(
+        None,
+        "YAML or JSON file that says which label of the target a label of --rows-from stands for (`theirs: ours`); labels of one name join "
+        "by themselves",
+        group="transfer",
+        placeholder="FILE",
+    )
+    rows_by: str = _setting(
+        "sure",
+        "how rows of --rows-from are chosen: sure, nearest, agreement, density, dsir, mean_matching, influence or boosting",
+        group="transfer",
+        placeholder="WAY",
+    )
+    rows_share: float = _setting(0.25, "share of the rows of --rows-from that is chosen", group="transfer", low=0.001, high=1)
     strategy: tuple[str, ...] = _setting(
         (), "only these rungs of the ladder; repeatable; without it the planner chooses", group="transfer", placeholder="NAME"
     )

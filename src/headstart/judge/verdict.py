@@ -90,3 +90,25 @@ def _difference(gain: Gain, metric: Metric) -> str:
 def _places(*numbers: float) -> int:
     """Two decimals, or as many up to four as it takes that no number other than 0 reads as 0."""
     return next((places for places in (2, 3) if all(number == 0 or round(abs(number), places) > 0 for number in numbers)), 4)
+
+
+def rows_sentences(results: Results) -> tuple[str, ...]:
+    """What rows of neighbouring data gave, in sentences; () where there were none."""
+    rows = results.rows
+    if rows is None:
+        return ()
+    used = sum(one.used for one in rows.sets)
+    if rows.learnt and results.winner.strategy == "all_rows":
+        first = f"The chosen model learnt from all {used:,} rows of neighbouring data; {rows.way} would choose {rows.chosen:,} of them."
+    elif rows.learnt:
+        first = f"The chosen model learnt from rows of neighbouring data: {rows.chosen:,} of {used:,} are chosen by {rows.way}."
+    else:
+        first = (
+            f"Rows of neighbouring data were tried and stay out of the chosen model; {rows.way} would choose {rows.chosen:,} of {used:,}."
+        )
+    metric, said = Metric(results.metric), []
+    for gain in rows.gains:
+        told = _difference(gain, metric)
+        clear = "" if gain.low > 0 or gain.high < 0 else ", no clear difference"
+        said.append(f"{gain.winner} stands {told} {gain.opponent}{clear} ({gain.n:,} rows, {100 * gain.confidence:g} % interval).")
+    return (first, *said)

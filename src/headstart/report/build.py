@@ -12,9 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from headstart.errors import ResourceError
-from headstart.judge.verdict import detour_sentence, verdict_sentence
+from headstart.judge.verdict import detour_sentence, rows_sentences, verdict_sentence
 from headstart.records import Results, RowNote, TrialRecord, TrialStatus
-from headstart.report import figures, wording
+from headstart.report import figures, rows_figures, wording
 from headstart.report.marked import marked
 from headstart.report.number_figure import predicted_against_true
 from headstart.runs import whole_file
@@ -160,6 +160,10 @@ def build_report(results: Results, folder: str | None = None) -> str:
         figure_layers=figures.score_by_layer(results.layers, results.metric),
         figure_confusion=figures.confusion_map(results.class_scores, results.confusion),
         figure_numbers=predicted_against_true(results.numbers),
+        figure_rows_map=rows_figures.rows_map(results.rows),
+        figure_rows_curve=rows_figures.rows_curve(results.rows, results.metric),
+        figure_rows_spread=rows_figures.rows_spread(results.rows),
+        rows_said=rows_sentences(results),
         figure_training=figures.training_curves(results.trials),
         figure_spent=figures.seconds_by_stage(results.spent.seconds),
         ladder=ranked(results.trials, results.metric),

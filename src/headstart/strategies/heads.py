@@ -228,8 +228,12 @@ def solve(
     class_weight: FloatArray | None,
     start: Solution | None,
     tolerance: float,
+    *,
+    row_weight: FloatArray | None = None,
 ) -> Solution:
     """The minimum of the objective for rows z (n, r), a float32 array or scipy sparse matrix; fastest on principal axes with mean 0.
+
+    `row_weight` (n,) weighs the rows of classes beside their classes (None: all 1); a class that weighs nothing counts as without rows.
 
     A class without rows has weight 0 and the bias at which its probability is about 1 in 2n. `tolerance` bounds every entry of the gradient
     in the stretched coordinates; probabilities are then good to about a tenth of it.
@@ -237,18 +241,22 @@ def solve(
     if y.ndim == 2:
         with threads(z.shape[0] * z.shape[1] * n_classes):
             return Solution(*solve_free(z, y, strength, None if start is None else (start.weight, start.bias), tolerance))
+    if row_weight is not None and not row_weight.all():
+        kept = np.flatnonzero(row_weight > 0)
+        return solve(z[kept], y[kept], n_classes, strength, class_weight, start, tolerance, row_weight=row_weight[kept])
     counts = class_counts(y, n_classes)
     present = np.flatnonzero(counts)
     place = np.zeros(n_classes, dtype=np.int64)
     place[present] = np.arange(len(present))
-    row_weight = np.ones(len(y), dtype=np.float32) if class_weight is None else class_weight[y].astype(np.float32)
+    weights = np.ones(len(y)) if class_weight is None else class_weight[y]
+    rows = (weights if row_weight is None else weights * row_weight).astype(np.float32)
     if len(present) > 1:
         first = None if start is None else Solution(start.weight[present], start.bias[present])
         with threads(z.shape[0] * z.shape[1] * n_classes):
-            found = _minimise(z, place[y], len(present), strength, row_weight, first, tolerance)
+            found = _minimise(z, place[y], len(present), strength, rows, first, tolerance)
             if tolerance <= FINAL:
                 # A head that is kept is taken up once more with the curvature at its own place, which weak penalties need.
-                found = _minimise(z, place[y], len(present), strength, row_weight, found, tolerance)
+                found = _minimise(z, place[y], len(present), strength, rows, found, tolerance)
     else:
         found = Solution(np.zeros((1, z.shape[1])), np.zeros(1))
     weight, bias = np.zeros((n_classes, z.shape[1])), np.zeros(n_classes)
@@ -310,13 +318,22 @@ def _minimise(
     return Solution(end[:, :r] / stretch, end[:, r] / bias_stretch)
 
 
-def solve_path(z: Any, y: Targets, n_classes: int, strength: float, class_weight: FloatArray | None, tolerance: float) -> Solution:
+def solve_path(
+    z: Any,
+    y: Targets,
+    n_classes: int,
+    strength: float,
+    class_weight: FloatArray | None,
+    tolerance: float,
+    *,
+    row_weight: FloatArray | None = None,
+) -> Solution:
     """`solve` without a start: weak penalties are reached over stronger ones, which takes fewer steps in all."""
     start = None
     for stronger in STRENGTHS[STRENGTHS.index(usual_strength(n_classes)) :: 2]:
         if stronger > strength * 1.5:
-            start = solve(z, y, n_classes, stronger, class_weight, start, 0.1)
-    return solve(z, y, n_classes, strength, class_weight, start, tolerance)
+            start = solve(z, y, n_classes, stronger, class_weight, start, 0.1, row_weight=row_weight)
+    return solve(z, y, n_classes, strength, class_weight, start, tolerance, row_weight=row_weight)
 
 
 def choose_strength(

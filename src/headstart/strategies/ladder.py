@@ -22,6 +22,7 @@ from headstart.strategies.base import Fitted, FloatArray, Rows
 
 if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
+    from headstart.instances.pool import Pool
 
 _OF_TEXTS = {
     "tfidf": "headstart.strategies.tfidf",
@@ -49,6 +50,13 @@ _MODULES = {
 }
 
 _USUAL = "classification"
+# Rungs that learn from rows of neighbouring data too; they are there where such rows are given (`--rows-from`).
+_WITH_ROWS = {
+    "all_rows": "headstart.instances.all_rows",
+    "random_rows": "headstart.instances.random_rows",
+    "chosen_rows": "headstart.instances.chosen_rows",
+    "partial_rows": "headstart.instances.partial_rows",
+}
 
 Folds = list[tuple[IntArray, IntArray]]
 
@@ -59,7 +67,7 @@ class Job:
 
     `groups` (n,) bears one number for rows that must not be parted. `reader` None: only for strategies without a source. `class_weight`
     (c,) None: all rows count alike. `cut`: blocks kept frozen, for strategies that tune. `logs` None: no
-    TensorBoard events.
+    TensorBoard events. `pool` None: there are no rows of neighbouring data.
     """
 
     rows: Rows
@@ -71,6 +79,7 @@ class Job:
     class_weight: FloatArray | None = None
     cut: int = 0
     logs: Path | None = None
+    pool: Pool | None = None
 
     @property
     def source(self) -> Reader:
@@ -90,7 +99,8 @@ class Strategy:
 
     `fit` trains on all rows of a job. `out_of_fold` gives logits (n, c) for rows that the job's folds hold out (others NaN) together with
     the model of all rows, where that is cheap; None: the planner trains fold by fold. `tunes_from` gives the lowest block that learns, for
-    the cost model; None: no block learns. `reads` gives the layers whose token vectors it needs beside what enters the cut.
+    the cost model; None: no block learns. `reads` gives the layers whose token vectors it needs beside what enters the cut. `adds` tells
+    how many rows it learns beside the job's; None: none. `compared_only`: it is there to be compared with and never wins.
     """
 
     name: str
@@ -101,6 +111,8 @@ class Strategy:
     out_of_fold: Callable[[Job], tuple[Fitted, FloatArray]] | None = None
     tunes_from: Callable[[Job], int] | None = None
     reads: Callable[[Job], tuple[int, ...]] | None = None
+    adds: Callable[[Job], int] | None = None
+    compared_only: bool = False
 
 
 def _added(task: str) -> dict[str, EntryPoint]:
@@ -118,6 +130,11 @@ def known_strategies(task: str | None = None) -> list[str]:
     return [*_MODULES[task or _USUAL], *sorted(_added(task or _USUAL))]
 
 
+def rungs_with_rows() -> list[str]:
+    """The names of the rungs that learn from rows of neighbouring data too."""
+    return list(_WITH_ROWS)
+
+
 def get_strategy(name: str, task: str | None = None) -> Strategy:
     """The strategy of this name on the ladder of a task; None: classification.
 
@@ -125,8 +142,9 @@ def get_strategy(name: str, task: str | None = None) -> Strategy:
         SettingsError: there is none.
     """
     modules, added = _MODULES[task or _USUAL], _added(task or _USUAL)
-    if name in modules:
-        found: Strategy = importlib.import_module(modules[name]).STRATEGY
+    place = modules.get(name) or (_WITH_ROWS.get(name) if (task or _USUAL) == _USUAL else None)
+    if place is not None:
+        found: Strategy = importlib.import_module(place).STRATEGY
         return found
     if name in added:
         found = added[name].load()

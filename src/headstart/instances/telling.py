@@ -1,0 +1,144 @@
+"""What rows of neighbouring data gave, put together for the report.
+
+Letters in shapes: n target rows, m source rows, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.examples import BoolArray
+from headstart.data.split import few_folds
+from headstart.instances.pool import Pool
+from headstart.records import Gain, MapPoint, NeighbourRows, RowNote, SharePoint, SourceRows
+from headstart.settings import Settings
+from headstart.target import Part, Target
+from headstart.tasks.registry import deciding_metric, get_task
+
+if TYPE_CHECKING:
+    from headstart.backbone.reading import Reader
+    from headstart.instances.with_rows import Together
+    from headstart.pipeline import Judged
+    from headstart.planner import Decision
+    from headstart.strategies.ladder import Job
+
+Float32 = NDArray[np.float32]
+SHARES = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
+SHOWN = 5  # source rows put first, and last
+ON_THE_MAP = 300  # rows of each kind
+BINS = 24
+
+
+def tell_rows(
+    pool: Pool, target: Target, settings: Settings, parts: Sequence[Part], judged: Sequence[Judged], final: Decision, reader: Reader
+) -> NeighbourRows:
+    """What the rows of a pool gave.
+
+    Args:
+        pool: the rows.
+        target: the data.
+        settings: what was asked.
+        parts: how it was judged, and `judged` what that gave.
+        final: the decision on all rows.
+        reader: the source by which rows are shown to have been chosen, the first.
+    """
+    from headstart.instances.registry import get_way
+    from headstart.instances.with_rows import count_of, read_together
+    from headstart.strategies.ladder import Job
+
+    rows = target.rows
+    folds = few_folds(rows.strata, target.groups, settings.seed)
+    job = Job(rows=rows, groups=target.groups, folds=folds, settings=settings, seed=settings.seed, reader=reader, pool=pool)
+    together = read_together(job)
+    weights = get_way(settings.rows_by).weigh(together.neighbours(job, np.arange(len(rows))))
+    order = np.argsort(-weights, kind="stable")
+    count = count_of(settings, len(pool))
+    chosen = np.zeros(len(pool), dtype=bool)
+    chosen[order[:count]] = True
+    sets = tuple(
+        SourceRows(one.name, one.path, one.rows, one.strange, one.shared, one.undrawn, one.used, int(chosen[pool.of == k].sum()))
+        for k, one in enumerate(pool.sets)
+    )
+
+    def note(i: int, kind: str) -> RowNote:
+        return RowNote(kind, int(pool.numbers[i]), pool.texts[i], target.labels[pool.y[i]], pool.sets[pool.of[i]].name, float(weights[i]))
+
+    low, high = float(weights.min()), float(weights.max())
+    counts, _ = np.histogram(weights, bins=BINS, range=(low, high if high > low else low + 1.0))
+    return NeighbourRows(
+        way=settings.rows_by,
+        sets=sets,
+        chosen=count,
+        learnt=final.winner.detour is not None and final.winner.job.pool is not None,
+        gains=_gains(target, settings, parts, judged, final),
+        curve=_curve(job, together, settings),
+        histogram=tuple(int(value) for value in counts),
+        first=tuple(note(i, "source row put first") for i in order[:SHOWN].tolist()),
+        last=tuple(note(i, "source row put last") for i in order[::-1][:SHOWN].tolist()),
+        map=_map(together.target, together.source, chosen, settings.seed),
+    )
+
+
+def _gains(target: Target, settings: Settings, parts: Sequence[Part], judged: Sequence[Judged], final: Decision) -> tuple[Gain, ...]:
+    """Best with rows against best without; chosen rows against all, and against random ones."""
+    from headstart.outcome import gain_of, judged_rows
+
+    rows = judged_rows(target, parts, judged)
+    found = []
+    if final.via is not None and final.direct is not None:
+        names = final.via.name, final.direct.name
+        found.append(gain_of([part.via for part in judged], [part.direct for part in judged], names, rows, settings))
+    beside = [rung.name for rung in final.beside]
+    ours = next((name for name in beside if name.startswith("chosen_rows")), None)
+    for kind in ("all_rows", "random_rows"):
+        theirs = next((name for name in beside if name.startswith(kind)), None)
+        if ours is not None and theirs is not None:
+            first, second = ([part.beside.get(name) for part in judged] for name in (ours, theirs))
+            found.append(gain_of(first, second, (ours, theirs), rows, settings))
+    return tuple(gain for gain in found if gain is not None)
+
+
+def _curve(job: Job, together: Together, settings: Settings) -> tuple[SharePoint, ...]:
+    """The score on the target's folds with more and more source rows, in the order in which the way puts them."""
+    from headstart.instances.registry import get_way
+    from headstart.instances.with_rows import fit_on
+    from headstart.strategies.heads import trying, usual_strength
+
+    if not job.folds:
+        return ()
+    judge, rows, m = get_task(settings.task).judge, job.rows, len(together.pool)
+    orders = [np.argsort(-get_way(settings.rows_by).weigh(together.neighbours(job, train)), kind="stable") for train, _ in job.folds]
+    points = []
+    for share in SHARES:
+        logits = np.full((len(rows), rows.n_classes), np.nan)
+        for (train, held), order in zip(job.folds, orders, strict=True):
+            kept = np.zeros(m)
+            kept[order[: round(share * m)]] = 1.0
+            found = fit_on(job, together, train, kept, usual_strength(rows.n_classes), trying(m))
+            logits[held] = together.space.z[held] @ found[:, :-1].T + found[:, -1]
+        seen = rows.measured(logits)
+        score = judge.estimate(deciding_metric(settings), logits[seen], rows.take(seen), job.groups[seen], settings)
+        points.append(SharePoint(round(share * m), score))
+    return tuple(points)
+
+
+def _map(target: Float32, source: Float32, chosen: BoolArray, seed: int) -> tuple[MapPoint, ...]:
+    """Some rows of each kind on the two widest axes of both sides together."""
+    rng = np.random.default_rng(seed)
+    kinds = {
+        "left": rng.permutation(np.flatnonzero(~chosen))[:ON_THE_MAP],
+        "chosen": rng.permutation(np.flatnonzero(chosen))[:ON_THE_MAP],
+        "target": rng.permutation(len(target))[:ON_THE_MAP],
+    }
+    rows = np.concatenate([(target if kind == "target" else source)[picked] for kind, picked in kinds.items()]).astype(np.float64)
+    centred = rows - rows.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    places = centred @ axes[:, [-1, -2]]
+    # The sign of an axis is chance: the row that lies furthest out stands on the positive side.
+    places *= np.where(places[np.abs(places).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)
+    names = [kind for kind, picked in kinds.items() for _ in picked]
+    return tuple(MapPoint(round(float(x), 4), round(float(y), 4), kind) for (x, y), kind in zip(places, names, strict=True))

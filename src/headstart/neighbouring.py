@@ -1,0 +1,55 @@
+"""Labelled data beside the target's own: which columns to read, and which rows the target has too.
+
+Source tasks (`detours.py`) and source rows (`instances/`) are read with it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from headstart.data.columns import choose_columns
+from headstart.data.duplicates import near_duplicates
+from headstart.data.examples import Examples
+from headstart.data.table import open_table
+from headstart.errors import DataError
+from headstart.settings import Settings
+from headstart.target import Target
+
+
+def same_file(one: str, other: str) -> bool:
+    """Whether two names are of one file."""
+    return one == other or (Path(one).exists() and Path(other).exists() and Path(one).resolve() == Path(other).resolve())
+
+
+def columns_like(path: str, target: Target, settings: Settings) -> tuple[str | None, str | None]:
+    """The columns of another file: those named for the target where the file has them too, else None, which finds its only ones.
+
+    Raises:
+        DataError: there are several that could be it.
+    """
+    with open_table(path) as table:
+        columns = table.columns
+    own = (settings.text or target.examples.text_column, settings.label or target.examples.label_column)
+    text, label = (name if name in columns else None for name in own)
+    if len(columns) > 2:
+        try:
+            choose_columns(columns, text, label, repr(path), lambda _: ())
+        except DataError:
+            shown = ", ".join(map(repr, columns[:10])) + (f" and {len(columns) - 10} more" if len(columns) > 10 else "")
+            raise DataError(
+                f"it has no columns that are plainly text and label; call them so, or as in the target's data ({own[0]!r} and {own[1]!r}). "
+                f"Its columns: {shown}."
+            ) from None
+    return text, label
+
+
+def apart_from(examples: Examples, target: Target) -> Examples:
+    """The rows that say nothing that a row of the target says, be it learnt from, chosen on or judged on; near duplicates are the same."""
+    own = [*target.examples.texts, *target.rows.texts, *(target.test.texts if target.test is not None else ())]
+    texts = [text.strip() for text in (*own, *examples.texts)]
+    # No bound on a cluster: a text that another one joins to the target's is left out too, which costs a row and never lets one through.
+    groups = near_duplicates(texts, largest_cluster=len(texts)).groups
+    shared = np.isin(groups[len(own) :], groups[: len(own)])
+    return examples.take(np.flatnonzero(~shared))
