@@ -48,9 +48,8 @@ def asked_strategies(settings: Settings) -> list[str]:
         SettingsError: one of them does not exist.
     """
     names = list(settings.strategy) or known_strategies(settings.task)
-    for name in names:
-        get_strategy(name, settings.task)
-    return names
+    found = [get_strategy(name, settings.task) for name in names]
+    return [name for name, strategy in zip(names, found, strict=True) if strategy.usual or settings.strategy]
 
 
 @contextmanager

@@ -133,7 +133,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], com
         if detours:
             told = tell(detours, target, settings, parts, judged, final, model)
             results = replace(results, detour=told, spent=with_source_tasks(results.spent, detours))
-        save_winner(run.path / MODEL, model, target, results)
+        save_winner(run.path / MODEL, model, target, results, adapter=settings.adapter)
         export_model(run.path / MODEL, settings)
         if results.winner.transfers and results.winner.source is not None:
             note_origin(run, means.readers[results.winner.source].backbone.source)

@@ -217,6 +217,7 @@ def tune(
     module: nn.Module | None = None,
     stored: bool = True,
     validate: Validate | None = None,
+    only: frozenset[str] | None = None,
 ) -> TransferModel:
     """Train the blocks from `cut` on, and the head, on these rows.
 
@@ -232,10 +233,11 @@ def tune(
         module: the backbone to begin from; None: the source's own weights.
         stored: feed stored activations; False runs the frozen blocks each time (for comparison, and where the disk is short).
         validate: called after each pass with the model, returns (loss, score) on validation rows; None: no early stopping.
+        only: names of the parameters of `module` that alone learn, with the head; None: all from the cut upwards.
     """
     backbone = reader.backbone
     _seed(schedule.seed)
-    trunk = Trunk(copy.deepcopy(backbone.module) if module is None else module, cut, backbone.above, stored=stored)
+    trunk = Trunk(copy.deepcopy(backbone.module) if module is None else module, cut, backbone.above, stored=stored, only=only)
     layers = (backbone.n_blocks,) if loss is Loss.WORDS else tuned_layers(backbone.n_blocks, cut)
     model = TunedModel(trunk, reader, layers, head, class_weight, loss)
     entering = Entering(reader, rows, cut if stored else 0)
