@@ -72,5 +72,3 @@ def test_an_adapter_that_cannot_be_is_refused_at_once(asked: dict[str, Any], mes
     with pytest.raises(SettingsError) as caught:
         Settings(adapter=True, **asked)
     assert caught.value.problems == [message]
-
-

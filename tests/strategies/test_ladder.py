@@ -20,7 +20,7 @@ from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, Strategy, get_strategy, known_strategies
 from tiny import WORDS
 
-NAMES = ("tfidf", "static", "probe", "contrastive", "partial", "full", "scratch")
+NAMES = ("tfidf", "static", "probe", "contrastive", "partial", "lora", "gradual", "full", "scratch")
 CLASSES = 3
 CHEAP = Settings(epochs=1, batch_size=8, precision=Precision.FLOAT32)
 NEW = ["my card is lost", "happy film", "", "refund " * 50, "ünïcode 🚚"]

@@ -46,7 +46,7 @@ def test_adapters_stand_on_every_linear_layer_above_the_cut_and_merged_give_the_
     names = linear_layers(module, 2)
     # Four blocks alike, half of them above the cut; no layer outside the blocks has one.
     assert len(names) == len(linear_layers(module, 0)) / 2 and len(names) >= 2 * 4
-    only = add_adapters(module, 2, 3, 6.0, seed=1)
+    only = add_adapters(module, 2, 3, 6, seed=1)
     assert len(only) == 2 * len(names)
     trunk = Trunk(module, 2, backbone.above, stored=False, only=only)
     assert {name for name, p in trunk.module.named_parameters() if p.requires_grad} == only
@@ -59,7 +59,7 @@ def test_adapters_stand_on_every_linear_layer_above_the_cut_and_merged_give_the_
             parameter.data.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
     before = module(input_ids=ids).last_hidden_state
     assert (before - wanted).abs().max() > 1e-2
-    adapter = merge_adapters(module, 3, 6.0)
+    adapter = merge_adapters(module, 3, 6)
     assert torch.allclose(module(input_ids=ids).last_hidden_state, before, atol=1e-5)
     assert set(module.state_dict()) == set(backbone.module.state_dict())
     # By hand: W + alpha / r * B A.
@@ -72,7 +72,7 @@ def test_adapters_stand_on_every_linear_layer_above_the_cut_and_merged_give_the_
 @pytest.mark.parametrize("architecture", ["mpnet", "gpt2", "modernbert"])
 def test_adapters_learn_from_stored_activations_as_from_frozen_blocks_run_each_time(architecture: str, tiny_backbone: Tiny) -> None:
     job = job_on(tiny_backbone(architecture))
-    stored, run = (fit_adapters(job, rank=4, alpha=8.0, rate=5.0, stored=stored) for stored in (True, False))
+    stored, run = (fit_adapters(job, rank=4, alpha=8, rate=5.0, stored=stored) for stored in (True, False))
     losses = [[point.train_loss for point in model.curve] for model in (stored, run)]
     assert len(losses[0]) == 6
     np.testing.assert_allclose(losses[0], losses[1], atol=1e-5)
@@ -81,7 +81,9 @@ def test_adapters_learn_from_stored_activations_as_from_frozen_blocks_run_each_t
 
 
 @pytest.mark.parametrize("task", [None, "ner"])
-def test_the_base_stays_as_it_is_and_the_change_has_the_rank(task: str | None, tiny_backbone: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_base_stays_as_it_is_and_the_change_has_the_rank(
+    task: str | None, tiny_backbone: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(training, "FEWEST_WORD_STEPS", 6)
     backbone = tiny_backbone("bert")
     before = {name: tensor.clone() for name, tensor in backbone.module.state_dict().items()}
@@ -97,7 +99,9 @@ def test_the_base_stays_as_it_is_and_the_change_has_the_rank(task: str | None, t
     assert fitted.predict_logits(job.rows.texts).shape == (24, 3)
 
 
-@pytest.mark.parametrize(("blocks", "cut", "wanted"), [(6, 2, (3, 2)), (6, 0, (3, 2, 1, 0)), (6, 5, (5,)), (12, 4, (6, 5, 4)), (4, 1, (2, 1))])
+@pytest.mark.parametrize(
+    ("blocks", "cut", "wanted"), [(6, 2, (3, 2)), (6, 0, (3, 2, 1, 0)), (6, 5, (5,)), (12, 4, (6, 5, 4)), (4, 1, (2, 1))]
+)
 def test_gradual_unfreezing_goes_down_a_block_at_a_time_to_the_cut(blocks: int, cut: int, wanted: tuple[int, ...]) -> None:
     assert stages(blocks, cut) == wanted
 

@@ -103,9 +103,7 @@ class Trunk(nn.Module):
     whatever its upper blocks learned. `only` names the parameters that alone learn (adapters); None: all from the cut upwards.
     """
 
-    def __init__(
-        self, module: nn.Module, cut: int, above: frozenset[str], *, stored: bool, only: frozenset[str] | None = None
-    ) -> None:
+    def __init__(self, module: nn.Module, cut: int, above: frozenset[str], *, stored: bool, only: frozenset[str] | None = None) -> None:
         super().__init__()
         self.only = only
         blocks = find_blocks(module)

@@ -28,8 +28,8 @@ from transformers import pipeline
 folder, ask, answer = sys.argv[1:]
 texts = json.load(open(ask, encoding="utf-8"))
 classify = pipeline("text-classification", folder, trust_remote_code=True, device="cpu")
-rows = classify(texts, top_k=None, truncation=True, batch_size=8)
 assert "headstart" not in sys.modules
+rows = classify(texts, top_k=None, truncation=True, batch_size=8)
 columns = [classify.model.config.id2label[i] for i in range(classify.model.config.num_labels)]
 scores = [{entry["label"]: entry["score"] for entry in row} for row in rows]
 json.dump([[row[label] for label in columns] for row in scores], open(answer, "w"))
@@ -89,7 +89,9 @@ json.dump(softmax(headstart.load(folder).reader.predict_logits(texts)).tolist(),
 """
 
 
-def verify(folder: Path, texts: Sequence[str], expected_probabilities: NDArray[np.floating], *, words: bool, adapter: bool = False) -> float:
+def verify(
+    folder: Path, texts: Sequence[str], expected_probabilities: NDArray[np.floating], *, words: bool, adapter: bool = False
+) -> float:
     """Open a saved model in a fresh process and compare its probabilities.
 
     Args:

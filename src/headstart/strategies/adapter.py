@@ -25,7 +25,7 @@ class Adapter:
     """
 
     rank: int
-    alpha: float
+    alpha: int
     layers: tuple[str, ...]
     weights: Mapping[str, torch.Tensor]
     transposed: bool
@@ -39,7 +39,7 @@ def linear_layers(module: nn.Module, cut: int) -> tuple[str, ...]:
     return tuple(name for name, part in module.named_modules() if id(part) in inside and isinstance(part, nn.Linear | Conv1D))
 
 
-def add_adapters(module: nn.Module, cut: int, rank: int, alpha: float, seed: int) -> frozenset[str]:
+def add_adapters(module: nn.Module, cut: int, rank: int, alpha: int, seed: int) -> frozenset[str]:
     """Put adapters of this rank on the linear layers from block `cut` on, in place; returns the names of what they learn."""
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -51,16 +51,14 @@ def add_adapters(module: nn.Module, cut: int, rank: int, alpha: float, seed: int
     return frozenset(name for name, _ in module.named_parameters() if ".lora_" in name)
 
 
-def merge_adapters(module: nn.Module, rank: int, alpha: float) -> Adapter:
+def merge_adapters(module: nn.Module, rank: int, alpha: int) -> Adapter:
     """Add what the adapters learned to the layers they stand on and take them off, in place; returns what they had learned."""
     from peft.tuners.lora import LoraLayer
 
     found = [(name, part) for name, part in module.named_modules() if isinstance(part, LoraLayer)]
     layers = tuple(name for name, _ in found)
     weights = {
-        name.replace(f".{_NAME}.", "."): parameter.detach().clone()
-        for name, parameter in module.named_parameters()
-        if ".lora_" in name
+        name.replace(f".{_NAME}.", "."): parameter.detach().clone() for name, parameter in module.named_parameters() if ".lora_" in name
     }
     for name, part in found:
         part.merge()

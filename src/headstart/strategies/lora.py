@@ -15,7 +15,7 @@ from headstart.strategies.training import Loss, Schedule, planned_steps, schedul
 
 # Chosen on sets that no benchmark against a peer uses (docs/log.md).
 RANK = 16
-ALPHA = 32.0
+ALPHA = 32
 RATE = 5.0  # the adapters' learning rate as a multiple of what a block's own weights learn at
 
 
@@ -25,7 +25,7 @@ def lora_schedule(job: Job, steps: int, rate: float = RATE) -> Schedule:
     return replace(plan, learning_rate=rate * plan.learning_rate, layer_decay=1.0)
 
 
-def fit_adapters(job: Job, *, rank: int, alpha: float, rate: float, stored: bool = True) -> TransferModel:
+def fit_adapters(job: Job, *, rank: int, alpha: int, rate: float, stored: bool = True) -> TransferModel:
     """Train adapters of this rank from the job's cut on. `stored` as in `training.tune`."""
     rows, validate = stopping_rows(job)
     module = copy.deepcopy(job.source.backbone.module)
