@@ -281,7 +281,7 @@ def test_a_finished_run_is_a_source_for_the_next(task, quick):
     [
         ({"via": "other.csv"}, "--via is for classification; the task is ner. Leave it out."),
         ({"export": "onnx"}, "--export is for classification; the task is ner. Leave it out."),
-        ({"strategy": "tfidf"}, "--strategy is 'tfidf'; it must be one of crf, probe, partial, full, scratch."),
+        ({"strategy": "tfidf"}, "--strategy is 'tfidf'; it must be one of crf, probe, partial, lora, full, scratch."),
     ],
 )
 def test_what_is_not_to_be_had_for_entities_is_refused_before_anything_is_done(task, monkeypatch, settings, message):

@@ -24,6 +24,7 @@ from headstart.strategies.ladder import Job, get_strategy
 from tiny import WORDS, make_tiny
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "task"), [("bert", "classification"), ("roberta", "ner")])
 def test_the_adapter_on_its_source_says_the_same_and_is_refused_without_its_head(
     architecture: str, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
