@@ -57,7 +57,7 @@ def quick():
     """Leave out what has tests of its own: the fresh process that opens the saved model, the figures, the label curve, and trials, which
     hang on what a clock says."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs: 0.0)
+        patch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
         patch.setattr("headstart.report.build.write_report", lambda results, place: place.write_text("report"))
         patch.setattr("headstart.outcome._curve", lambda *given: None)
         patch.setattr("headstart.planner._next", lambda *given: None)

@@ -59,7 +59,7 @@ def transferred(task, few_steps):
 @pytest.fixture
 def quick(monkeypatch):
     """Leave out what has tests of its own: the fresh process that opens the saved model, the figures, and the label curve."""
-    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs: 0.0)
+    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
     monkeypatch.setattr("headstart.report.build.write_report", lambda results, place: place.write_text("report"))
     monkeypatch.setattr("headstart.outcome._curve", lambda *given: None)
 
@@ -281,7 +281,7 @@ def test_a_finished_run_is_a_source_for_the_next(task, quick):
     [
         ({"via": "other.csv"}, "--via is for classification; the task is ner. Leave it out."),
         ({"export": "onnx"}, "--export is for classification; the task is ner. Leave it out."),
-        ({"strategy": "tfidf"}, "--strategy is 'tfidf'; it must be one of crf, probe, partial, full, scratch."),
+        ({"strategy": "tfidf"}, "--strategy is 'tfidf'; it must be one of crf, probe, partial, lora, full, scratch."),
     ],
 )
 def test_what_is_not_to_be_had_for_entities_is_refused_before_anything_is_done(task, monkeypatch, settings, message):

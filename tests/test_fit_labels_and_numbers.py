@@ -183,7 +183,7 @@ def test_numbers_are_written_to_parquet_as_numbers(task, number):
 
 
 def test_other_labels_in_the_test_file_change_no_weight(task, moved, monkeypatch):
-    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs: 0.0)
+    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
     turned = [{"text": text, "labels": [name for name in NAMES if name not in topics]} for text, topics in MANY[70:]]
     (task / "many_turned.jsonl").write_text("".join(json.dumps(row) + "\n" for row in turned))
     false = fit(task, "turned", "many_train.jsonl", label="labels", strategy=("partial",), test=str(task / "many_turned.jsonl"))

@@ -49,7 +49,7 @@ def whole(task):
 @pytest.fixture
 def quick(monkeypatch):
     """Leave out the fresh process that opens the saved model, and the figures: they have tests of their own."""
-    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs: 0.0)
+    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
     monkeypatch.setattr("headstart.report.build.write_report", lambda results, place: place.write_text("report"))
 
 

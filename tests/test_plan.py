@@ -35,9 +35,9 @@ def rungs(text):
     ]
 
 
-def test_every_rung_is_listed_from_cheap_to_dear(task, capsys):
+def test_every_usual_rung_is_listed_from_cheap_to_dear(task, capsys):
     found = rungs(plan(task, capsys))
-    assert {name for name, _, _ in found} == set(known_strategies())
+    assert {name for name, _, _ in found} == set(known_strategies()) - {"lora", "gradual"}
     assert [seconds for _, _, seconds in found] == sorted(seconds for _, _, seconds in found)
     assert [expected for name, expected, _ in found if name == "probe"] == [0.0]
 

@@ -20,7 +20,7 @@ def chain(tmp_path_factory):
     write_csv(folder / "two.csv", second)
     write_csv(folder / "test.csv", sentences(30, 3))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs: 0.0)
+        patch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
         patch.setattr("headstart.outcome._curve", lambda *given: None)
         for name, source in (("one", "source"), ("two", "run-one")):
             headstart.fit(
@@ -69,7 +69,7 @@ def test_a_fit_from_a_run_on_the_same_rows_is_refused_and_of_several_sources_it_
     with pytest.raises(SourceError) as refused:
         headstart.fit(str(folder / "one.csv"), source=mine, out=str(tmp_path / "alone"), **asked)
     assert str(refused.value) == why
-    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs: 0.0)
+    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
     run = headstart.fit(str(folder / "one.csv"), source=[mine, str(folder / "source")], out=str(tmp_path / "both"), **asked)
     assert why in [finding.message for finding in run.results.findings]
     assert all(trial.source in (None, str(folder / "source")) for trial in run.results.trials)

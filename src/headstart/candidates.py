@@ -55,8 +55,9 @@ def asked_strategies(settings: Settings) -> list[str]:
         SettingsError: one of them does not exist, or learns from such rows and there are none.
     """
     names = list(settings.strategy) or known_strategies(settings.task)
+    found = [get_strategy(name, settings.task) for name in names]
+    names = [name for name, strategy in zip(names, found, strict=True) if strategy.usual or settings.strategy]
     for name in names:
-        get_strategy(name, settings.task)
         if name in rungs_with_rows() and not settings.rows_from:
             raise SettingsError(f"--strategy {name} learns from rows of neighbouring data; name them with --rows-from.")
     if settings.rows_from and not set(names) & set(rungs_with_rows()):

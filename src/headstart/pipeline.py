@@ -143,7 +143,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
             results = replace(results, detour=told, spent=with_source_tasks(results.spent, detours))
         if pool is not None:
             results = replace(results, rows=tell_rows(pool, target, settings, parts, judged, final, next(iter(means.readers.values()))))
-        save_winner(run.path / MODEL, model, target, results)
+        save_winner(run.path / MODEL, model, target, results, adapter=settings.adapter)
         export_model(run.path / MODEL, settings)
         if results.winner.transfers and results.winner.source is not None:
             note_origin(run, means.readers[results.winner.source].backbone.source)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from headstart.export.adapter_folder import FOLDER, save_adapter
 from headstart.export.card import model_card
 from headstart.export.model_folder import save_model, save_text_model
-from headstart.export.token_folder import save_token_model
+from headstart.export.token_folder import save_token_model, token_places
 from headstart.export.verify import verify
 from headstart.progress import say
 from headstart.records import Results
@@ -23,8 +24,10 @@ from headstart.tasks.registry import PAIRS, get_task
 COMPARED = 32
 
 
-def save_winner(folder: Path, model: Fitted, target: Target, results: Results) -> None:
+def save_winner(folder: Path, model: Fitted, target: Target, results: Results, *, adapter: bool = False) -> None:
     """Save the model in the Hugging Face layout, with its card, and prove that what was saved is what was trained.
+
+    `adapter`: where the model is one of `lora`, its adapter is saved beside it, and proven in the same way.
 
     Raises:
         RunError: the saved model answers otherwise.
@@ -68,6 +71,22 @@ def save_winner(folder: Path, model: Fitted, target: Target, results: Results) -
     expected = get_task(target.task).probabilities(model.predict_logits(texts))
     difference = verify(folder, texts, expected, words=target.rows.sizes is not None, pairs=target.task == PAIRS)
     say(f"opened the saved model in a fresh process: greatest difference {difference:.1g}")
+    if adapter:
+        _save_adapter(folder, model, texts, target)
+
+
+def _save_adapter(folder: Path, model: Fitted, texts: list[str], target: Target) -> None:
+    if not isinstance(model, TransferModel | WordModel) or model.adapter is None:
+        say("no adapter is saved: the winner is not lora")
+        return
+    words = isinstance(model, WordModel)
+    backbone = model.reader.backbone
+    body, place = token_places(backbone.module, backbone.source.name) if words else ("backbone", "classifier")
+    source = str(backbone.source.folder.resolve())
+    save_adapter(folder / FOLDER, adapter=model.adapter, head=model.head, source=source, body=body, place=place)
+    expected = get_task(target.task).probabilities(model.predict_logits(texts))
+    difference = verify(folder, texts, expected, words=words, pairs=target.task == PAIRS, adapter=True)
+    say(f"opened the adapter on its source in a fresh process: greatest difference {difference:.1g}")
 
 
 def export_model(folder: Path, settings: Settings) -> None:

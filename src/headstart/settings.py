@@ -191,6 +191,11 @@ class Settings:
     out: str | None = _setting(None, "folder of the run; without it runs/ and the data's name", group="run", placeholder="DIR")
     shelf: bool = _setting(True, "put the finished run on the shelf, where it is a source for the next", group="run")
     export: Export = _setting(Export.NONE, "also save the model in this form", group="run")
+    adapter: bool = _setting(
+        False,
+        "where lora wins, also save what it learned as an adapter for peft, with its head, in model/adapter; it asks for --strategy lora",
+        group="run",
+    )
     dry_run: bool = _setting(False, "print the plan (trials, seconds, memory, disk) and stop", group="run")
     quiet: bool = _setting(False, "no progress bars", group="run")
 
@@ -235,6 +240,10 @@ class Settings:
         problems = []
         for item in dataclasses.fields(self):
             problems += _range_problems(item, getattr(self, item.name))
+        if self.adapter and "lora" not in self.strategy:
+            problems.append("--adapter saves what the rung lora learns, and that is not asked for; add --strategy lora.")
+        if self.adapter and self.via:
+            problems.append("--adapter stands on a source's own weights, and --via trains from others; leave one of the two out.")
         if problems:
             raise SettingsError(problems)
 

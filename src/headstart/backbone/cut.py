@@ -100,11 +100,12 @@ class Trunk(nn.Module):
     With `stored` the blocks below the cut are stood in for and the input is the hidden states (b, t, d) that enter block `cut`; without
     it the input is token ids (b, t) and the frozen blocks run each time, without dropout: both give the same losses. Cut 0 trains all,
     the embeddings too, and always reads ids. The module that is given is changed in place; `restore()` makes it whole again, with
-    whatever its upper blocks learned.
+    whatever its upper blocks learned. `only` names the parameters that alone learn (adapters); None: all from the cut upwards.
     """
 
-    def __init__(self, module: nn.Module, cut: int, above: frozenset[str], *, stored: bool) -> None:
+    def __init__(self, module: nn.Module, cut: int, above: frozenset[str], *, stored: bool, only: frozenset[str] | None = None) -> None:
         super().__init__()
+        self.only = only
         blocks = find_blocks(module)
         if not 0 <= cut < len(blocks):
             raise ValueError(f"cut is {cut}; it must lie between 0 and {len(blocks) - 1}")
@@ -131,6 +132,8 @@ class Trunk(nn.Module):
         depth = {id(p): k for k, block in enumerate(blocks) for p in block.parameters()}
         found = []
         for name, parameter in self.module.named_parameters():
+            if self.only is not None and name not in self.only:
+                continue
             level = depth.get(id(parameter), len(blocks) if name in above else -1)
             if level >= self.cut or (self.cut == 0 and "pooler" not in name):
                 found.append((level, parameter))

@@ -29,6 +29,16 @@ def require_token_class(module: Any, name: str) -> None:
     _stock_class(copy.deepcopy(module.config), name)
 
 
+def token_places(module: Any, name: str) -> tuple[str, str]:
+    """Where in the stock class for words the backbone and the head stand: `bert` and `classifier`.
+
+    Raises:
+        SourceError: as `require_token_class`.
+    """
+    _, body, place = _stock_class(copy.deepcopy(module.config), name)
+    return body, place
+
+
 def _stock_class(config: Any, name: str) -> tuple[Any, str, str]:
     """An empty model of the stock class, and where in it the backbone and the head stand."""
     import torch

@@ -30,8 +30,8 @@ from transformers import pipeline
 folder, ask, answer = sys.argv[1:]
 texts = json.load(open(ask, encoding="utf-8"))
 classify = pipeline("text-classification", folder, trust_remote_code=True, device="cpu")
-rows = classify(texts, top_k=None, truncation=True, batch_size=8)
 assert "headstart" not in sys.modules
+rows = classify(texts, top_k=None, truncation=True, batch_size=8)
 columns = [classify.model.config.id2label[i] for i in range(classify.model.config.num_labels)]
 scores = [{entry["label"]: entry["score"] for entry in row} for row in rows]
 json.dump([[row[label] for label in columns] for row in scores], open(answer, "w"))
@@ -56,6 +56,31 @@ for text, entries in zip(texts, mark(texts, batch_size=8)):
 json.dump(found, open(answer, "w"))
 """
 
+# What `export.adapter_folder` tells its readers to do, put into the same program in place of the model itself.
+_TEXT_ADAPTER = """
+config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
+model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=True)
+model.backbone = AutoModel.from_pretrained(source)
+"""
+_WORD_ADAPTER = """
+model = AutoModelForTokenClassification.from_pretrained(source, config=AutoConfig.from_pretrained(folder))
+"""
+_ADAPTER = """
+import json, sys
+from peft import PeftModel
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
+folder = sys.argv[1]
+source = json.load(open(folder + "/adapter/adapter_config.json", encoding="utf-8"))["base_model_name_or_path"]
+"""
+_PEFT = 'model = PeftModel.from_pretrained(model, folder + "/adapter").merge_and_unload().float().eval()\n'
+
+
+def _on_adapter(program: str, opening: str, pipe: str) -> str:
+    """The program with the source under the adapter for the model that its pipeline `pipe` holds."""
+    head, rest = program.split('assert "headstart"', 1)
+    return f'{head}{_ADAPTER}{opening}{_PEFT}{pipe}.model = model\nassert "headstart"{rest}'
+
+
 _WITH_HEADSTART = """
 import json, sys
 import headstart
@@ -73,7 +98,15 @@ json.dump(rows, open(answer, "w"))
 """
 
 
-def verify(folder: Path, texts: Sequence[str], expected_probabilities: NDArray[np.floating], *, words: bool, pairs: bool = False) -> float:
+def verify(
+    folder: Path,
+    texts: Sequence[str],
+    expected_probabilities: NDArray[np.floating],
+    *,
+    words: bool,
+    pairs: bool = False,
+    adapter: bool = False,
+) -> float:
     """Open a saved model in a fresh process and compare its probabilities, or its numbers.
 
     Args:
@@ -82,6 +115,7 @@ def verify(folder: Path, texts: Sequence[str], expected_probabilities: NDArray[n
         expected_probabilities: what the trained model said of them, (u, c), in the order of the saved labels.
         pairs: the texts are pairs.
         words: each word has a class; then the likeliest class and its probability are compared, for the pipeline tells no others.
+        adapter: ask not the model but the source under the adapter in the model's folder.
 
     Returns:
         The greatest absolute difference between two probabilities; of numbers as a share of the greatest, where that is above 1.
@@ -92,7 +126,10 @@ def verify(folder: Path, texts: Sequence[str], expected_probabilities: NDArray[n
     folder = Path(folder).resolve()
     plain = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == WITHOUT_TRANSFER
     expected = np.asarray(expected_probabilities, dtype=np.float64)
-    found = _ask(folder, _WITH_HEADSTART if plain else _WORDS_WITH_TRANSFORMERS if words else _WITH_TRANSFORMERS, _as_given(texts, pairs))
+    program = _WITH_HEADSTART if plain else _WORDS_WITH_TRANSFORMERS if words else _WITH_TRANSFORMERS
+    if adapter:
+        program = _on_adapter(program, _WORD_ADAPTER if words else _TEXT_ADAPTER, "mark" if words else "classify")
+    found = _ask(folder, program, _as_given(texts, pairs))
     if words and not plain and found.shape == (len(expected), 2):
         # Of a word of which no token is read there is nothing to compare.
         given = expected[found[:, 0] >= 0]

@@ -30,6 +30,8 @@ _OF_TEXTS = {
     "probe": "headstart.strategies.probe",
     "contrastive": "headstart.strategies.contrastive",
     "partial": "headstart.strategies.partial",
+    "lora": "headstart.strategies.lora",
+    "gradual": "headstart.strategies.gradual",
     "full": "headstart.strategies.full",
     "scratch": "headstart.strategies.scratch",
 }
@@ -44,6 +46,7 @@ _MODULES = {
         "crf": "headstart.strategies.crf",
         "probe": "headstart.strategies.word_probe",
         "partial": "headstart.strategies.word_partial",
+        "lora": "headstart.strategies.word_lora",
         "full": "headstart.strategies.word_full",
         "scratch": "headstart.strategies.word_scratch",
     },
@@ -100,7 +103,8 @@ class Strategy:
     `fit` trains on all rows of a job. `out_of_fold` gives logits (n, c) for rows that the job's folds hold out (others NaN) together with
     the model of all rows, where that is cheap; None: the planner trains fold by fold. `tunes_from` gives the lowest block that learns, for
     the cost model; None: no block learns. `reads` gives the layers whose token vectors it needs beside what enters the cut. `adds` tells
-    how many rows it learns beside the job's; None: none. `compared_only`: it is there to be compared with and never wins.
+    how many rows it learns beside the job's; None: none. `compared_only`: it is there to be compared with and never wins. `usual` False: it
+    is tried only where it is asked for by name.
     """
 
     name: str
@@ -113,6 +117,7 @@ class Strategy:
     reads: Callable[[Job], tuple[int, ...]] | None = None
     adds: Callable[[Job], int] | None = None
     compared_only: bool = False
+    usual: bool = True
 
 
 def _added(task: str) -> dict[str, EntryPoint]:

@@ -20,6 +20,7 @@ from headstart.backbone.pooling import pool
 from headstart.backbone.reading import Float32, Reader, tokenize
 from headstart.records import CurvePoint
 from headstart.sources.source import Pooling
+from headstart.strategies.adapter import Adapter
 from headstart.strategies.base import FloatArray, LinearHead
 
 # The label of a token that has none.
@@ -31,7 +32,8 @@ class TransferModel:
     """A trained rung that transfers. Below the cut it reads texts through the source's store.
 
     `module` is the whole backbone with what it learned; None: the source's own weights, nothing was tuned. `cut` is how many blocks are
-    still the source's own (L: all). The head acts on the mean of the pooled vectors of `layers`.
+    still the source's own (L: all). The head acts on the mean of the pooled vectors of `layers`. `adapter` is what was learnt where that is
+    a low-rank change; `module` has it merged.
     """
 
     reader: Reader
@@ -40,6 +42,7 @@ class TransferModel:
     layers: tuple[int, ...]
     head: LinearHead
     curve: tuple[CurvePoint, ...] = ()
+    adapter: Adapter | None = None
 
     def features(self, texts: Sequence[str]) -> Float32:
         """What the head acts on, (n, d)."""

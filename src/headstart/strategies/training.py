@@ -236,6 +236,7 @@ def tune(
     module: nn.Module | None = None,
     stored: bool = True,
     validate: Validate | None = None,
+    only: frozenset[str] | None = None,
 ) -> TransferModel:
     """Train the blocks from `cut` on, and the head, on these rows.
 
@@ -251,6 +252,7 @@ def tune(
         module: the backbone to begin from; None: the source's own weights.
         stored: feed stored activations; False runs the frozen blocks each time (for comparison, and where the disk is short).
         validate: called after each pass with the model, returns (loss, score) on validation rows; None: no early stopping.
+        only: names of the parameters of `module` that alone learn, with the head; None: all from the cut upwards.
     """
     backbone = reader.backbone
     _seed(schedule.seed)
@@ -258,7 +260,7 @@ def tune(
     if loss is Loss.SQUARED:
         rows = replace(rows, y=(rows.y - mean) / spread)
         head = LinearHead(head.weight / spread, (head.bias - mean) / spread)
-    trunk = Trunk(copy.deepcopy(backbone.module) if module is None else module, cut, backbone.above, stored=stored)
+    trunk = Trunk(copy.deepcopy(backbone.module) if module is None else module, cut, backbone.above, stored=stored, only=only)
     layers = (backbone.n_blocks,) if loss is Loss.WORDS else tuned_layers(backbone.n_blocks, cut)
     model = TunedModel(trunk, reader, layers, head, class_weight, loss)
     entering = Entering(reader, rows, cut if stored else 0)

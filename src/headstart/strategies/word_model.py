@@ -17,6 +17,7 @@ from headstart.backbone.cut import Trunk
 from headstart.backbone.kernels import fast_linears
 from headstart.backbone.reading import Float32, Reader
 from headstart.records import CurvePoint
+from headstart.strategies.adapter import Adapter
 from headstart.strategies.base import FloatArray, LinearHead
 from headstart.strategies.model import collate, entering_rows
 from headstart.strategies.windows import ABSENT, Window, make_windows
@@ -27,7 +28,8 @@ class WordModel:
     """A trained rung that transfers. Below the cut it reads texts through the source's store.
 
     `module` is the whole backbone with what it learned; None: the source's own weights, nothing was tuned. `cut` is how many blocks are
-    still the source's own (L: all). The head acts on `layer`, in [0, L].
+    still the source's own (L: all). The head acts on `layer`, in [0, L]. `adapter` as in
+    `model.TransferModel`.
     """
 
     reader: Reader
@@ -36,6 +38,7 @@ class WordModel:
     layer: int
     head: LinearHead
     curve: tuple[CurvePoint, ...] = ()
+    adapter: Adapter | None = None
 
     def predict_logits(self, texts: Sequence[str]) -> FloatArray:
         """Unnormalised log-probabilities of the words of each text, (u, c); words stand with one space between."""

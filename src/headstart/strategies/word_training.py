@@ -54,6 +54,7 @@ def tune_words(
     module: nn.Module | None = None,
     stored: bool = True,
     validate: Validate | None = None,
+    only: frozenset[str] | None = None,
 ) -> WordModel:
     """Train on the words of these rows; arguments as in `training.tune`."""
     tuned = tune(
@@ -66,6 +67,7 @@ def tune_words(
         module=module,
         stored=stored,
         validate=validate,
+        only=only,
     )
     return WordModel(reader, tuned.module, cut, reader.backbone.n_blocks, tuned.head, tuned.curve)
 

@@ -1,0 +1,65 @@
+"""Gradual unfreezing as a schedule of cuts (ULMFiT, Howard and Ruder 2018, arXiv 1801.06146).
+
+Training begins above a high cut and goes down a block at a time to the job's; each stage reads the stored activations of its own cut, for
+what lies below is still the source's. The highest cut is the one above which all layers lie that the head reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from headstart.records import CurvePoint
+from headstart.strategies.ladder import Job, Strategy
+from headstart.strategies.model import TransferModel
+from headstart.strategies.probe import usual_layers
+from headstart.strategies.training import Loss, loss_of, planned_steps, schedule_of, start_head, stopping_rows, tune
+
+
+def stages(blocks: int, cut: int) -> tuple[int, ...]:
+    """The cuts of a training, highest first, `cut` last."""
+    highest = max(cut, min(usual_layers(blocks)) - 1)
+    return tuple(range(highest, cut - 1, -1))
+
+
+def fit(job: Job) -> TransferModel:
+    """Tune above each cut in turn, for an equal share of the steps, each with a warm-up and a fall of the rate of its own."""
+    rows, validate = stopping_rows(job)
+    cuts = stages(job.source.backbone.n_blocks, job.cut)
+    steps = max(1, planned_steps("gradual", len(rows), job.settings) // len(cuts))
+    model: TransferModel | None = None
+    curve: tuple[CurvePoint, ...] = ()
+    for cut in cuts:
+        model = tune(
+            job.source,
+            rows,
+            cut=cut,
+            head=start_head(job, job.cut) if model is None else model.head,
+            schedule=schedule_of(job, steps),
+            class_weight=job.class_weight,
+            loss=loss_of(rows, Loss.BOTH),
+            module=None if model is None else model.module,
+            validate=validate,
+        )
+        curve += _after(curve, model.curve)
+    assert model is not None
+    return replace(model, curve=curve)
+
+
+def _after(before: tuple[CurvePoint, ...], points: tuple[CurvePoint, ...]) -> tuple[CurvePoint, ...]:
+    """The points of a stage, counted from the end of the one before."""
+    if not before:
+        return points
+    last = before[-1]
+    return tuple(replace(point, step=point.step + last.step, seconds=point.seconds + last.seconds) for point in points)
+
+
+STRATEGY = Strategy(
+    name="gradual",
+    transfers=True,
+    needs_source=True,
+    summary="a probe, then the blocks above the cut tuned from the top down, a block more at each stage",
+    fit=fit,
+    tunes_from=lambda job: job.cut,
+    reads=lambda job: stages(job.source.backbone.n_blocks, job.cut),
+    usual=False,
+)
