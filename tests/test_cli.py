@@ -107,7 +107,7 @@ def test_version_is_the_packages(capsys):
     [
         (
             ["fitt", "x"],
-            "There is no verb 'fitt'; the verbs are check, fit, rank, predict, report, sources, env, cache. Did you mean 'fit'?",
+            "There is no verb 'fitt'; the verbs are check, fit, rank, select, predict, report, sources, env, cache. Did you mean 'fit'?",
         ),
         (["fit"], "The following arguments are required: DATA. See `headstart fit --help`."),
         (["predict", "run"], "The following arguments are required: DATA. See `headstart predict --help`."),
@@ -121,7 +121,8 @@ def test_version_is_the_packages(capsys):
         (["fit", "x", "--cut", "two"], "--cut is 'two'; it must be a whole number."),
         (
             ["fit", "x", "--metric", "macrof1"],
-            "--metric is 'macrof1'; it must be one of accuracy, macro_f1, log_loss, entity_f1, micro_f1, spearman, pearson. Did you mean 'macro_f1'?",
+            "--metric is 'macrof1'; it must be one of accuracy, macro_f1, log_loss, entity_f1, micro_f1, "
+            "spearman, pearson. Did you mean 'macro_f1'?",
         ),
         (
             ["fit", "x", "--budget", "soon"],

@@ -161,5 +161,6 @@ def test_bad_settings_are_told_in_fit_all_at_once():
         model.fit(TEXTS, LABELS)
     assert caught.value.problems == [
         "--epochs is 'many'; it must be a whole number.",
-        "--metric is 'acuracy'; it must be one of accuracy, macro_f1, log_loss, entity_f1, micro_f1, spearman, pearson. Did you mean 'accuracy'?",
+        "--metric is 'acuracy'; it must be one of accuracy, macro_f1, log_loss, entity_f1, micro_f1, "
+        "spearman, pearson. Did you mean 'accuracy'?",
     ]

@@ -194,7 +194,10 @@ def test_other_labels_in_the_test_file_change_no_weight(task, moved, monkeypatch
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"strategy": "contrastive"}, "--strategy is 'contrastive'; it must be one of tfidf, static, probe, partial, full, scratch."),
+        (
+            {"strategy": "contrastive"},
+            "--strategy is 'contrastive'; it must be one of tfidf, static, probe, partial, lora, gradual, full, scratch.",
+        ),
         ({"metric": "log_loss"}, "--metric is 'log_loss'; for the task multilabel it must be one of micro_f1, macro_f1, accuracy."),
         ({"via": "many_test.jsonl"}, "--via is for classification; the task is multilabel. Leave it out."),
         ({"export": "onnx"}, "--export is for classification; the task is multilabel. Leave it out."),

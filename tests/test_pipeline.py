@@ -327,7 +327,7 @@ headstart.fit({str(task / "train.csv")!r}, **{settings!r})
 
 def test_a_run_that_goes_on_after_judging_saves_what_was_judged_and_decides_once(task, quick, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr("headstart.saving.save_winner", lambda *_: (_ for _ in ()).throw(Killed()))
+        patched.setattr("headstart.saving.save_winner", lambda *_, **__: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
             fit(task, "judged", strategy=("tfidf", "probe", "partial"))
     decisions = []

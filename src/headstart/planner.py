@@ -27,7 +27,7 @@ from headstart.records import TrialRecord, TrialStatus
 from headstart.runs import RunFolder
 from headstart.settings import Metric, by_scale
 from headstart.strategies.base import FloatArray
-from headstart.strategies.ladder import Job, Strategy
+from headstart.strategies.ladder import Job, Strategy, rungs_with_rows
 from headstart.strategies.outputs import Output, as_classes, output_of
 from headstart.tasks.registry import DEFAULT, deciding_metric, get_task
 
@@ -140,7 +140,7 @@ def decide(
         reasons = "; ".join(f"{state.rung.name}: {state.failed}" for state in everything if state.failed)
         raise SettingsError(f"No rung could be trained ({reasons}). Choose others with --strategy, or a lower --learning-rate.")
     # A rung that was never tried may win on what is known of it, if there is time to train it.
-    fair = [state for state in sound if not state.rung.strategy.compared_only] or sound
+    fair = _may_win(sound, anchor, first, metric)
     ready = [state for state in fair if state.logits is not None or trial_seconds(state.rung, cost) <= left] or fair
     worth = {id(state): _net(state, cost) for state in ready}
     winner = max(ready, key=lambda state: worth[id(state)])
@@ -327,6 +327,32 @@ def _learn(state: _State, anchor: _State | None, job: Job, metric: Metric) -> No
     error = math.sqrt(spread / len(seen) + _SEED_NOISE[metric] ** 2 / max(state.folds, 1))
     # Beliefs are differences to the probe; where there is none, the anchor stands where the table puts it.
     state.belief = update(state.prior, contrast.difference + anchor.belief.mean, error)
+
+
+def _may_win(states: list[_State], anchor: _State | None, job: Job, metric: Metric) -> list[_State]:
+    """Without rungs that are only compared, and without those that learn from rows of neighbouring data where these do not help.
+
+    Rows help where a rung with them beats the probe without on the same folds by more than the standard error of the difference: what is
+    of another kind must show that it is of use, not only that it does no harm.
+    """
+    with_rows = [state for state in states if state.rung.strategy.name in rungs_with_rows()]
+    helping = []
+    for state in with_rows:
+        if anchor is None or anchor.logits is None or state.logits is None:
+            continue
+        seen = np.intersect1d(job.rows.measured(state.logits), job.rows.measured(anchor.logits))
+        judge = get_task(job.settings.task).judge
+        found = judge.contrast(metric, state.logits[seen], anchor.logits[seen], job.rows.take(seen))
+        if found.difference > math.sqrt(max(found.row_variance, 0.5 / len(seen)) / len(seen)):
+            helping.append(state)
+    kept = []
+    for state in states:
+        measured = state in helping or (state.logits is None and bool(helping))
+        if state.rung.strategy.compared_only or (state in with_rows and anchor is not None and not measured):
+            state.stopped = "only compared" if state.rung.strategy.compared_only else "its rows do not help on the folds"
+            continue
+        kept.append(state)
+    return kept or states
 
 
 def _net(state: _State, cost: CostModel) -> float:

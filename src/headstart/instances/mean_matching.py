@@ -12,7 +12,7 @@ import numpy as np
 from headstart.instances.base import Neighbours, Way, both_as_units
 from headstart.strategies.base import FloatArray
 
-STEPS = 200
+STEPS = 500
 MOST = 10.0  # times the mean weight
 FEATURES = 512  # random features of the kernel
 

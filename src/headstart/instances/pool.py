@@ -163,7 +163,7 @@ def _read_map(path: str, labels: Sequence[str]) -> dict[str, int]:
     file = Path(path)
     try:
         text = file.read_text(encoding="utf-8")
-        told = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+        told = json.loads(text) if file.suffix == ".json" else yaml.load(text, Loader=yaml.BaseLoader)  # every word as it stands
     except FileNotFoundError:
         raise SettingsError(f"There is no file {path!r} (--label-map).") from None
     except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
@@ -173,19 +173,14 @@ def _read_map(path: str, labels: Sequence[str]) -> dict[str, int]:
     number = {level_label(label): k for k, label in enumerate(labels)}
     found = {}
     for theirs, ours in told.items():
-        name = _word(ours)
+        name = str(ours).strip()
         if level_label(name) not in number:
             raise SettingsError(
-                f"{path!r} (--label-map) maps {_word(theirs)!r} to {name!r}, which is no label of the target."
+                f"{path!r} (--label-map) maps {str(theirs).strip()!r} to {name!r}, which is no label of the target."
                 f"{did_you_mean(name, labels)} Its labels: {_listed(labels)}."
             )
-        found[_word(theirs)] = number[level_label(name)]
+        found[str(theirs).strip()] = number[level_label(name)]
     return found
-
-
-def _word(value: object) -> str:
-    """A label as YAML read it: `yes` and `no` come as truth values, and numbers as numbers."""
-    return ("true" if value else "false") if isinstance(value, bool) else str(value).strip()
 
 
 def _findings(one: SourceSet, strange: Counter[str], classes: int) -> list[Finding]:

@@ -1,0 +1,198 @@
+"""Rows of neighbouring domains for few labels: no source rows, all of them, as many random ones, and every way of choosing.
+
+    python benchmarks/instances/measure.py [--rows 20 50 200] [--seeds 0 1 2] [--domains NAME ...]
+
+The twelve `reviews_*` domains, each in turn the target with so many labelled rows, half of each class; the source are 700 rows of each of
+the other eleven. One reading by MiniLM pays for everything; all sides are the same logistic head on the same frozen features, those with
+source rows by the code of the rungs `all_rows`, `random_rows` and `chosen_rows`, a quarter of the rows chosen. Judged on 400 other rows of
+the target's training file, which no decision about the default was made on. Finished cells are lines in benchmarks/work/instances.jsonl;
+results go to benchmarks/results/instances.json and .md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from common import RESULTS, WORK, Table, append_line, code_digest, describe_machine, machine_lines, markdown, read_lines
+from data import data_folder, minilm, read
+
+CELLS, STORE = WORK / "instances.jsonl", WORK / "instances"
+SOURCE_ROWS, JUDGED = 700, 400
+BASELINES = ("none", "all rows", "random rows")
+
+
+def domains() -> list[str]:
+    return sorted(path.name.removeprefix("reviews_") for path in data_folder().glob("reviews_*"))
+
+
+def features_of(domain: str) -> dict[str, Any]:
+    """Features, classes and texts of 1,100 training rows, read once and kept."""
+    place = STORE / f"{domain}.npz"
+    if not place.exists():
+        from headstart.backbone.backbone import load_backbone
+        from headstart.backbone.reading import Reader
+        from headstart.sources.resolve import resolve_source
+        from headstart.strategies.probe import mean_of_layers, usual_layers
+
+        rows = read(f"reviews_{domain}", "train")
+        picked = np.random.default_rng(0).permutation(len(rows))[: SOURCE_ROWS + JUDGED]
+        texts = [rows.texts[i] for i in picked]
+        reader = Reader(load_backbone(resolve_source(str(minilm())), 256), None, 4096)
+        pooled = mean_of_layers(reader.pooled(texts), usual_layers(reader.backbone.n_blocks))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        names = sorted(set(rows.labels))
+        y = np.array([names.index(rows.labels[i]) for i in picked])
+        np.savez(place, features=pooled.astype(np.float32), y=y, texts=np.array(texts))
+        print(f"read {domain}", flush=True)
+    with np.load(place) as file:
+        return {name: file[name] for name in file.files}
+
+
+def drawn(y: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """n of the first rows, half of each class."""
+    rng = np.random.default_rng([seed, n])
+    halves = [rng.permutation(np.flatnonzero(y[:SOURCE_ROWS] == k))[: n // 2] for k in (0, 1)]
+    return np.sort(np.concatenate(halves))
+
+
+def run(domain: str, n: int, seed: int) -> dict[str, Any]:
+    """One cell: the accuracy of every side, and the seconds of every way."""
+    from headstart.data.split import few_folds
+    from headstart.instances.base import Neighbours
+    from headstart.instances.registry import get_way, known_ways
+    from headstart.instances.with_rows import FIRMER, OWN
+    from headstart.strategies.heads import FINAL, choose_head, log_loss, make_space, solve_path, trying, usual_strength
+
+    own = features_of(domain)
+    others = [features_of(name) for name in domains() if name != domain]
+    picked = drawn(own["y"], n, seed)
+    target, y, judged, truth = own["features"][picked], own["y"][picked], own["features"][SOURCE_ROWS:], own["y"][SOURCE_ROWS:]
+    source, source_y, texts = (np.concatenate([other[key][:SOURCE_ROWS] for other in others]) for key in ("features", "y", "texts"))
+    m = len(source)
+    space = make_space(np.concatenate([target, source]))
+    folds = few_folds(y, np.arange(n), seed)
+    found: dict[str, float] = {}
+    seconds: dict[str, float] = {}
+
+    def neighbours(train: np.ndarray) -> Neighbours:
+        said = [str(own["texts"][i]) for i in picked[train]]
+        return Neighbours(target[train], y[train], source, source_y, 2, said, [str(text) for text in texts], seed)
+
+    def fit(train: np.ndarray, weights: np.ndarray, strength: float, tolerance: float) -> Any:
+        kept = np.flatnonzero(weights)
+        rows, labels = np.concatenate([train, n + kept]), np.concatenate([y[train], source_y[kept]])
+        weight = np.concatenate([np.full(len(train), OWN), weights[kept]])
+        return solve_path(space.z[rows], labels, 2, strength, None, tolerance, row_weight=weight)
+
+    def side(pick: Any) -> float:
+        """As `with_rows.out_of_fold`: the penalty by folds, each with a choice of its own, then all rows."""
+        losses = {}
+        choices = [pick(train) for train, _ in folds]
+        for times in FIRMER:
+            logits = np.full((n, 2), np.nan)
+            for (train, held), weights in zip(folds, choices, strict=True):
+                logits[held] = fit(train, weights, times * usual_strength(2), trying(m)).logits(space.z[held])
+            losses[times] = log_loss(logits, y)
+        best = min(losses, key=lambda times: losses[times])
+        head = space.to_head(fit(np.arange(n), pick(np.arange(n)), best * usual_strength(2), FINAL))
+        return float((head.logits(judged).argmax(axis=1) == truth).mean())
+
+    def first(weights: np.ndarray) -> np.ndarray:
+        kept = np.zeros(m)
+        kept[np.argsort(-weights, kind="stable")[: m // 4]] = 1.0
+        return kept
+
+    head = choose_head(target, y, 2, folds, None).head
+    found["none"] = float((head.logits(judged).argmax(axis=1) == truth).mean())
+    found["all rows"] = side(lambda _: np.ones(m))
+    found["random rows"] = side(lambda _: first(np.random.default_rng(seed).random(m)))
+    for name in known_ways():
+        begin = time.perf_counter()
+        get_way(name).weigh(neighbours(np.arange(n)))
+        seconds[name] = round(time.perf_counter() - begin, 3)
+        found[name] = side(lambda train, name=name: first(get_way(name).weigh(neighbours(train))))
+    return {"domain": domain, "n": n, "seed": seed, "accuracy": found, "seconds": seconds, "source_rows": m, "code": code_digest()}
+
+
+def write_results(cells: list[dict[str, Any]]) -> Path:
+    """Means over domains with 95 % intervals over them, and the worst domain against no source rows."""
+    rng = np.random.default_rng(0)
+    tables = []
+    for n in sorted({cell["n"] for cell in cells}):
+        own = [cell for cell in cells if cell["n"] == n]
+        names = sorted({cell["domain"] for cell in own})
+
+        def by_domain(side: str, against: str, own: Any = own, names: Any = names) -> np.ndarray:
+            apart = [
+                statistics.fmean(cell["accuracy"][side] - cell["accuracy"].get(against, 0.0) for cell in own if cell["domain"] == name)
+                for name in names
+            ]
+            return 100 * np.array(apart)
+
+        def told(values: np.ndarray) -> str:
+            means = values[rng.integers(0, len(values), (10_000, len(values)))].mean(axis=1)
+            low, high = np.quantile(means, [0.025, 0.975])
+            return f"{values.mean():+.1f} [{low:.1f}, {high:.1f}]"
+
+        rows = []
+        sides = sorted(own[0]["accuracy"], key=lambda side: -by_domain(side, "").mean())
+        for side in sides:
+            took = [cell["seconds"][side] for cell in own if side in cell["seconds"]]
+            rows.append(
+                (
+                    side,
+                    f"{by_domain(side, '').mean():.1f}",
+                    *(("–" if side == other else told(by_domain(side, other))) for other in BASELINES),
+                    "–" if side == "none" else f"{by_domain(side, 'none').min():+.1f}",
+                    f"{statistics.median(took):.2f}" if took else "–",
+                )
+            )
+        columns = ("side", "accuracy", "over none", "over all rows", "over random rows", "worst domain over none", "s to weigh")
+        title = f"{n} target rows ({len(names)} domains, {len(own)} cells, {own[0]['source_rows']:,} source rows)"
+        tables.append(markdown(Table(title, columns, tuple(rows))))
+    machine = describe_machine()
+    page = [
+        "# Rows of neighbouring domains",
+        "Accuracy in %, differences in points with 95 % intervals over domains; a quarter of the source rows chosen.",
+        *tables,
+        "## Circumstances\n\n" + "\n".join(f"- {line}" for line in machine_lines(machine)),
+    ]
+    RESULTS.joinpath("instances.json").write_text(
+        json.dumps({"measured_by": "benchmarks/instances/measure.py", "machine": machine, "cells": cells}, indent=1) + "\n",
+        encoding="utf-8",
+    )
+    RESULTS.joinpath("instances.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
+    return RESULTS / "instances.md"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", nargs="*", type=int, default=[50, 20, 200])
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--domains", nargs="*", default=None)
+    asked = parser.parse_args()
+    cells = read_lines(CELLS)
+    have = {(cell["domain"], cell["n"], cell["seed"]) for cell in cells}
+    for seed in asked.seeds:
+        for n in asked.rows:
+            for domain in asked.domains or domains():
+                if (domain, n, seed) not in have:
+                    cells.append(run(domain, n, seed))
+                    append_line(CELLS, cells[-1])
+                    print(domain, n, seed, cells[-1]["accuracy"], flush=True)
+            print(write_results(cells), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

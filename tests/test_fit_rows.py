@@ -1,0 +1,196 @@
+"""Rows of neighbouring data from the command to the report, on a tiny source and a small invented task."""
+
+import csv
+import gc
+import json
+import random
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import headstart
+from headstart import cli, pipeline
+from headstart.errors import SettingsError, SourceError
+from headstart.instances import with_rows
+from headstart.instances.pool import read_pool
+from headstart.judge.verdict import rows_sentences
+from headstart.settings import make_settings
+from headstart.strategies.ladder import Job
+from headstart.target import read_target
+from small import LABELS, TOPICS, write_csv
+from tiny import make_tiny
+
+
+def sparse(n, seed):
+    """n different texts of six words, one of which belongs to a topic: a dozen rows show hardly half of the words that matter."""
+    rng = random.Random(seed)
+    found = {}
+    while len(found) < n:
+        label = LABELS[len(found) % len(LABELS)]
+        words = [rng.choice(TOPICS[label]), *(rng.choice(["help", "please", "today", "thanks", "hello", "soon"]) for _ in range(5))]
+        rng.shuffle(words)
+        found.setdefault(" ".join(words), label)
+    return list(found.items())
+
+
+ROWS = sparse(200, 11)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def still():
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    """24 training rows, 36 test rows; 60 like the target's, and 60 whose labels are turned round."""
+    folder = tmp_path_factory.mktemp("rows")
+    write_csv(folder / "train.csv", ROWS[:24])
+    write_csv(folder / "test.csv", ROWS[24:60])
+    write_csv(folder / "like.csv", ROWS[60:120])
+    turned = {label: LABELS[(k + 1) % len(LABELS)] for k, label in enumerate(LABELS)}
+    write_csv(folder / "false.csv", [(text, turned[label]) for text, label in ROWS[120:180]])
+    make_tiny(folder / "source", "bert", blocks=2)
+    return folder
+
+
+def fit(task, out, *files, **settings):
+    values = {
+        "test": str(task / "test.csv"),
+        "source": str(task / "source"),
+        "store": str(task / "store"),
+        "rows_from": [str(task / name) for name in files],
+        "strategy": ("tfidf", "probe"),
+        "epochs": 1,
+        "inner_folds": 3,
+        "resamples": 100,
+        "out": str(task / out),
+    }
+    return headstart.fit(str(task / "train.csv"), **(values | settings))
+
+
+@pytest.fixture(scope="module")
+def helped(task):
+    return fit(task, "helped", "like.csv")
+
+
+def test_rows_that_are_like_the_targets_are_learnt_and_compared_three_ways(task, helped):
+    rows = helped.results.rows
+    assert rows.learnt and helped.results.winner.strategy in ("all_rows", "chosen_rows")
+    assert [gain.opponent for gain in rows.gains] == ["probe", "all_rows", "random_rows"]
+    assert rows.gains[0].value > 0.1 and helped.metrics["accuracy"] > 0.6
+    assert (rows.sets[0].name, rows.sets[0].used, rows.sets[0].chosen, rows.chosen) == ("like", 60, 15, 15)
+    assert [point.rows for point in rows.curve] == [0, 3, 6, 15, 30, 60] and sum(rows.histogram) == 60
+    assert rows.curve[-1].score.value > rows.curve[0].score.value
+    assert {point.kind for point in rows.map} == {"target", "chosen", "left"} and len(rows.map) == 84
+    said = rows_sentences(helped.results)
+    assert said[0].startswith("The chosen model learnt from") and "above probe" in said[1]
+    page = helped.report.read_text()
+    assert "Rows of neighbouring data" in page and "Put last" in page
+    # What is saved is what was judged: a stock probe, by its own files.
+    found = helped.model.predict([text for text, _ in ROWS[24:60]])
+    assert np.mean([a == b for a, (_, b) in zip(found, ROWS[24:60], strict=True)]) == pytest.approx(helped.metrics["accuracy"])
+
+
+def test_rows_that_mislead_stay_out(task):
+    run = fit(task, "misled", "false.csv")
+    assert not run.results.rows.learnt and run.results.winner.strategy in ("probe", "tfidf")
+    assert rows_sentences(run.results)[0].startswith("Rows of neighbouring data were tried and stay out of the chosen model")
+
+
+def test_random_rows_are_there_to_be_compared_and_never_win(helped):
+    names = [trial.name for trial in helped.results.trials]
+    assert names == ["tfidf", "probe", "all_rows", "random_rows", "chosen_rows"]
+    assert helped.results.winner.name != "random_rows"
+
+
+def test_held_out_rows_have_no_say_in_which_rows_are_chosen(task, monkeypatch):
+    """Turning the labels of a fold's held-out rows round changes nothing that is said of them."""
+    monkeypatch.setattr(with_rows, "FIRMER", (1.0,))
+    asked = make_settings(
+        {"test": str(task / "test.csv"), "source": str(task / "source"), "rows_from": [str(task / "like.csv")], "rows_by": "agreement"}
+    )
+    target = read_target(str(task / "train.csv"), asked)
+    pool = read_pool(target, asked)
+    from headstart.candidates import open_means
+
+    with open_means(make_settings({"source": str(task / "source"), "store": str(task / "store")})) as means:
+        [reader] = means.readers.values()
+        train, held = np.arange(0, 18), np.arange(18, 24)
+        said = []
+        for turn in (0, 1):
+            y = target.rows.y.copy()
+            y[held] = (y[held] + turn) % 3
+            rows = type(target.rows)(target.rows.texts, y, 3)
+            job = Job(rows=rows, groups=np.arange(24), folds=[(train, held)], settings=asked, seed=0, reader=reader, pool=pool)
+            said.append(with_rows.out_of_fold(job, with_rows.best_rows)[1][held])
+    np.testing.assert_array_equal(said[0], said[1])
+
+
+def test_a_tuned_rung_learns_from_chosen_rows_too(task):
+    run = fit(task, "tuned", "like.csv", strategy=("partial_rows",))
+    [trial] = run.results.trials
+    assert (trial.name, trial.cut) == ("partial_rows", 1) and run.metrics["accuracy"] > 0.34
+
+
+def test_a_model_remembers_that_it_was_taught_the_source_rows(task, helped):
+    table = pq.read_table(helped.folder / "splits.parquet").to_pydict()
+    assert table["group"].count(-1) == 60 and table["row"][-60:] == list(range(1, 61))
+    with pytest.raises(SourceError, match="was taught 60 of these 60 rows"):
+        headstart.fit(
+            str(task / "like.csv"),
+            source=str(helped.folder),
+            strategy="probe",
+            store=str(task / "store"),
+            out=str(task / "again"),
+            inner_folds=2,
+        )
+
+
+def test_a_run_goes_on_with_the_same_rows_and_not_with_others(task, helped, monkeypatch):
+    monkeypatch.setattr(pipeline, "decide_on", None)  # nothing is decided again
+    assert fit(task, "helped", "like.csv").results == helped.results
+    monkeypatch.undo()
+    with pytest.raises(headstart.errors.RunError):
+        fit(task, "helped", "false.csv")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rows_by": "nearst"}, None),
+        (
+            {"strategy": "chosen_rows", "rows_from": ()},
+            "--strategy chosen_rows learns from rows of neighbouring data; name them with --rows-from.",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(task, settings, message):
+    with pytest.raises(SettingsError) as refused:
+        fit(task, "refused", "like.csv", **settings)
+    assert message is None or str(refused.value) == message
+
+
+def test_select_writes_rows_with_score_and_reason(task, capsys):
+    out = task / "selected.csv"
+    words = ["select", str(task / "train.csv"), "--rows-from", str(task / "like.csv"), "--rows-from", str(task / "false.csv")]
+    given = [*words, "--source", str(task / "source"), "--store", str(task / "store"), "--rows-share", "0.2", "--quiet"]
+    assert cli.main([*given, "--out", str(out)]) == 0
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 24 and list(rows[0]) == ["text", "label", "from", "row", "score", "reason"]
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    known = {text: (str(task / "like.csv"), str(i + 1)) for i, (text, _) in enumerate(ROWS[60:120])}
+    known |= {text: (str(task / "false.csv"), str(i + 1)) for i, (text, _) in enumerate(ROWS[120:180])}
+    assert all(known[row["text"]] == (row["from"], row["row"]) for row in rows)
+    told = capsys.readouterr().err
+    assert f"{task / 'like.csv'}: " in told and " of 60 rows" in told
+    assert cli.main([*given, "--out", str(task / "selected.jsonl")]) == 0
+    lines = [json.loads(line) for line in (task / "selected.jsonl").read_text().splitlines()]
+    assert [line["text"] for line in lines] == [row["text"] for row in rows]
+    assert cli.main(["select", str(task / "train.csv"), "--source", str(task / "source")]) == 2
+    assert "There is nothing to choose from; name neighbouring data with --rows-from." in capsys.readouterr().err
