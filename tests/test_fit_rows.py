@@ -95,7 +95,13 @@ def test_rows_that_are_like_the_targets_are_learnt_and_compared_three_ways(task,
     assert np.mean([a == b for a, (_, b) in zip(found, ROWS[24:60], strict=True)]) == pytest.approx(helped.metrics["accuracy"])
 
 
-def test_rows_that_mislead_stay_out(task):
+@pytest.fixture
+def unverified(monkeypatch):
+    """Without the fresh process that opens the saved model, which has tests of its own."""
+    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
+
+
+def test_rows_that_mislead_stay_out(task, unverified):
     run = fit(task, "misled", "false.csv")
     assert not run.results.rows.learnt and run.results.winner.strategy in ("probe", "tfidf")
     assert rows_sentences(run.results)[0].startswith("Rows of neighbouring data were tried and stay out of the chosen model")
@@ -130,7 +136,7 @@ def test_held_out_rows_have_no_say_in_which_rows_are_chosen(task, monkeypatch):
     np.testing.assert_array_equal(said[0], said[1])
 
 
-def test_a_tuned_rung_learns_from_chosen_rows_too(task):
+def test_a_tuned_rung_learns_from_chosen_rows_too(task, unverified):
     run = fit(task, "tuned", "like.csv", strategy=("partial_rows",))
     [trial] = run.results.trials
     assert (trial.name, trial.cut) == ("partial_rows", 1) and run.metrics["accuracy"] > 0.34

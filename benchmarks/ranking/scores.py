@@ -201,5 +201,5 @@ def by_peer(source: str, target: str, seed: int) -> dict[str, Any]:
     folder = str(sources.folder_of(source))
     ranker = _peer()(Dataset.from_dict({"text": list(train.texts), "label": train.y.tolist()}), text_column="text", label_column="label")
     begin = time.perf_counter()
-    (score,) = ranker.run([folder]).results.values()
+    (score,) = ranker.run([folder]).scores.values()
     return {"ranker": PEER, "score": float(score), "seconds": round(time.perf_counter() - begin, 4), "read_seconds": 0.0}
