@@ -40,7 +40,7 @@ def save_adapter(folder: Path, *, adapter: Adapter, head: LinearHead, source: st
     """
     import torch
     from peft import LoraConfig
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     config = LoraConfig(
         r=adapter.rank,
@@ -56,4 +56,4 @@ def save_adapter(folder: Path, *, adapter: Adapter, head: LinearHead, source: st
     weights[f"base_model.model.{place}.bias"] = torch.tensor(head.bias, dtype=torch.float32)
     with whole_folder(folder) as room:
         config.save_pretrained(str(room))
-        save_file(weights, room / "adapter_model.safetensors", metadata={"format": "pt"})
+        (room / "adapter_model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))

@@ -8,7 +8,7 @@ from headstart.errors import SettingsError
 from headstart.instances.base import Way
 from headstart.settings import did_you_mean
 
-_NAMES = ("nearest", "agreement", "density", "dsir", "mean_matching", "influence", "boosting", "sure")
+_NAMES = ("sure", "nearest", "agreement", "density", "dsir", "mean_matching", "influence", "boosting")
 
 
 def known_ways() -> list[str]:

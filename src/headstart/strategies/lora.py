@@ -1,6 +1,6 @@
 """A probe first, then low-rank adapters on the blocks above the cut, from the probe's head (LoRA, Hu et al. 2021, arXiv 2106.09685).
 
-The source's weights stay as they are, so that what was learnt is a file of a few hundred kilobytes beside the source.
+The source's weights stay as they are, so that what was learnt is a small file beside the source (1.8 MB for MiniLM).
 """
 
 from __future__ import annotations
