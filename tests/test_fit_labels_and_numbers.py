@@ -4,7 +4,6 @@ import csv
 import gc
 import json
 import random
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from headstart import cli
 from headstart.errors import SettingsError
 from headstart.judge.verdict import verdict_sentence
 from headstart.loaded import LoadedLabels, LoadedNumber
-from small import TOPICS
+from small import TOPICS, unverified
 from tiny import WORDS, make_tiny
 
 NAMES = tuple(TOPICS)
@@ -81,14 +80,6 @@ def fit(task, out, data, **settings):
         "strategy": ("tfidf", "probe"),
     }
     return headstart.fit(str(task / data), **(values | settings))
-
-
-@contextmanager
-def unverified():
-    """Without the fresh process that opens the saved model, which has tests of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import csv
 import gc
 import random
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import headstart
 from headstart import cli
 from headstart.errors import DataError
 from headstart.loaded import LoadedPairs
+from small import unverified
 from tiny import WORDS, make_tiny
 
 
@@ -63,14 +63,6 @@ def fit(task, out, **settings):
         "out": str(task / out),
     }
     return headstart.fit(str(task / "train.csv"), **(values | settings))
-
-
-@contextmanager
-def unverified():
-    """Without the fresh process that opens the saved model, which has tests of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -52,31 +52,20 @@ class Words:
 
 
 _CODE = ", trust_remote_code=True"
+_OF_CLASSES = Words(
+    one="class",
+    many="classes",
+    counted="rows",
+    title="What is taken for what",
+    verb="label",
+    pipeline="text-classification",
+    options=_CODE,
+    lead="",
+    lower="For log-loss and calibration error lower is better.",
+)
 _WORDS = {
-    "classification": Words(
-        one="class",
-        many="classes",
-        counted="rows",
-        title="What is taken for what",
-        verb="label",
-        pipeline="text-classification",
-        options=_CODE,
-        lead="",
-        lower="For log-loss and calibration error lower is better.",
-    ),
-    "pairs": Words(
-        one="class",
-        many="classes",
-        counted="rows",
-        title="What is taken for what",
-        verb="label",
-        pipeline="text-classification",
-        options=_CODE,
-        lead="",
-        lower="For log-loss and calibration error lower is better.",
-        text='{{"text": "one text", "text_pair": "the other"}}',
-        own_text='("one text", "the other")',
-    ),
+    "classification": _OF_CLASSES,
+    "pairs": replace(_OF_CLASSES, text='{{"text": "one text", "text_pair": "the other"}}', own_text='("one text", "the other")'),
     "multilabel": Words(
         one="label",
         many="labels",

@@ -13,18 +13,15 @@ import numpy as np
 from headstart.data.check import LabelChecks, check_classes, suspect_labels
 from headstart.data.examples import Examples, IntArray
 from headstart.data.spelling import common_spelling
-from headstart.data.split import few_folds
 from headstart.judge import gains, intervals, metrics
 from headstart.judge.calibration import softmax
-from headstart.judge.label_curve import PredictAt
 from headstart.judge.metrics import FloatArray
 from headstart.records import Estimate, Gain, RowNote, Scores
 from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows
-from headstart.strategies.heads import choose_head
-from headstart.strategies.probe import choose_probe, mean_of_layers
-from headstart.strategies.tfidf import fit_tfidf
+from headstart.strategies.probe import choose_probe
 from headstart.tasks.base import Contrast, Labels, Prepared, Seen, Task
+from headstart.tasks.light_rungs import probe_and_tfidf
 
 if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
@@ -148,22 +145,6 @@ def layer_scores(rows: Rows, groups: IntArray, reader: Reader, settings: Setting
     return found
 
 
-def curve_at(rows: Rows, groups: IntArray, reader: Reader, settings: Settings) -> PredictAt:
-    """A probe on the layers that suit all rows, and tfidf."""
-    pooled = reader.pooled(rows.texts)
-    features = mean_of_layers(pooled, choose_probe(pooled, rows.y, rows.n_classes, [], None).layers)
-
-    def predict_at(rung: str, train: IntArray, held: IntArray) -> FloatArray:
-        part = rows.take(train)
-        pairs = few_folds(part.strata, groups[train], settings.seed)
-        if rung == "tfidf":
-            model, _ = fit_tfidf(part, pairs, None, settings.seed)
-            return model.predict_logits([rows.texts[i] for i in held])
-        return choose_head(features[train], part.y, part.n_classes, pairs, None).head.logits(features[held])
-
-    return predict_at
-
-
 TASK = Task(
     name="classification",
     summary="one label for each text",
@@ -180,5 +161,5 @@ TASK = Task(
     hard=hard,
     layer_scores=layer_scores,
     curve=("probe", "tfidf"),
-    curve_at=curve_at,
+    curve_at=probe_and_tfidf,
 )

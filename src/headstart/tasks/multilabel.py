@@ -21,23 +21,19 @@ from headstart.data.examples import BoolArray, Examples, IntArray
 from headstart.data.parse import without_lone_surrogates
 from headstart.data.rows import RowList, counted, finding
 from headstart.data.spelling import common_spelling
-from headstart.data.split import few_folds
 from headstart.errors import DataError
 from headstart.judge.calibration import best_threshold
-from headstart.judge.label_curve import PredictAt
 from headstart.judge.metrics import FloatArray
-from headstart.records import Estimate, Finding, RowNote, Severity
-from headstart.settings import Metric, Settings
+from headstart.records import Finding, RowNote, Severity
+from headstart.settings import Metric
 from headstart.strategies.base import Rows
-from headstart.strategies.heads import choose_head, make_space
 from headstart.strategies.outputs import row_losses, sigmoid
-from headstart.strategies.probe import choose_probe, leave_one_out, mean_of_layers
-from headstart.strategies.tfidf import fit_tfidf
 from headstart.tasks.base import Labels, Prepared, Task
 from headstart.tasks.label_judge import LabelJudge
+from headstart.tasks.light_rungs import judged_layers, probe_and_tfidf
 
 if TYPE_CHECKING:
-    from headstart.backbone.reading import Reader
+    pass
 
 # What may stand between labels, the first that any cell holds.
 _SEPARATORS = (";", "|", "\t", ",")
@@ -208,39 +204,6 @@ def _note(kind: str, i: int, logits: FloatArray, rows: Rows, examples: Examples,
     return RowNote(kind, examples.rows[i], examples.texts[i], in_words(np.flatnonzero(rows.y[i]), names), given, sure)
 
 
-def layer_scores(rows: Rows, groups: IntArray, reader: Reader, settings: Settings) -> list[tuple[int, Estimate]]:
-    """Leave-one-out scores of a ridge head on each layer, which draws its line where it is best."""
-    from headstart.tasks.registry import deciding_metric
-
-    pooled = reader.pooled(rows.texts)
-    found = []
-    for layer in range(pooled.shape[1]):
-        predicted = leave_one_out(make_space(pooled[:, layer]), rows.y, rows.n_classes)
-        drawn = predicted - best_threshold(predicted, rows.y)
-        found.append((layer, _JUDGE.estimate(deciding_metric(settings), drawn, rows, groups, settings)))
-    return found
-
-
-def curve_at(rows: Rows, groups: IntArray, reader: Reader, settings: Settings) -> PredictAt:
-    """A probe on the layers that suit all rows, and tfidf, each with the line that its folds draw."""
-    pooled = reader.pooled(rows.texts)
-    features = mean_of_layers(pooled, choose_probe(pooled, rows.y, rows.n_classes, [], None).layers)
-
-    def predict_at(rung: str, train: IntArray, held: IntArray) -> FloatArray:
-        part = rows.take(train)
-        pairs = few_folds(part.strata, groups[train], settings.seed)
-        if rung == "tfidf":
-            model, seen = fit_tfidf(part, pairs, None, settings.seed)
-            said = model.predict_logits([rows.texts[i] for i in held])
-        else:
-            choice = choose_head(features[train], part.y, part.n_classes, pairs, None)
-            seen, said = choice.out_of_fold_logits, choice.head.logits(features[held])
-        known = part.measured(seen)
-        return said - (best_threshold(seen[known], part.y[known]) if len(known) else 0.0)
-
-    return predict_at
-
-
 TASK = Task(
     name="multilabel",
     summary="any number of labels for each text",
@@ -255,7 +218,7 @@ TASK = Task(
     judge=_JUDGE,
     suspects=suspects,
     hard=hard,
-    layer_scores=layer_scores,
+    layer_scores=lambda rows, groups, reader, settings: judged_layers(rows, groups, reader, settings, _JUDGE),
     curve=("probe", "tfidf"),
-    curve_at=curve_at,
+    curve_at=probe_and_tfidf,
 )

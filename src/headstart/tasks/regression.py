@@ -13,23 +13,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headstart.data.check import LabelChecks
-from headstart.data.examples import BoolArray, Examples, IntArray
+from headstart.data.examples import BoolArray, Examples
 from headstart.data.rows import RowList, counted, finding
-from headstart.data.split import few_folds
 from headstart.errors import DataError
-from headstart.judge.label_curve import PredictAt
 from headstart.judge.metrics import FloatArray
-from headstart.records import Estimate, Finding, RowNote, Severity
-from headstart.settings import Metric, Settings
+from headstart.records import Finding, RowNote, Severity
+from headstart.settings import Metric
 from headstart.strategies.base import Rows
-from headstart.strategies.heads import choose_head, make_space
-from headstart.strategies.probe import choose_probe, leave_one_out, mean_of_layers
-from headstart.strategies.tfidf import fit_tfidf
 from headstart.tasks.base import Labels, Prepared, Task
+from headstart.tasks.light_rungs import judged_layers, probe_and_tfidf
 from headstart.tasks.number_judge import NumberJudge
 
 if TYPE_CHECKING:
-    from headstart.backbone.reading import Reader
+    pass
 
 # Numbers with a fraction, of more different values than these, are no classes.
 _FEW_VALUES = 20
@@ -162,34 +158,6 @@ def _note(kind: str, i: int, logits: FloatArray, rows: Rows, examples: Examples)
     return RowNote(kind, examples.rows[i], examples.texts[i], f"{rows.y[i, 0]:g}", f"{logits[i, 0]:.4g}")
 
 
-def layer_scores(rows: Rows, groups: IntArray, reader: Reader, settings: Settings) -> list[tuple[int, Estimate]]:
-    """Leave-one-out correlation of a ridge head on each layer."""
-    from headstart.tasks.registry import deciding_metric
-
-    pooled = reader.pooled(rows.texts)
-    metric = deciding_metric(settings)
-    found = []
-    for layer in range(pooled.shape[1]):
-        predicted = leave_one_out(make_space(pooled[:, layer]), rows.y, 1)
-        found.append((layer, _JUDGE.estimate(metric, predicted, rows, groups, settings)))
-    return found
-
-
-def curve_at(rows: Rows, groups: IntArray, reader: Reader, settings: Settings) -> PredictAt:
-    """A probe on the layers that suit all rows, and tfidf."""
-    pooled = reader.pooled(rows.texts)
-    features = mean_of_layers(pooled, choose_probe(pooled, rows.y, 1, [], None).layers)
-
-    def predict_at(rung: str, train: IntArray, held: IntArray) -> FloatArray:
-        part = rows.take(train)
-        pairs = few_folds(part.strata, groups[train], settings.seed)
-        if rung == "tfidf":
-            return fit_tfidf(part, pairs, None, settings.seed)[0].predict_logits([rows.texts[i] for i in held])
-        return choose_head(features[train], part.y, 1, pairs, None).head.logits(features[held])
-
-    return predict_at
-
-
 TASK = Task(
     name="regression",
     summary="a number for each text",
@@ -204,7 +172,7 @@ TASK = Task(
     judge=_JUDGE,
     suspects=suspects,
     hard=hard,
-    layer_scores=layer_scores,
+    layer_scores=lambda rows, groups, reader, settings: judged_layers(rows, groups, reader, settings, _JUDGE),
     curve=("probe", "tfidf"),
-    curve_at=curve_at,
+    curve_at=probe_and_tfidf,
 )
