@@ -279,8 +279,8 @@ class NeighbourRows:
 
     `way` chose `chosen` of them, by scores of which `histogram` counts rows from the least to the greatest in equal steps. `learnt`: the
     winner learnt from them. `gains` are those of the best rung with source rows over the best without, and of the chosen rows over all
-    rows and over as many random ones, on the judged rows. `first` and `last` are source rows that were put first and last, `map` some rows
-    in the plane.
+    rows and over as many random ones, on the judged rows. `first` and `last` are source rows that were put first and last, in which
+    `predicted` names the set and `probability` is the score; `map` are some rows in the plane.
     """
 
     way: str

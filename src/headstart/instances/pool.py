@@ -20,6 +20,7 @@ from headstart.data.rows import counted
 from headstart.data.spelling import level_label
 from headstart.data.table import STANDARD_INPUT
 from headstart.errors import DataError, SettingsError
+from headstart.instances.registry import get_way
 from headstart.neighbouring import apart_from, columns_like, same_file
 from headstart.records import Finding, Severity
 from headstart.settings import Settings, did_you_mean
@@ -71,7 +72,7 @@ def read_pool(target: Target, settings: Settings) -> Pool | None:
     """The rows of `settings.rows_from`; None: none were asked for.
 
     Raises:
-        SettingsError: the task is none with single labels, or the map is none.
+        SettingsError: the task is none with single labels, there is no such way of choosing, or the map is none.
         DataError: a file cannot be read, is the target's own, or has no row of use; the message names it.
     """
     if not settings.rows_from:
@@ -84,6 +85,7 @@ def read_pool(target: Target, settings: Settings) -> Pool | None:
         )
     if target.task != DEFAULT:
         raise SettingsError(f"--rows-from is for {DEFAULT}; the task is {target.task}. Leave it out.")
+    get_way(settings.rows_by)  # before anything is read
     ours = {level_label(label): k for k, label in enumerate(target.labels)}
     mapped = _read_map(settings.label_map, target.labels) if settings.label_map is not None else {}
     texts: list[str] = []
