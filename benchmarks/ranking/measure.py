@@ -235,6 +235,7 @@ def write_results(cells: Sequence[Mapping[str, Any]], about: Mapping[str, Any], 
     lines = [line for line in lines if not line["ranker"].startswith(f"{OURS} of ")]
     predictions = predictions_of(lines)
     models = qualities(truth, [*baselines(truth, about["parameters"]), *predictions])
+    models = [quality for quality in models if quality.targets == len(truth)]  # figures over other targets are no comparison
     sets = [name for name in names if "+" in name and sources.base_of(name) == "minilm"]
     truth_of_sets = {target: {name: table[name] for name in sets} for target, table in truth.items()}
     about_sets = [one for one in predictions if one.ranker.endswith(DATA_SETS)]
