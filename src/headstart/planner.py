@@ -20,6 +20,7 @@ import numpy as np
 from headstart.cost import CostModel
 from headstart.data.examples import IntArray
 from headstart.errors import HeadstartError, SettingsError
+from headstart.guard import rows_help
 from headstart.judge.calibration import Calibration, best_threshold, fit_temperature
 from headstart.prior import Belief, expect, expect_temperature, read_cases, update, worth_measuring
 from headstart.progress import say
@@ -330,28 +331,20 @@ def _learn(state: _State, anchor: _State | None, job: Job, metric: Metric) -> No
 
 
 def _may_win(states: list[_State], anchor: _State | None, job: Job, metric: Metric) -> list[_State]:
-    """Without rungs that are only compared, and without those that learn from rows of neighbouring data where these do not help.
-
-    Rows help where a rung with them beats the probe without on the same folds by more than the standard error of the difference: what is
-    of another kind must show that it is of use, not only that it does no harm.
-    """
+    """Without rungs that are only compared, and without those that learn from rows of neighbouring data where these do not help."""
+    base = None if anchor is None else anchor.logits
     with_rows = [state for state in states if state.rung.strategy.name in rungs_with_rows()]
-    helping = []
-    for state in with_rows:
-        if anchor is None or anchor.logits is None or state.logits is None:
-            continue
-        seen = np.intersect1d(job.rows.measured(state.logits), job.rows.measured(anchor.logits))
-        judge = get_task(job.settings.task).judge
-        found = judge.contrast(metric, state.logits[seen], anchor.logits[seen], job.rows.take(seen))
-        if found.difference > math.sqrt(max(found.row_variance, 0.5 / len(seen)) / len(seen)):
-            helping.append(state)
+    helping = [state for state in with_rows if rows_help(state.logits, base, job, metric)]
     kept = []
     for state in states:
-        measured = state in helping or (state.logits is None and bool(helping))
-        if state.rung.strategy.compared_only or (state in with_rows and anchor is not None and not measured):
-            state.stopped = "only compared" if state.rung.strategy.compared_only else "its rows do not help on the folds"
-            continue
-        kept.append(state)
+        # A rung that was not measured goes by the others that learn from the same rows.
+        helps = state in helping or (state.logits is None and bool(helping))
+        if state.rung.strategy.compared_only:
+            state.stopped = "only compared"
+        elif state in with_rows and base is not None and not helps:
+            state.stopped = "its rows do not help on the folds"
+        else:
+            kept.append(state)
     return kept or states
 
 
