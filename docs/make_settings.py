@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from headstart.cli import GROUP_TITLES
+from headstart.options import GROUP_TITLES
 from headstart.settings import Settings, flag, setting_types
 
 PAGE = Path(__file__).resolve().parent / "settings.md"

@@ -11,7 +11,7 @@ import types
 
 import pytest
 
-from headstart import __version__, cli
+from headstart import __version__, cli, options
 from headstart.errors import DataError, ResourceError, RunError, SettingsError
 from headstart.settings import Metric, Settings, flag, setting_types
 
@@ -83,7 +83,7 @@ def test_fit_has_an_option_for_every_setting_with_its_default_and_range(item, ca
     meta, kind = item.metadata, setting_types()[item.name]
     assert f" {flag(item.name)}" in words
     if meta["low"] is not None and meta["high"] is not None:
-        assert f"{cli._plain(meta['low'])} to {cli._plain(meta['high'])}]" in words
+        assert f"{options.plain(meta['low'])} to {options.plain(meta['high'])}]" in words
     if kind is int and isinstance(item.default, int):
         assert f"[default {item.default}" in words
 
@@ -278,7 +278,7 @@ def test_ctrl_c_says_how_to_go_on(pipeline, capsys):
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path):
     # `true` closes the pipe at once; the shell tells headstart's status, and standard error must stay empty.
-    script = "import sys, time; from headstart import cli; time.sleep(0.5); sys.exit(cli.main(sys.argv[1:]))"
+    script = "import sys, time; from headstart import cli, options; time.sleep(0.5); sys.exit(cli.main(sys.argv[1:]))"
     command = f'"{sys.executable}" -c "{script}" cache --store {tmp_path / "none"} | true; echo ${{PIPESTATUS[0]}}'
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == (f"{cli.BROKEN_PIPE}\n", "")

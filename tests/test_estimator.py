@@ -49,7 +49,7 @@ class LetterModel:
 
 @pytest.fixture(autouse=True)
 def training(monkeypatch):
-    monkeypatch.setitem(sys.modules, "headstart.pipeline", types.SimpleNamespace(train_classifier=LetterModel))
+    monkeypatch.setitem(sys.modules, "headstart.in_memory", types.SimpleNamespace(train_classifier=LetterModel))
 
 
 def test_every_parameter_is_a_setting_with_its_default():

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from headstart import predict
 from headstart.errors import DataError, HeadstartError, SettingsError
-from headstart.predict import Predicted, output_columns, output_format, parse_top, predict_file, predict_rows, text_column, windows
+from headstart.predict import Predicted, output_columns, parse_top, predict_file, predict_rows, text_column, windows
+from headstart.writing import WRITERS, output_format
 
 
 class LengthModel:
@@ -145,7 +146,7 @@ def test_windows_are_the_rows_in_order_and_bounded(lengths):
 @given(cells=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=2, max_size=2))
 def test_any_cell_survives_csv(cells):
     stream = io.BytesIO()
-    write, finish = predict.WRITERS["csv"](stream, ["a", "b"], 2)
+    write, finish = WRITERS["csv"](stream, ["a", "b"], frozenset())
     write([cells, ["plain", "row"]])
     finish()
     read = list(csv.reader(io.StringIO(stream.getvalue().decode("utf-8"), newline="")))

@@ -16,6 +16,7 @@ import json
 import statistics
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,60 +69,44 @@ def drawn(y: np.ndarray, n: int, seed: int) -> np.ndarray:
 def run(domain: str, n: int, seed: int) -> dict[str, Any]:
     """One cell: the accuracy of every side, and the seconds of every way."""
     from headstart.data.split import few_folds
-    from headstart.instances.base import Neighbours
+    from headstart.instances.pool import Pool
     from headstart.instances.registry import get_way, known_ways
-    from headstart.instances.with_rows import FIRMER, OWN
-    from headstart.strategies.heads import FINAL, choose_head, log_loss, make_space, solve_path, trying, usual_strength
+    from headstart.instances.with_rows import best_rows, first_rows, fit_head_on, neighbours, together
+    from headstart.settings import make_settings
+    from headstart.strategies.base import Rows
+    from headstart.strategies.heads import choose_head
+    from headstart.strategies.ladder import Job
 
     own = features_of(domain)
     others = [features_of(name) for name in domains() if name != domain]
     picked = drawn(own["y"], n, seed)
-    target, y, judged, truth = own["features"][picked], own["y"][picked], own["features"][SOURCE_ROWS:], own["y"][SOURCE_ROWS:]
+    judged, truth = own["features"][SOURCE_ROWS:], own["y"][SOURCE_ROWS:]
     source, source_y, texts = (np.concatenate([other[key][:SOURCE_ROWS] for other in others]) for key in ("features", "y", "texts"))
-    m = len(source)
-    space = make_space(np.concatenate([target, source]))
-    folds = few_folds(y, np.arange(n), seed)
-    found: dict[str, float] = {}
-    seconds: dict[str, float] = {}
+    of = np.repeat(np.arange(len(others)), SOURCE_ROWS)
+    pool = Pool(tuple(map(str, texts)), source_y, of, np.arange(len(source)), (), ())
+    rows = Rows(tuple(str(own["texts"][i]) for i in picked), own["y"][picked], 2)
+    folds = few_folds(rows.y, np.arange(n), seed)
+    job = Job(rows=rows, groups=np.arange(n), folds=folds, settings=make_settings({"metric": "accuracy"}), seed=seed, pool=pool)
+    both = together(own["features"][picked], source)
 
-    def neighbours(train: np.ndarray) -> Neighbours:
-        said = [str(own["texts"][i]) for i in picked[train]]
-        return Neighbours(target[train], y[train], source, source_y, 2, said, [str(text) for text in texts], seed)
-
-    def fit(train: np.ndarray, weights: np.ndarray, strength: float, tolerance: float) -> Any:
-        kept = np.flatnonzero(weights)
-        rows, labels = np.concatenate([train, n + kept]), np.concatenate([y[train], source_y[kept]])
-        weight = np.concatenate([np.full(len(train), OWN), weights[kept]])
-        return solve_path(space.z[rows], labels, 2, strength, None, tolerance, row_weight=weight)
-
-    def side(pick: Any) -> float:
-        """As `with_rows.out_of_fold`: the penalty by folds, each with a choice of its own, then all rows."""
-        losses = {}
-        choices = [pick(train) for train, _ in folds]
-        for times in FIRMER:
-            logits = np.full((n, 2), np.nan)
-            for (train, held), weights in zip(folds, choices, strict=True):
-                logits[held] = fit(train, weights, times * usual_strength(2), trying(m)).logits(space.z[held])
-            losses[times] = log_loss(logits, y)
-        best = min(losses, key=lambda times: losses[times])
-        head = space.to_head(fit(np.arange(n), pick(np.arange(n)), best * usual_strength(2), FINAL))
+    def right(head: Any) -> float:
         return float((head.logits(judged).argmax(axis=1) == truth).mean())
 
-    def first(weights: np.ndarray) -> np.ndarray:
-        kept = np.zeros(m)
-        kept[np.argsort(-weights, kind="stable")[: m // 4]] = 1.0
-        return kept
-
-    head = choose_head(target, y, 2, folds, None).head
-    found["none"] = float((head.logits(judged).argmax(axis=1) == truth).mean())
-    found["all rows"] = side(lambda _: np.ones(m))
-    found["random rows"] = side(lambda _: first(np.random.default_rng(seed).random(m)))
+    found = {
+        "none": right(choose_head(both.target, rows.y, 2, folds, None).head),
+        "all rows": right(fit_head_on(job, both, lambda given, _: np.ones(len(given.source)))[0]),
+        "random rows": right(
+            fit_head_on(job, both, lambda given, asked: first_rows(np.random.default_rng(seed).random(len(given.source)), asked))[0]
+        ),
+    }
+    seconds: dict[str, float] = {}
     for name in known_ways():
         begin = time.perf_counter()
-        get_way(name).weigh(neighbours(np.arange(n)))
+        get_way(name).weigh(neighbours(job, both, np.arange(n)))
         seconds[name] = round(time.perf_counter() - begin, 3)
-        found[name] = side(lambda train, name=name: first(get_way(name).weigh(neighbours(train))))
-    return {"domain": domain, "n": n, "seed": seed, "accuracy": found, "seconds": seconds, "source_rows": m, "code": code_digest()}
+        asked = replace(job, settings=replace(job.settings, rows_by=name))
+        found[name] = right(fit_head_on(asked, both, best_rows)[0])
+    return {"domain": domain, "n": n, "seed": seed, "accuracy": found, "seconds": seconds, "source_rows": len(pool), "code": code_digest()}
 
 
 def write_results(cells: list[dict[str, Any]]) -> Path:

@@ -121,12 +121,13 @@ def rungs_on(
             found.append(Rung(strategy, None, job, next(iter(tokens.values()))))
             continue
         for source, reader in means.readers.items():
-            detour = WITH_ROWS if name in rungs_with_rows() else means.detour_of.get(source)
-            if detour not in (None, WITH_ROWS) and (not strategy.transfers or strategy.name == "static"):
+            detour = means.detour_of.get(source)
+            if detour is not None and (not strategy.transfers or strategy.name == "static"):
                 continue  # random weights are the same by whatever way, and the tokens' embeddings as good as the same
             here = replace(job, reader=reader, cut=cut_of(settings, reader))
             if strategy.tunes_from is None or strategy.tunes_from(here) < reader.backbone.n_blocks:
-                found.append(Rung(strategy, source if len(means.readers) > 1 else None, here, tokens[source], detour))
+                way = WITH_ROWS if name in rungs_with_rows() else detour
+                found.append(Rung(strategy, source if len(means.readers) > 1 else None, here, tokens[source], way))
     if not found:
         raise SettingsError(f"--cut is {settings.cut}, which freezes every block, and {', '.join(strategies)} must train some; lower it.")
     if logs is not None:

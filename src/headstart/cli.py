@@ -1,6 +1,6 @@
 """The verbs of the command line: parse, call, print. No logic.
 
-Nothing heavy is imported before a verb runs, so that every `--help` answers at once. The options of `fit` are made from `Settings`.
+Nothing heavy is imported before a verb runs, so that every `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -11,28 +11,18 @@ import errno
 import os
 import shlex
 import sys
-import typing
 from collections.abc import Callable, Sequence
-from enum import Enum
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from headstart import __version__
+from headstart import __version__, options
 from headstart.errors import HeadstartError, ResourceError, SettingsError
-from headstart.settings import Settings, did_you_mean, flag, make_settings, read_config, setting_types
+from headstart.options import Parser
+from headstart.settings import Settings, did_you_mean, make_settings, read_config
 
 FOUND = 1  # exit status of `check` when something needs a hand
 INTERRUPTED = 130  # 128 + SIGINT
 BROKEN_PIPE = 141  # 128 + SIGPIPE: the reader of our output went away
-
-GROUP_TITLES = {
-    "data": "the data",
-    "transfer": "what to transfer, and how",
-    "run": "the run",
-    "training": "training above the cut",
-    "judging": "judging",
-    "store": "the store of what was read",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,30 +98,6 @@ def _command(words: Sequence[str]) -> str:
     return shlex.join(["headstart", *words])
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse whose complaints are SettingsErrors, and whose unknown options name the nearest known one."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
-
-    def error(self, message: str) -> NoReturn:
-        raise SettingsError(f"{message[:1].upper()}{message[1:].rstrip('.')}. See `{self.prog} --help`.")
-
-    def known_options(self) -> list[str]:
-        """Of this verb and of what stands under it."""
-        parts = [part for action in self._actions if isinstance(action, argparse._SubParsersAction) for part in action.choices.values()]
-        return [word for parser in (self, *parts) for action in parser._actions for word in action.option_strings]
-
-
-class _Formatter(argparse.HelpFormatter):
-    """Help texts as wide as the terminal up to 110 columns, with room for the longest option."""
-
-    def __init__(self, prog: str) -> None:
-        import shutil
-
-        super().__init__(prog, max_help_position=30, width=min(110, shutil.get_terminal_size().columns - 2))
-
-
 def _parse_and_call(words: list[str]) -> int:
     parser, verbs = _make_parsers()
     if not words:
@@ -146,7 +112,7 @@ def _parse_and_call(words: list[str]) -> int:
     return run(parsed, words)
 
 
-def _unknown_words(words: list[str], verb: str, parser: _Parser) -> list[str]:
+def _unknown_words(words: list[str], verb: str, parser: Parser) -> list[str]:
     """A complaint for every unknown option, or for what is too much. A word behind an unknown option is taken for its value."""
     problems = []
     for before, word in zip(["", *words], words, strict=False):
@@ -158,25 +124,25 @@ def _unknown_words(words: list[str], verb: str, parser: _Parser) -> list[str]:
     return problems
 
 
-def _make_parsers() -> tuple[_Parser, dict[str, _Parser]]:
+def _make_parsers() -> tuple[Parser, dict[str, Parser]]:
     """The parser of the whole line, and that of each verb by its name."""
-    parser = _Parser(
+    parser = Parser(
         prog="headstart",
         description="Transfer learning with language models: where from, how, and whether it helps.",
         epilog="`headstart VERB --help` tells the options of a verb. HEADSTART_DEBUG=1 shows where in the code an error arose.",
     )
     parser.add_argument("--version", action="version", version=f"headstart {__version__}")
-    choices = parser.add_subparsers(metavar="VERB", dest="verb", parser_class=_Parser, required=True)
-    described: list[tuple[str, str, Callable[[_Parser], None], Callable[[argparse.Namespace, list[str]], int]]] = [
-        ("check", "say what is wrong with labelled data, before any model is loaded", _check_options, _check),
-        ("fit", "find the best way to transfer, train it, judge it, save it", _fit_options, _fit),
-        ("rank", "say which sources, or source tasks, to start from, without training any", _rank_options, _rank),
-        ("select", "choose rows of neighbouring data that a target can learn from, and write them", _select_options, _select),
-        ("predict", "label a file of any size with the model of a run", _predict_options, _predict),
-        ("report", "write the report of a run again and say where it is", _report_options, _report),
-        ("sources", "list, add, describe or remove what stands on the shelf of sources", _sources_options, _sources),
-        ("env", "say what this machine is and what headstart makes of it", _env_options, _env),
-        ("cache", "show or prune the store of what was read", _cache_options, _cache),
+    choices = parser.add_subparsers(metavar="VERB", dest="verb", parser_class=Parser, required=True)
+    described: list[tuple[str, str, Callable[[Parser], None], Callable[[argparse.Namespace, list[str]], int]]] = [
+        ("check", "say what is wrong with labelled data, before any model is loaded", options.check_options, _check),
+        ("fit", "find the best way to transfer, train it, judge it, save it", options.fit_options, _fit),
+        ("rank", "say which sources, or source tasks, to start from, without training any", options.rank_options, _rank),
+        ("select", "choose rows of neighbouring data that a target can learn from, and write them", options.select_options, _select),
+        ("predict", "label a file of any size with the model of a run", options.predict_options, _predict),
+        ("report", "write the report of a run again and say where it is", options.report_options, _report),
+        ("sources", "list, add, describe or remove what stands on the shelf of sources", options.sources_options, _sources),
+        ("env", "say what this machine is and what headstart makes of it", options.env_options, _env),
+        ("cache", "show or prune the store of what was read", options.cache_options, _cache),
     ]
     verbs = {}
     for name, what, add_options, run in described:
@@ -187,151 +153,6 @@ def _make_parsers() -> tuple[_Parser, dict[str, _Parser]]:
         verbs[name].usage = " ".join([f"headstart {name}", *places, "[OPTIONS]"])
         verbs[name].set_defaults(run=run)
     return parser, verbs
-
-
-# --- options ---
-
-
-def _add_setting(parser: Any, item: dataclasses.Field[Any]) -> None:
-    """The option of one setting, with its help, unit, range and default as `Settings` states them."""
-    meta, kind = item.metadata, setting_types()[item.name]
-    text = meta["help"].replace("%", "%%") + _circumstances(item)
-    # SUPPRESS: what was not given is absent, so that the config file and the defaults can fill it.
-    shared: dict[str, Any] = {"dest": item.name, "default": argparse.SUPPRESS, "help": text}
-    names = [flag(item.name)] + ([meta["short"]] if meta["short"] else [])
-    if kind is bool:
-        parser.add_argument(*names, action=argparse.BooleanOptionalAction, **shared)
-    elif typing.get_origin(kind) is tuple:
-        parser.add_argument(*names, action="append", metavar=meta["placeholder"], **shared)
-    else:
-        parser.add_argument(*names, metavar=meta["placeholder"] or _type_name(kind), **shared)
-
-
-def _type_name(kind: Any) -> str:
-    """How help texts name a value of this type: its choices, or what it is."""
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return "{" + ",".join(str(member.value) for member in kind) + "}"
-    return "NUMBER"
-
-
-def _circumstances(item: dataclasses.Field[Any]) -> str:
-    """` [default 256 tokens; 8 to 8192]`: default, unit and range, where there are any."""
-    meta, default = item.metadata, item.default
-    unit = f" {meta['unit']}" if meta["unit"] else ""
-    parts = []
-    if default is not None and default != () and not isinstance(default, bool):
-        parts.append(f"default {_plain(default)}{unit}")
-    elif unit:
-        parts.append(f"in{unit}")
-    low, high = meta["low"], meta["high"]
-    if low is not None:
-        parts.append(f"{_plain(low)} to {_plain(high)}" if high is not None else f"at least {_plain(low)}")
-    return f" [{'; '.join(parts)}]" if parts else ""
-
-
-def _plain(value: Any) -> str:
-    """A default or a bound as a person writes it: 600 for 600.0, and every digit of a great seed."""
-    if isinstance(value, Enum):
-        return str(value.value)
-    return str(int(value)) if isinstance(value, int | float) and float(value).is_integer() else str(value)
-
-
-def _add_settings(parser: _Parser, names: Sequence[str]) -> None:
-    """The options of some settings, for verbs other than `fit`."""
-    known = {item.name: item for item in dataclasses.fields(Settings)}
-    for name in names:
-        _add_setting(parser, known[name])
-
-
-DATA_HELP = "csv, tsv, json, jsonl or parquet file, a folder with one sub-folder per label, hub:NAME, or - for standard input"
-
-
-def _fit_options(parser: _Parser) -> None:
-    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--config", metavar="FILE", help="YAML file of settings by their names below; the command line wins over it")
-    groups: dict[str, Any] = {}
-    for item in dataclasses.fields(Settings):
-        name = item.metadata["group"]
-        if name not in groups:
-            groups[name] = parser.add_argument_group(GROUP_TITLES.get(name, name))
-        _add_setting(groups[name], item)
-
-
-def _check_options(parser: _Parser) -> None:
-    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
-    _add_settings(parser, ["task", "text", "label", "test", "validation"])
-    parser.add_argument(
-        "--source",
-        metavar="SOURCE",
-        help="whose tokeniser counts the texts that would be cut off; without it the embedded source's",
-    )
-    _add_settings(parser, ["max_length"])
-    parser.add_argument(
-        "--suspects", action="store_true", help="also read the texts with the source and list rows whose label is probably wrong"
-    )
-    parser.add_argument("--fix", action="store_true", help="write a cleaned copy beside the file and list what was changed")
-    parser.epilog = "Exit status: 0 nothing but notes, 1 findings, 2 the data could not be checked."
-
-
-def _rank_options(parser: _Parser) -> None:
-    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--save", metavar="DIR", help="also write ranking.json and the page ranking.html into this folder")
-    parser.add_argument("--scores", action="store_true", help="also print the score of every single estimator")
-    _add_settings(parser, ["text", "label", "test", "validation", "source", "via", "strategy", "cut", "max_length", "budget"])
-    _add_settings(parser, ["metric", "seed", "quiet", "store", "store_limit", "batch_tokens"])
-    parser.epilog = (
-        "Without --source, the embedded source and all that stand on the shelf are ranked. "
-        "With --via, the data sets that it names are ranked as source tasks instead."
-    )
-
-
-def _select_options(parser: _Parser) -> None:
-    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--out", metavar="FILE", default="-", help="where to write; without it, or with -, standard output")
-    parser.add_argument("--format", metavar="{csv,jsonl,parquet}", help="format of what is written; without it as --out is named")
-    _add_settings(parser, ["text", "label", "test", "validation", "rows_from", "label_map", "rows_by", "rows_share", "source"])
-    _add_settings(parser, ["max_length", "seed", "quiet", "store", "store_limit", "batch_tokens"])
-    parser.epilog = "`headstart fit DATA --rows-from MORE` chooses in the same way, learns from them, and tells whether it helped."
-
-
-def _predict_options(parser: _Parser) -> None:
-    parser.add_argument("folder", metavar="RUN", help="folder of a run, or of a saved model")
-    parser.add_argument("data", metavar="DATA", help="csv, tsv, json, jsonl or parquet file, or - for standard input")
-    parser.add_argument("--text", metavar="COLUMN", help="column that holds the text; without it the one that the run was trained on")
-    parser.add_argument("--out", metavar="FILE", default="-", help="where to write; without it, or with -, standard output")
-    parser.add_argument(
-        "--format", metavar="{csv,jsonl,parquet}", help="format of what is written; without it as --out is named, csv on standard output"
-    )
-    parser.add_argument("--top", metavar="K", default="1", help="how many labels to give for each text, likeliest first [default 1]")
-    _add_settings(parser, ["quiet"])
-
-
-def _report_options(parser: _Parser) -> None:
-    parser.add_argument("folder", metavar="RUN", help="folder of a finished run")
-
-
-def _sources_options(parser: _Parser) -> None:
-    actions = parser.add_subparsers(metavar="[list|add|describe|remove]", dest="action", parser_class=_Parser, help="without it, list")
-    listed = actions.add_parser("list", help="every source, a line each")
-    listed.add_argument("--json", action="store_true", help="as JSON, with all that is known")
-    place = "a folder (a model, or a run), an installed package, hub:NAME, or a text file (*.txt) of these, one a line"
-    added = actions.add_parser("add", help="put sources on the shelf; what stands there already is taken as it is now")
-    added.add_argument("names", metavar="PLACE", nargs="+", help=place)
-    added.add_argument("--name", metavar="NAME", help="under which it stands there; without it the last part of its place")
-    for action, what in (("describe", "say all that is known of sources, lineage too"), ("remove", "take sources off; the models stay")):
-        actions.add_parser(action, help=what).add_argument("names", metavar="NAME", nargs="+", help="a name on the shelf")
-
-
-def _env_options(parser: _Parser) -> None:
-    pass
-
-
-def _cache_options(parser: _Parser) -> None:
-    parser.add_argument(
-        "action", metavar="[size|list|prune]", nargs="?", default="size", choices=["size", "list", "prune"], help="without it, size"
-    )
-    parser.add_argument("--to", metavar="GB", help="with prune: the size to leave; without it everything goes")
-    _add_settings(parser, ["store"])
 
 
 # --- verbs ---

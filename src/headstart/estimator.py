@@ -92,7 +92,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         names = [str(label) for label in classes.tolist()]
         if len(classes) < 2:
             raise DataError(f"All {len(labels)} labels are the same ({names[0]!r}); a classifier needs at least two classes.")
-        from headstart.pipeline import train_classifier
+        from headstart.in_memory import train_classifier
 
         self.model_ = train_classifier(texts, [names[number] for number in numbers], settings)
         self.classes_ = classes

@@ -35,6 +35,12 @@ class Reads(Protocol):
         ...
 
 
+def _require_list(texts: object, who: str) -> None:
+    """Raise where a single text stands for a list of texts: its letters would be taken for texts."""
+    if isinstance(texts, str):
+        raise TypeError(f"{who} a list of texts; put the single text into a list.")
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A trained classifier, opened from `folder`. `labels` are the c label names in the order of the columns of `predict_proba`."""
@@ -45,8 +51,7 @@ class LoadedModel:
 
     def predict_proba(self, texts: Sequence[str]) -> FloatArray:
         """How likely each label is for each text: shape (n, c), rows sum to 1."""
-        if isinstance(texts, str):
-            raise TypeError("predict_proba takes a list of texts; put the single text into a list.")
+        _require_list(texts, "predict_proba takes")
         if not len(texts):
             return np.zeros((0, len(self.labels)))
         logits = np.asarray(self.reader.predict_logits(texts), dtype=np.float64)
@@ -99,8 +104,7 @@ class LoadedLabels:
     def predict_proba(self, texts: Sequence[str]) -> FloatArray:
         """How likely each label is for each text by itself: shape (n, c). The line lies at one half; F1 was greatest there on rows that
         the model had not seen, so that of rare labels these are above the frequencies with which they are right."""
-        if isinstance(texts, str):
-            raise TypeError("predict_proba takes a list of texts; put the single text into a list.")
+        _require_list(texts, "predict_proba takes")
         if not len(texts):
             return np.zeros((0, len(self.labels)))
         return sigmoid(np.asarray(self.reader.predict_logits(texts), dtype=np.float64))
@@ -122,8 +126,7 @@ class LoadedNumber:
 
     def predict(self, texts: Sequence[str]) -> list[float]:
         """The number of each text."""
-        if isinstance(texts, str):
-            raise TypeError("predict takes a list of texts; put the single text into a list.")
+        _require_list(texts, "predict takes")
         return np.asarray(self.reader.predict_logits(texts), dtype=np.float64)[:, 0].tolist() if len(texts) else []
 
 
@@ -154,8 +157,7 @@ class LoadedTagger:
 
     def tag(self, texts: Sequence[str | Sequence[str]]) -> list[tuple[list[str], list[Entity]]]:
         """The tag of each word of each text, in BIO2, and the entities."""
-        if isinstance(texts, str):
-            raise TypeError("a list of texts is taken; put the single text into a list.")
+        _require_list(texts, "tag takes")
         read = [_words_in(text) for text in texts]
         joined = [" ".join(_one_word(running[a:b]) for a, b in places) for running, places in read if places]
         logits = np.asarray(self.reader.predict_logits(joined), dtype=np.float64) if joined else np.zeros((0, len(self.labels)))

@@ -29,14 +29,14 @@ from headstart.runs import MODEL, Run, RunFolder, open_run, write_results
 from headstart.settings import Export, Settings, as_plain
 from headstart.sources.names import expand_names, refuse_own_source
 from headstart.strategies.base import Fitted, FloatArray, Rows
-from headstart.target import Part, Target, data_name, make_target, parts_of, read_target
+from headstart.target import Part, Target, data_name, parts_of, read_target
 from headstart.tasks.registry import DEFAULT, deciding_metric
 from headstart.taught import COLUMN, SPLITS, refusal, text_digest
 
 # Settings that say where and how to talk, not what to compute: a run may go on under others.
 _NOT_ASKED = {"via", "rows_from", "label_map", "out", "quiet", "dry_run", "store", "store_limit", "export", "budget", "shelf"}
 # Seconds of a run that are neither trials nor training: starting, judging, saving, opening again, the report.
-_AROUND = 20.0
+AROUND = 20.0
 
 
 @dataclass(frozen=True)
@@ -176,52 +176,6 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
     return "\n".join(filter(None, [described, describe_tasks(tasks)]))
 
 
-def train_classifier(texts: Sequence[str], labels: Sequence[str], settings: Settings) -> TrainedClassifier:
-    """Decide and train in memory: no judge, no report, no run folder."""
-    import tempfile
-
-    from headstart.checking import Checked, check_data
-
-    settings = replace(settings, source=expand_names(settings.source))
-    examples = Examples(tuple(texts), tuple(labels), tuple(range(1, len(texts) + 1)), "(texts, labels)", "text", "label")
-    checked: Checked = check_data(
-        examples,
-        text=None,
-        label=None,
-        test=None,
-        validation=None,
-        source=settings.source[0] if settings.source else None,
-        max_length=settings.max_length,
-        task=DEFAULT,
-    )
-    checked.result.require_usable()
-    target = make_target(checked, name="texts", test=None, validation=None)
-    with tempfile.TemporaryDirectory() as folder, open_means(settings) as means:
-        run = RunFolder.open(Path(folder) / "run", {})
-        every = np.arange(len(target.rows))
-        names, seconds = asked_strategies(settings), settings.budget - _AROUND
-
-        def decide_anew(failed: Failed) -> Decision:
-            return decide_on(target, every, "all rows", settings, run, means, names, seconds, failed=failed, events=False)
-
-        fitted = until_trained(decide_anew, lambda decision: train_winner(decision))
-        return TrainedClassifier(target.labels, without_store(fitted))
-
-
-@dataclass(frozen=True)
-class TrainedClassifier:
-    """A trained winner in memory."""
-
-    labels: tuple[str, ...]
-    fitted: Fitted
-
-    def predict_proba(self, texts: Sequence[str]) -> FloatArray:
-        """Probabilities (n, c), classes in the order of `labels`."""
-        from headstart.judge.calibration import softmax
-
-        return softmax(self.fitted.predict_logits(list(texts)))
-
-
 # --- what was asked ---
 
 
@@ -297,14 +251,14 @@ def require_same_sources(run: RunFolder, means: Means) -> None:
 def allowance(settings: Settings, parts: list[Part], spent: float) -> float:
     """Seconds for each decision with the trainings that follow it: the budget, less what runs around it, in equal shares."""
     decisions = len(parts) + (0 if parts[0].judge is None else 1)
-    return max(0.0, settings.budget - spent - _AROUND) / decisions
+    return max(0.0, settings.budget - spent - AROUND) / decisions
 
 
 def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means: Means, strategies: list[str]) -> None:
     """Say at the start when even the cheapest rung needs more than the budget."""
     cheapest = min(rungs_on(target, parts[0].learn, settings, means, strategies), key=lambda rung: trial_seconds(rung, means.cost))
     decisions = len(parts) + (0 if parts[0].judge is None else 1)
-    needed = _AROUND + decisions * 2 * trial_seconds(cheapest, means.cost)
+    needed = AROUND + decisions * 2 * trial_seconds(cheapest, means.cost)
     if needed > settings.budget:
         asked = f"The budget of {settings.budget:,.0f} s is too short"
         say(f"{asked}: even the cheapest rung, {cheapest.name}, needs about {needed:,.0f} s in all.")
@@ -454,10 +408,3 @@ def train_winner(final: Decision) -> Fitted:
     """The winner trained on all labelled rows."""
     say(f"training {final.winner.name} on all {len(final.winner.job.rows):,} labelled rows")
     return calibrated(final.winner, final)
-
-
-def without_store(model: Fitted) -> Fitted:
-    """The same model, good for use after the store is closed."""
-    from headstart.strategies.model import TransferModel
-
-    return replace(model, reader=replace(model.reader, store=None)) if isinstance(model, TransferModel) else model

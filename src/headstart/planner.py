@@ -159,7 +159,7 @@ def decide(
 
     logits = {state.rung.name: state.logits for state in states if state.logits is not None}
     records = tuple(_record(state, winner, metric, cost) for state in everything)
-    beside = tuple(state.rung for state in sound if state.rung.strategy.name in ("chosen_rows", "all_rows", "random_rows"))
+    beside = tuple(state.rung for state in lights if state.rung.strategy.name in rungs_with_rows() and not state.failed)
     return Decision(winner.rung, best(True), best(False), best_way(True), best_way(False), logits, records, beside)
 
 

@@ -12,5 +12,4 @@ STRATEGY = Strategy(
     summary="a probe on the target's rows and the chosen source rows",
     fit=lambda job: out_of_fold(job, best_rows)[0],
     out_of_fold=lambda job: out_of_fold(job, best_rows),
-    compared_only=False,
 )

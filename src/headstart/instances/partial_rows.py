@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from headstart.instances.with_rows import best_rows, count_of, read_together
+from headstart.instances.with_rows import best_rows, count_of, neighbours, read_together
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.model import TransferModel
@@ -24,8 +24,7 @@ def fit(job: Job) -> TransferModel:
     """Tune the blocks above the job's cut on both."""
     pool = job.pool
     assert pool is not None  # the rung is only there where there is one
-    together = read_together(job)
-    weights = best_rows(together.neighbours(job, np.arange(len(job.rows))), job.settings)
+    weights = best_rows(neighbours(job, read_together(job), np.arange(len(job.rows))), job.settings)
     kept = np.flatnonzero(weights)
     if len(kept) > (most := rows_added(job)):
         kept = np.sort(np.random.default_rng(job.seed).permutation(kept)[:most])

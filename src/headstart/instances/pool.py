@@ -9,10 +9,11 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart.data.examples import Examples, IntArray
 from headstart.data.read import read_examples
@@ -48,7 +49,10 @@ class SourceSet:
 
 @dataclass(frozen=True)
 class Pool:
-    """The rows of all sets: texts (m), classes of the target (m,), the set of each (m,), and its number in the file."""
+    """The rows of all sets: texts (m), classes of the target (m,), the set of each (m,), and its number in the file.
+
+    `features` keeps what each source read of them, by its name.
+    """
 
     texts: tuple[str, ...]
     y: IntArray
@@ -56,6 +60,7 @@ class Pool:
     numbers: IntArray
     sets: tuple[SourceSet, ...]
     findings: tuple[Finding, ...]
+    features: dict[str, NDArray[np.float32]] = field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -127,10 +132,8 @@ def read_pool(target: Target, settings: Settings) -> Pool | None:
         stand = "stands" if len(unmet) == 1 else "stand"
         message = f"{counted(len(unmet), 'label')} of the map {settings.label_map!r} {stand} in no row: {_listed(unmet)}."
         findings.append(Finding("label map", Severity.WARNING, message, count=len(unmet)))
-    array = np.array
-    return Pool(
-        tuple(texts), array(y, dtype=np.int64), array(of, dtype=np.int64), array(numbers, dtype=np.int64), tuple(sets), tuple(findings)
-    )
+    target_classes, sets_of, rows = (np.array(values, dtype=np.int64) for values in (y, of, numbers))
+    return Pool(tuple(texts), target_classes, sets_of, rows, tuple(sets), tuple(findings))
 
 
 def _read(path: str, target: Target, settings: Settings) -> Examples:

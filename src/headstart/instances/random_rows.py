@@ -5,16 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.instances.base import Neighbours
-from headstart.instances.with_rows import count_of, out_of_fold
+from headstart.instances.with_rows import first_rows, out_of_fold
 from headstart.settings import Settings
 from headstart.strategies.base import FloatArray
 from headstart.strategies.ladder import Strategy
 
 
 def _by_chance(given: Neighbours, settings: Settings) -> FloatArray:
-    kept = np.zeros(len(given.source))
-    kept[np.random.default_rng(given.seed).permutation(len(kept))[: count_of(settings, len(kept))]] = 1.0
-    return kept
+    return first_rows(np.random.default_rng(given.seed).random(len(given.source)), settings)
 
 
 STRATEGY = Strategy(

@@ -15,9 +15,9 @@ from headstart.data.examples import Examples
 from headstart.errors import SettingsError
 from headstart.instances.pool import Pool, read_pool
 from headstart.instances.registry import get_way
-from headstart.predict import WRITERS, opened, output_format
 from headstart.settings import Settings
 from headstart.target import read_target
+from headstart.writing import WRITERS, opened, output_format
 
 COLUMNS = ("text", "label", "from", "row", "score", "reason")
 
@@ -66,7 +66,7 @@ def select_rows(data: str | Path | Examples, settings: Settings, *, out: str, fo
     order = np.argsort(-weights, kind="stable")[: count_of(settings, len(pool))]
     rows = [_row(int(i), float(weights[i]), pool, target.labels, way.summary) for i in order]
     with opened(out) as stream:
-        write, finish = WRITERS[written_format](stream, list(COLUMNS), 4)
+        write, finish = WRITERS[written_format](stream, COLUMNS, {"score"})
         write(rows)
         finish()
     by_set = tuple((one.path, int((pool.of[order] == k).sum()), one.used) for k, one in enumerate(pool.sets))

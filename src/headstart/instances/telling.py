@@ -47,18 +47,15 @@ def tell_rows(
         reader: the source by which rows are shown to have been chosen, the first.
     """
     from headstart.instances.registry import get_way
-    from headstart.instances.with_rows import count_of, read_together
-    from headstart.strategies.ladder import Job
+    from headstart.instances.with_rows import first_rows, neighbours, read_together
+    from headstart.strategies.ladder import Job, rungs_with_rows
 
     rows = target.rows
     folds = few_folds(rows.strata, target.groups, settings.seed)
     job = Job(rows=rows, groups=target.groups, folds=folds, settings=settings, seed=settings.seed, reader=reader, pool=pool)
-    together = read_together(job)
-    weights = get_way(settings.rows_by).weigh(together.neighbours(job, np.arange(len(rows))))
-    order = np.argsort(-weights, kind="stable")
-    count = count_of(settings, len(pool))
-    chosen = np.zeros(len(pool), dtype=bool)
-    chosen[order[:count]] = True
+    both = read_together(job)
+    weights = get_way(settings.rows_by).weigh(neighbours(job, both, np.arange(len(rows))))
+    order, chosen = np.argsort(-weights, kind="stable"), first_rows(weights, settings) > 0
     sets = tuple(
         SourceRows(one.name, one.path, one.rows, one.strange, one.shared, one.undrawn, one.used, int(chosen[pool.of == k].sum()))
         for k, one in enumerate(pool.sets)
@@ -72,14 +69,14 @@ def tell_rows(
     return NeighbourRows(
         way=settings.rows_by,
         sets=sets,
-        chosen=count,
-        learnt=final.winner.detour is not None and final.winner.job.pool is not None,
+        chosen=int(chosen.sum()),
+        learnt=final.winner.strategy.name in rungs_with_rows(),
         gains=_gains(target, settings, parts, judged, final),
-        curve=_curve(job, together, settings),
+        curve=_curve(job, both, settings),
         histogram=tuple(int(value) for value in counts),
         first=tuple(note(i, "source row put first") for i in order[:SHOWN].tolist()),
         last=tuple(note(i, "source row put last") for i in order[::-1][:SHOWN].tolist()),
-        map=_map(together.target, together.source, chosen, settings.seed),
+        map=_map(both.target, both.source, chosen, settings.seed),
     )
 
 
@@ -102,24 +99,24 @@ def _gains(target: Target, settings: Settings, parts: Sequence[Part], judged: Se
     return tuple(gain for gain in found if gain is not None)
 
 
-def _curve(job: Job, together: Together, settings: Settings) -> tuple[SharePoint, ...]:
+def _curve(job: Job, both: Together, settings: Settings) -> tuple[SharePoint, ...]:
     """The score on the target's folds with more and more source rows, in the order in which the way puts them."""
     from headstart.instances.registry import get_way
-    from headstart.instances.with_rows import fit_on
+    from headstart.instances.with_rows import fit_on, neighbours
     from headstart.strategies.heads import trying, usual_strength
 
     if not job.folds:
         return ()
-    judge, rows, m = get_task(settings.task).judge, job.rows, len(together.pool)
-    orders = [np.argsort(-get_way(settings.rows_by).weigh(together.neighbours(job, train)), kind="stable") for train, _ in job.folds]
+    judge, rows, m = get_task(settings.task).judge, job.rows, len(both.source)
+    orders = [np.argsort(-get_way(settings.rows_by).weigh(neighbours(job, both, train)), kind="stable") for train, _ in job.folds]
     points = []
     for share in SHARES:
         logits = np.full((len(rows), rows.n_classes), np.nan)
         for (train, held), order in zip(job.folds, orders, strict=True):
             kept = np.zeros(m)
             kept[order[: round(share * m)]] = 1.0
-            found = fit_on(job, together, train, kept, usual_strength(rows.n_classes), trying(m))
-            logits[held] = together.space.z[held] @ found[:, :-1].T + found[:, -1]
+            found = fit_on(job, both, train, kept, usual_strength(rows.n_classes), trying(m))
+            logits[held] = found.logits(both.space.z[held])
         seen = rows.measured(logits)
         score = judge.estimate(deciding_metric(settings), logits[seen], rows.take(seen), job.groups[seen], settings)
         points.append(SharePoint(round(share * m), score))

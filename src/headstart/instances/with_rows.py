@@ -18,8 +18,8 @@ from headstart.instances.base import Neighbours
 from headstart.instances.pool import Pool
 from headstart.instances.registry import get_way
 from headstart.settings import Settings
-from headstart.strategies.base import FloatArray
-from headstart.strategies.heads import FINAL, Space, log_loss, make_space, solve_path, trying, usual_strength
+from headstart.strategies.base import FloatArray, LinearHead
+from headstart.strategies.heads import FINAL, Solution, Space, log_loss, make_space, solve_path, trying, usual_strength
 from headstart.strategies.ladder import Job
 from headstart.strategies.model import TransferModel
 from headstart.strategies.probe import mean_of_layers, usual_layers
@@ -33,41 +33,48 @@ Pick = Callable[[Neighbours, Settings], FloatArray]
 
 @dataclass(frozen=True)
 class Together:
-    """Features of a job's rows and of its pool on common axes, `space` over (n + m) rows, the target's first."""
+    """Features (n, d) of a job's rows and (m, d) of its pool, and both on common axes: `space` over (n + m) rows, the target's first."""
 
     target: NDArray[np.float32]
     source: NDArray[np.float32]
     space: Space
-    pool: Pool
-
-    def neighbours(self, job: Job, train: IntArray) -> Neighbours:
-        """What a way of choosing may look at: these rows of the target, and the pool."""
-        return Neighbours(
-            self.target[train],
-            job.rows.y[train],
-            self.source,
-            self.pool.y,
-            job.rows.n_classes,
-            [job.rows.texts[i] for i in train],
-            self.pool.texts,
-            job.seed,
-        )
 
 
 def read_together(job: Job) -> Together:
-    """Read the target's rows and the pool's with the source, at the layers that suit most data."""
-    pool, reader = job.pool, job.source
-    assert pool is not None  # such rungs are only there where there is one
+    """Read the target's rows and the pool's with the source, at the layers that suit most data; the pool's are read once."""
+    pool, reader = _pool(job), job.source
     layers = usual_layers(reader.backbone.n_blocks)
-    target, source = (mean_of_layers(reader.pooled(texts), layers) for texts in (job.rows.texts, pool.texts))
-    return Together(target, source, make_space(np.concatenate([target, source])), pool)
+    name = reader.backbone.source.name
+    if name not in pool.features:
+        pool.features[name] = mean_of_layers(reader.pooled(pool.texts), layers)
+    return together(mean_of_layers(reader.pooled(job.rows.texts), layers), pool.features[name])
 
 
-def best_rows(given: Neighbours, settings: Settings, weights: FloatArray | None = None) -> FloatArray:
+def together(target: NDArray[np.float32], source: NDArray[np.float32]) -> Together:
+    """Both sides' features on common axes."""
+    return Together(target, source, make_space(np.concatenate([target, source])))
+
+
+def _pool(job: Job) -> Pool:
+    assert job.pool is not None  # rungs with rows are only there where there are some
+    return job.pool
+
+
+def neighbours(job: Job, both: Together, train: IntArray) -> Neighbours:
+    """What a way of choosing may look at: these rows of the target, and the pool."""
+    pool, texts = _pool(job), [job.rows.texts[i] for i in train]
+    return Neighbours(both.target[train], job.rows.y[train], both.source, pool.y, job.rows.n_classes, texts, pool.texts, job.seed)
+
+
+def best_rows(given: Neighbours, settings: Settings) -> FloatArray:
     """1 for the share of source rows that the asked way puts first, else 0."""
-    found = get_way(settings.rows_by).weigh(given) if weights is None else weights
-    kept = np.zeros(len(found))
-    kept[np.argsort(-found, kind="stable")[: count_of(settings, len(found))]] = 1.0
+    return first_rows(get_way(settings.rows_by).weigh(given), settings)
+
+
+def first_rows(weights: FloatArray, settings: Settings) -> FloatArray:
+    """1 for the share of rows of the greatest weights (m,), one at least, else 0."""
+    kept = np.zeros(len(weights))
+    kept[np.argsort(-weights, kind="stable")[: count_of(settings, len(weights))]] = 1.0
     return kept
 
 
@@ -76,36 +83,34 @@ def count_of(settings: Settings, m: int) -> int:
     return max(1, round(settings.rows_share * m))
 
 
-def fit_on(job: Job, together: Together, train: IntArray, weights: FloatArray, strength: float, tolerance: float) -> FloatArray:
-    """A head's weight and bias on the axes of `together`, (c, r + 1), from some target rows and the weighted source rows."""
+def fit_on(job: Job, both: Together, train: IntArray, weights: FloatArray, strength: float, tolerance: float) -> Solution:
+    """A head on the common axes, from some target rows and the weighted source rows."""
     n, kept = len(job.rows), np.flatnonzero(weights > 0)
     rows = np.concatenate([train, n + kept])
-    y = np.concatenate([job.rows.y[train], together.pool.y[kept]])
+    y = np.concatenate([job.rows.y[train], _pool(job).y[kept]])
     own = np.full(len(train), OWN) if job.class_weight is None else OWN * job.class_weight[job.rows.y[train]]
     weight = np.concatenate([own, weights[kept]])
-    found = solve_path(together.space.z[rows], y, job.rows.n_classes, strength, None, tolerance, row_weight=weight)
-    return np.column_stack([found.weight, found.bias])
+    return solve_path(both.space.z[rows], y, job.rows.n_classes, strength, None, tolerance, row_weight=weight)
+
+
+def fit_head_on(job: Job, both: Together, pick: Pick) -> tuple[LinearHead, FloatArray]:
+    """A head from all rows, and logits (n, c) of rows that folds hold out, NaN for others; the penalty has the least held-out loss."""
+    c = job.rows.n_classes
+    picked = [pick(neighbours(job, both, train), job.settings) for train, _ in job.folds]
+    tried: dict[float, FloatArray] = {}
+    for strength in (times * usual_strength(c) for times in (FIRMER if job.folds else FIRMER[:1])):
+        tried[strength] = np.full((len(job.rows), c), np.nan)
+        for (train, held), weights in zip(job.folds, picked, strict=True):
+            found = fit_on(job, both, train, weights, strength, trying(len(both.source)))
+            tried[strength][held] = found.logits(both.space.z[held])
+    strength = min(tried, key=lambda each: log_loss(tried[each], job.rows.y, job.class_weight)) if job.folds else next(iter(tried))
+    every = np.arange(len(job.rows))
+    found = fit_on(job, both, every, pick(neighbours(job, both, every), job.settings), strength, FINAL)
+    return both.space.to_head(found), tried[strength]
 
 
 def out_of_fold(job: Job, pick: Pick) -> tuple[TransferModel, FloatArray]:
-    """The model of all rows and logits (n, c) of rows that folds hold out, NaN for others; the penalty has the least held-out loss."""
-    from headstart.strategies.heads import Solution
-
-    together, c = read_together(job), job.rows.n_classes
-    picked = [pick(together.neighbours(job, train), job.settings) for train, _ in job.folds]
-    tried: dict[float, FloatArray] = {}
-    for times in FIRMER:
-        strength = times * usual_strength(c)
-        logits = np.full((len(job.rows), c), np.nan)
-        for (train, held), weights in zip(job.folds, picked, strict=True):
-            found = fit_on(job, together, train, weights, strength, trying(len(together.source)))
-            logits[held] = together.space.z[held] @ found[:, :-1].T + found[:, -1]
-        tried[strength] = logits
-        if not job.folds:
-            break
-    strength = min(tried, key=lambda each: log_loss(tried[each], job.rows.y, job.class_weight)) if job.folds else next(iter(tried))
-    every = np.arange(len(job.rows))
-    found = fit_on(job, together, every, pick(together.neighbours(job, every), job.settings), strength, FINAL)
-    head = together.space.to_head(Solution(found[:, :-1], found[:, -1]))
-    reader = job.source
-    return TransferModel(reader, None, reader.backbone.n_blocks, usual_layers(reader.backbone.n_blocks), head), tried[strength]
+    """The rung that learns from the source rows that `pick` weighs: its model, and logits (n, c) of rows that folds hold out."""
+    head, logits = fit_head_on(job, read_together(job), pick)
+    blocks = job.source.backbone.n_blocks
+    return TransferModel(job.source, None, blocks, usual_layers(blocks), head), logits

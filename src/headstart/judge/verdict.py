@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from headstart.records import Estimate, Gain, Results, TrialRecord, TrialStatus, Verdict
-from headstart.settings import Metric
+from headstart.records import Estimate, Gain, Ranking, Results, TrialRecord, TrialStatus, Verdict
+from headstart.settings import Metric, shown_metric
 
 
 def best_opponent(trials: Iterable[TrialRecord], metric: Metric) -> TrialRecord | None:
@@ -112,3 +112,20 @@ def rows_sentences(results: Results) -> tuple[str, ...]:
         clear = "" if gain.low > 0 or gain.high < 0 else ", no clear difference"
         said.append(f"{gain.winner} stands {told} {gain.opponent}{clear} ({gain.n:,} rows, {100 * gain.confidence:g} % interval).")
     return (first, *said)
+
+
+def ranking_footing(ranking: Ranking) -> str:
+    """What the figures of a ranking stand on, in one or two sentences."""
+    read = (
+        f"{ranking.rows:,} training rows" if ranking.rows == ranking.all_rows else f"{ranking.rows:,} of {ranking.all_rows:,} training rows"
+    )
+    level = f"{100 * ranking.sources[0].predicted.confidence:g} %"
+    ties = sum(source.tied for source in ranking.sources[1:])
+    said = [
+        f"Predicted {shown_metric(ranking.metric)} after training with the named strategy on all rows, with {level} intervals; from {read}."
+    ]
+    if ties:
+        said.append(f"{'One (=) cannot' if ties == 1 else f'{ties} (=) cannot'} be told from the first.")
+    if ranking.judged_by_folds and len(ranking.sources) > 1:
+        said.append("Without a test file a fit is judged on these rows too, by folds; given several sources it chooses within its folds.")
+    return " ".join(said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from headstart.judge.verdict import ranking_footing
 from headstart.records import RankedSource, Ranking
 from headstart.report.wording import clean
 from headstart.settings import shown_metric
@@ -33,24 +34,7 @@ def table(ranking: Ranking, *, scores: bool = False) -> Iterator[str]:
     for left_out in ranking.left_out:
         yield f"left out: {clean(left_out.reason)}"
     yield ""
-    yield footing(ranking)
-
-
-def footing(ranking: Ranking) -> str:
-    """What the figures stand on, in one or two sentences."""
-    read = (
-        f"{ranking.rows:,} training rows" if ranking.rows == ranking.all_rows else f"{ranking.rows:,} of {ranking.all_rows:,} training rows"
-    )
-    level = f"{100 * ranking.sources[0].predicted.confidence:g} %"
-    ties = sum(source.tied for source in ranking.sources[1:])
-    said = [
-        f"Predicted {shown_metric(ranking.metric)} after training with the named strategy on all rows, with {level} intervals; from {read}."
-    ]
-    if ties:
-        said.append(f"{'One (=) cannot' if ties == 1 else f'{ties} (=) cannot'} be told from the first.")
-    if ranking.judged_by_folds and len(ranking.sources) > 1:
-        said.append("Without a test file a fit is judged on these rows too, by folds; given several sources it chooses within its folds.")
-    return " ".join(said)
+    yield ranking_footing(ranking)
 
 
 def _place(place: int, source: RankedSource) -> str:
