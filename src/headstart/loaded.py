@@ -157,7 +157,7 @@ class LoadedTagger:
 
     def tag(self, texts: Sequence[str | Sequence[str]]) -> list[tuple[list[str], list[Entity]]]:
         """The tag of each word of each text, in BIO2, and the entities."""
-        _require_list(texts, "tag takes")
+        _require_list(texts, "the model takes")
         read = [_words_in(text) for text in texts]
         joined = [" ".join(_one_word(running[a:b]) for a, b in places) for running, places in read if places]
         logits = np.asarray(self.reader.predict_logits(joined), dtype=np.float64) if joined else np.zeros((0, len(self.labels)))

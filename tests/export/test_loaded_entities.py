@@ -244,7 +244,7 @@ def test_predicting_gives_the_entities_alone() -> None:
 def test_a_single_text_is_refused_rather_than_read_letter_by_letter(ask: str) -> None:
     with pytest.raises(TypeError) as caught:
         getattr(tagger(), ask)("anna3")
-    assert str(caught.value) == "a list of texts is taken; put the single text into a list."
+    assert str(caught.value) == "the model takes a list of texts; put the single text into a list."
 
 
 def test_the_entities_of_an_opened_model_are_what_its_logits_say(saved: Callable[..., tuple[WordModel, Path]]) -> None:
