@@ -104,7 +104,12 @@ def test_any_two_columns_can_be_named_and_the_label_is_the_one_that_is_left(tmp_
             None,
             "{path!r} has no column that is plainly the label; name it with --label. Its columns: 'premise', 'x', 'y'.",
         ),
-        (["premise", "hypothesis"], None, None, "{path!r} has only the column 'premise'; it must hold a text and a label."),
+        (
+            ["premise", "hypothesis"],
+            None,
+            None,
+            "{path!r} has no column beside 'premise' and 'hypothesis', the two texts of a pair; it must hold a label too.",
+        ),
     ],
 )
 def test_tables_of_pairs_without_what_is_needed_are_refused(tmp_path, header, text, label, message):

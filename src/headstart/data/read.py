@@ -64,6 +64,8 @@ def read_examples(path: str | Path, *, text: str | None = None, label: str | Non
 def _read_pairs(table: Table, pair: tuple[str, str], label: str | None, shown: str, origin: str) -> ReadResult:
     """The examples of a table of pairs; a pair of which a side is empty has the text ""."""
     rest = [column for column in table.columns if column not in pair]
+    if not rest:
+        raise DataError(f"{shown} has no column beside {pair[0]!r} and {pair[1]!r}, the two texts of a pair; it must hold a label too.")
     _, labels = choose_columns([pair[0], *rest], pair[0], label, shown, lambda _: ())
     rows, cells = _read(table, (*pair, labels))
     if not rows:
