@@ -122,7 +122,7 @@ def test_version_is_the_packages(capsys):
         (
             ["fit", "x", "--metric", "macrof1"],
             "--metric is 'macrof1'; it must be one of accuracy, macro_f1, log_loss, entity_f1, micro_f1, "
-            "spearman, pearson. Did you mean 'macro_f1'?",
+            "spearman, pearson, answer_f1, exact_match, bleu, chrf, bits_per_byte, rouge_l. Did you mean 'macro_f1'?",
         ),
         (
             ["fit", "x", "--budget", "soon"],

@@ -162,5 +162,5 @@ def test_bad_settings_are_told_in_fit_all_at_once():
     assert caught.value.problems == [
         "--epochs is 'many'; it must be a whole number.",
         "--metric is 'acuracy'; it must be one of accuracy, macro_f1, log_loss, entity_f1, micro_f1, "
-        "spearman, pearson. Did you mean 'accuracy'?",
+        "spearman, pearson, answer_f1, exact_match, bleu, chrf, bits_per_byte, rouge_l. Did you mean 'accuracy'?",
     ]

@@ -87,7 +87,8 @@ def test_nothing_is_worth_measuring_of_what_is_certain():
 def test_a_blank_table_expects_nothing_and_is_unsure(metric):
     belief = here([], metric=metric)
     assert belief.mean == 0.0
-    assert belief.spread == pytest.approx(math.hypot(*((0.2, 0.08) if metric is Metric.LOG_LOSS else (0.05, 0.02))))
+    in_its_unit = {Metric.LOG_LOSS: (0.2, 0.08), Metric.BITS_PER_BYTE: (0.2, 0.08), Metric.BLEU: (5, 2), Metric.CHRF: (5, 2)}
+    assert belief.spread == pytest.approx(math.hypot(*in_its_unit.get(metric, (0.05, 0.02))))
 
 
 def test_cases_of_other_rungs_say_nothing():

@@ -23,7 +23,7 @@ from headstart.strategies.heads import class_weights, uneven
 from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies, rungs_with_rows
 from headstart.strategies.outputs import Output, output_of
 from headstart.target import Target
-from headstart.tasks.registry import PAIRS, deciding_metric
+from headstart.tasks.registry import TWO_TEXTS, deciding_metric
 
 if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
@@ -83,7 +83,7 @@ def open_means(settings: Settings) -> Iterator[Means]:
     with Store(store_folder(settings.store), int(settings.store_limit * 1e9)) as store:
         for name in settings.source or (None,):
             try:
-                backbone = load_backbone(resolve_source(name), settings.max_length, pairs=settings.task == PAIRS)
+                backbone = load_backbone(resolve_source(name), settings.max_length, pairs=settings.task in TWO_TEXTS)
             except SourceError as error:
                 if len(settings.source) < 2:
                     raise

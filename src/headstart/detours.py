@@ -33,7 +33,7 @@ from headstart.progress import say
 from headstart.records import Detour, Estimate, Finding, Severity, SourceTask, Spent, names_by
 from headstart.runs import MODEL, Run, RunFolder
 from headstart.settings import Export, Settings
-from headstart.strategies.base import Fitted
+from headstart.strategies.base import Trained
 from headstart.strategies.ladder import get_strategy
 from headstart.target import Part, Target, counting_source, data_name, make_target
 from headstart.tasks.registry import deciding_metric
@@ -303,7 +303,7 @@ def tell(
     parts: Sequence[Part],
     judged: Sequence[Judged],
     final: Decision,
-    model: Fitted,
+    model: Trained,
 ) -> Detour:
     """What the detours gained, and what is left of the source task.
 

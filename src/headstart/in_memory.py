@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def train_classifier(texts: Sequence[str], labels: Sequence[str], settings: Sett
             return decide_on(target, every, "all rows", settings, run, means, names, seconds, failed=failed, events=False)
 
         fitted = until_trained(decide_anew, lambda decision: train_winner(decision))
-        return TrainedClassifier(target.labels, without_store(fitted))
+        return TrainedClassifier(target.labels, without_store(cast(Fitted, fitted)))
 
 
 @dataclass(frozen=True)

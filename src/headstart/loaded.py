@@ -5,6 +5,7 @@ Letters in shapes: n texts, c labels.
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -203,6 +204,9 @@ _OF_TEXTS: dict[str, Callable[[tuple[str, ...], Path, Reads], Loaded]] = {
     "multilabel": LoadedLabels,
     "regression": LoadedNumber,
 }
+# What opens a model that answers with texts, by the task that stands in its config.json: a module, and a function of the folder.
+ANSWERS = "headstart_task"
+_OPENERS: dict[str, str] = {}
 _BY_PROBLEM = {"multi_label_classification": "multilabel", "regression": "regression"}
 
 
@@ -217,6 +221,10 @@ def load(folder: str | Path) -> Loaded:
     """
     place = _model_folder(Path(folder).expanduser())
     config = _read_config(place)
+    if config.get(ANSWERS) in _OPENERS:
+        module, _, name = _OPENERS[str(config[ANSWERS])].partition(":")
+        answering: Loaded = getattr(importlib.import_module(module), name)(place)
+        return answering
     labels = _labels(config)
     if config.get("model_type") != WITHOUT_TRANSFER:
         if _of_words(config):
@@ -265,7 +273,7 @@ def _read_config(place: Path) -> dict[str, Any]:
         raise RunError(
             f"{str(place / 'config.json')!r} is damaged; run the command of its run.yaml again, or copy the model again."
         ) from None
-    if model_type not in (WRAPPER, WITHOUT_TRANSFER) and not _of_words(config):
+    if model_type not in (WRAPPER, WITHOUT_TRANSFER) and not _of_words(config) and config.get(ANSWERS) not in _OPENERS:
         raise RunError(f"{str(place)!r} holds a model of type {str(model_type)!r} that headstart did not save; transformers opens it.")
     return config
 

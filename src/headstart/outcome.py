@@ -32,7 +32,7 @@ from headstart.records import (
 )
 from headstart.runs import RunFolder
 from headstart.settings import Settings
-from headstart.strategies.base import Fitted, FloatArray, Rows, joined
+from headstart.strategies.base import FloatArray, Rows, Said, Trained, joined
 from headstart.target import Part, Target
 from headstart.tasks.registry import deciding_metric, get_task
 
@@ -51,7 +51,7 @@ def assemble(
     parts: Sequence[Part],
     judged: Sequence[Judged],
     final: Decision,
-    model: Fitted,
+    model: Trained,
     readers: Mapping[str, Reader],
     noticed: Sequence[Finding],
     run: RunFolder,
@@ -83,7 +83,8 @@ def assemble(
     source = readers[final.winner.source] if final.winner.source else next(iter(readers.values()))
     suspects, notes = _worth_a_look(target, final)
     trials = {trial.name: trial for trial in final.trials}
-    seen = task.judge.seen(winner, judging.rows, target.labels)
+    said = Said(winner, tuple(text for part in judged for text in part.answers))
+    seen = task.judge.seen(said, judging.rows, target.labels)
     return Results(
         title=target.name,
         created=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -108,6 +109,7 @@ def assemble(
         environment=_environment(),
         task=task.name,
         numbers=seen.numbers,
+        shown=seen.shown,
     )
 
 
@@ -170,18 +172,20 @@ def _summary(target: Target, reader: Reader, judged_rows: int) -> DataSummary:
 
 def _layers(target: Target, readers: Mapping[str, Reader], settings: Settings) -> tuple[LayerScore, ...]:
     """How a light head does on each layer of each source, each row predicted without itself."""
-    task = get_task(target.task)
+    layer_scores = get_task(target.task).layer_scores
+    if layer_scores is None:
+        return ()
     return tuple(
         LayerScore(name, layer, score)
         for name, reader in readers.items()
-        for layer, score in task.layer_scores(target.rows, target.groups, reader, settings)
+        for layer, score in layer_scores(target.rows, target.groups, reader, settings)
     )
 
 
 def _curve(target: Target, reader: Reader, settings: Settings) -> LabelCurve | None:
     """Score against labels with the source's frozen features and without transfer; None where rows are too few to draw one."""
     task, rows = get_task(target.task), target.rows
-    if len(rows) < 2 * max(8, int(rows.strata.max()) + 1):
+    if task.curve_at is None or len(rows) < 2 * max(8, int(rows.strata.max()) + 1):
         return None
 
     def judge_at(logits: FloatArray, held: IntArray) -> Estimate:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,7 +28,8 @@ from headstart.records import Finding, Severity
 from headstart.runs import MODEL, Run, RunFolder, open_run, write_results
 from headstart.settings import Export, Settings, as_plain
 from headstart.sources.names import expand_names, refuse_own_source
-from headstart.strategies.base import Fitted, FloatArray, Rows
+from headstart.strategies.base import FloatArray, Rows, Trained
+from headstart.strategies.outputs import said_of
 from headstart.target import Part, Target, data_name, parts_of, read_target
 from headstart.tasks.registry import DEFAULT, deciding_metric
 from headstart.taught import COLUMN, SPLITS, refusal, text_digest
@@ -45,7 +46,7 @@ class Judged:
 
     `rows` are those that judged; logits (u, c) of the winner, of the best rung with transfer and of the best without (None: there is
     none), and where there are detours of the best by one and of the best direct one; `beside` of those that are only compared, by name.
-    `fitted` is the winner where it was trained in this process, else None.
+    `fitted` is the winner where it was trained in this process, else None; `answers` are its texts, where it answers with some.
     """
 
     part: Part
@@ -56,8 +57,9 @@ class Judged:
     plain: FloatArray | None
     via: FloatArray | None
     direct: FloatArray | None
-    fitted: Fitted | None
+    fitted: Trained | None
     beside: dict[str, FloatArray]
+    answers: tuple[str, ...] = ()
 
 
 def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -> Run:
@@ -341,18 +343,21 @@ def judge_part(
     assert judging is not None  # a part without rows of its own is judged by the test file
 
     def judge(decision: Decision) -> Judged:
-        trained: dict[str, Fitted] = {}
+        trained: dict[str, Trained] = {}
         known: dict[str, FloatArray] = {}
+        answers: dict[str, tuple[str, ...]] = {}
 
         def predict(rung: Rung | None) -> FloatArray | None:
             if rung is None or rung.name in known:
                 return None if rung is None else known[rung.name]
 
-            def work() -> dict[str, FloatArray]:
+            def work() -> dict[str, Any]:
                 trained[rung.name] = calibrated(rung, decision)
-                return {"logits": trained[rung.name].predict_logits(judging.texts)}
+                said = said_of(trained[rung.name], judging)
+                return {"logits": said.outputs, **({"answers": list(said.answers)} if said.answers else {})}
 
-            known[rung.name] = run.remember(f"{part.name}/judged {rung.name}", work)["logits"]
+            found = run.remember(f"{part.name}/judged {rung.name}", work)
+            known[rung.name], answers[rung.name] = found["logits"], tuple(found.get("answers", ()))
             return known[rung.name]
 
         transfer, plain = predict(decision.transfer), predict(decision.plain)
@@ -361,7 +366,8 @@ def judge_part(
         winner = transfer if decision.winner is decision.transfer else plain
         assert winner is not None  # the winner is one of the two
         beside = {rung.name: logits for rung in decision.beside if (logits := predict(rung)) is not None}
-        return Judged(part, decision, judging, winner, transfer, plain, via, direct, trained.get(decision.winner.name), beside)
+        name = decision.winner.name
+        return Judged(part, decision, judging, winner, transfer, plain, via, direct, trained.get(name), beside, answers[name])
 
     def decide_anew(failed: Failed) -> Decision:
         return decide_on(target, part.learn, part.name, settings, run, means, strategies, seconds, failed=failed)
@@ -391,7 +397,7 @@ def until_trained(decide_anew: Callable[[Failed], Decision], use: Callable[[Deci
             say(f"  {name} could not be trained ({reason}); it is left out")
 
 
-def calibrated(rung: Rung, decision: Decision) -> Fitted:
+def calibrated(rung: Rung, decision: Decision) -> Trained:
     """The rung trained on all rows of its job, its probabilities calibrated: on its out-of-fold logits, else as the prior expects."""
     try:
         fitted = rung.strategy.fit(rung.job)
@@ -404,7 +410,7 @@ def calibrated(rung: Rung, decision: Decision) -> Fitted:
     return fitted.scaled(calibration.factor, calibration.shift)
 
 
-def train_winner(final: Decision) -> Fitted:
+def train_winner(final: Decision) -> Trained:
     """The winner trained on all labelled rows."""
     say(f"training {final.winner.name} on all {len(final.winner.job.rows):,} labelled rows")
     return calibrated(final.winner, final)

@@ -29,7 +29,7 @@ from headstart.runs import RunFolder
 from headstart.settings import Metric, by_scale
 from headstart.strategies.base import FloatArray
 from headstart.strategies.ladder import Job, Strategy, rungs_with_rows
-from headstart.strategies.outputs import Output, as_classes, output_of
+from headstart.strategies.outputs import Output, as_classes, output_of, said_of
 from headstart.tasks.registry import DEFAULT, deciding_metric, get_task
 
 # An expected gain below this is not worth a trial: in points of the metric.
@@ -185,6 +185,12 @@ def calibration_of(rung: Rung, out_of_fold: FloatArray | None) -> Calibration:
     rows, kind = rung.job.rows, output_of(rung.job.rows.y)
     if kind is Output.NUMBER:
         return Calibration()
+    if kind is Output.TEXT:
+        calibrate = get_task(rung.job.settings.task).calibrate
+        seen = rows.measured(out_of_fold) if out_of_fold is not None else np.zeros(0, dtype=np.int64)
+        if calibrate is None or out_of_fold is None or not len(seen):
+            return Calibration()
+        return calibrate(out_of_fold[seen], rows.take(seen))
     usual = expect_temperature(
         rung.strategy.name,
         per_class=len(rows) / rows.n_classes,
@@ -245,7 +251,7 @@ def _run_fold(state: _State, run: RunFolder, label: str, cost: CostModel) -> Non
         part = rung.job.take(train, inner_folds(rung.job, train))
         if part.logs is not None:
             part = replace(part, logs=part.logs / f"fold-{state.folds + 1}")
-        return {"logits": rung.strategy.fit(part).predict_logits([rung.job.rows.texts[i] for i in held])}
+        return {"logits": said_of(rung.strategy.fit(part), rung.job.rows.take(held)).outputs}
 
     expected = trial_seconds(rung, cost, len(train) / len(rung.job.rows))
     say(f"  trying {rung.name}, fold {state.folds + 1} of {len(rung.job.folds)} (about {expected:.0f} s)")
@@ -254,7 +260,7 @@ def _run_fold(state: _State, run: RunFolder, label: str, cost: CostModel) -> Non
         return
     cost.learn(rung.strategy.name, expected, result["seconds"])
     if state.logits is None:
-        state.logits = np.full((len(rung.job.rows.y), rung.job.rows.n_classes), np.nan)
+        state.logits = np.full((len(rung.job.rows.y), result["logits"].shape[1]), np.nan)
     state.logits[rung.job.rows.units(held)] = result["logits"]
     state.folds += 1
     state.seconds += result["seconds"]
@@ -321,7 +327,7 @@ def _learn(state: _State, anchor: _State | None, job: Job, metric: Metric) -> No
     units = job.rows.units(seen)
     judge = get_task(job.settings.task).judge
     ours, theirs = state.logits[units], anchor.logits[units]
-    if output_of(job.rows.y) is Output.LABELS:  # each where it draws its line best
+    if output_of(job.rows.y) in (Output.LABELS, Output.TEXT):  # each where it draws its line best
         ours, theirs = (calibration_of(one.rung, one.logits).of(part) for one, part in ((state, ours), (anchor, theirs)))
     contrast = judge.contrast(metric, ours, theirs, job.rows.take(seen))
     spread = max(contrast.row_variance, 0.5 / len(seen))
@@ -381,7 +387,7 @@ def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: 
         if rival is None:
             state.stopped = "the only rung"
             continue
-        error = math.sqrt((_DISAGREEMENT if metric is not Metric.LOG_LOSS else 0.5) / max(len(held), 1) + _SEED_NOISE[metric] ** 2)
+        error = math.sqrt((_DISAGREEMENT if metric.higher_is_better else 0.5) / max(len(held), 1) + _SEED_NOISE[metric] ** 2)
         net = _net(state, cost)
         value = worth_measuring(replace(state.belief, mean=net), rival, error)
         if value < max(_WORTH[metric], _PRICE[metric] * needed / job.settings.budget):

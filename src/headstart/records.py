@@ -296,12 +296,26 @@ class NeighbourRows:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A judged row with what the winner answered: its text, the true answer, the given one; `score` of the two, where there is one for a
+    single row. `marks` show answers that stand in the text.
+    """
+
+    text: str
+    truth: str
+    answer: str
+    score: float | None = None
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True)
 class Results:
     """A whole run: what `metrics.json` holds and what the report is made of.
 
     `judged_on` says in words which rows the final scores stand on; `opponent` is None when no rung without transfer was asked for;
     `confusion[i][j]` counts judged rows of class i that were given class j, in the order of `class_scores`. `detour` None: no source task
-    was asked for. `task` is the kind of task. `numbers` are pairs of truth and prediction, where numbers are predicted.
+    was asked for. `task` is the kind of task. `numbers` are pairs of truth and prediction, where numbers are predicted, `shown`
+    some judged rows with their answers, where texts are.
     `rows` None: no rows of neighbouring data were given.
     """
 
@@ -329,6 +343,7 @@ class Results:
     detour: Detour | None = None
     task: str = "classification"
     numbers: tuple[tuple[float, float], ...] = ()
+    shown: tuple[Shown, ...] = ()
     rows: NeighbourRows | None = None
 
 

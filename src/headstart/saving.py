@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from headstart.export.adapter_folder import FOLDER, save_adapter
 from headstart.export.card import model_card
 from headstart.export.model_folder import save_model, save_text_model
 from headstart.export.token_folder import save_token_model, token_places
-from headstart.export.verify import verify
+from headstart.export.verify import verify, verify_answers
 from headstart.progress import say
 from headstart.records import Results
 from headstart.settings import Export, Settings
-from headstart.strategies.base import Fitted
+from headstart.strategies.base import Answering, Fitted, Trained
 from headstart.strategies.model import TransferModel
-from headstart.strategies.outputs import output_of
+from headstart.strategies.outputs import Output, output_of
 from headstart.strategies.windows import make_windows
 from headstart.strategies.word_model import WordModel
 from headstart.target import Target
-from headstart.tasks.registry import PAIRS, get_task
+from headstart.tasks.registry import TWO_TEXTS, get_task
 
 # Texts on which the saved model is compared with the trained one.
 COMPARED = 32
+# Rows on which answers are: each may take a text's writing.
+ANSWERED = 8
 
 
-def save_winner(folder: Path, model: Fitted, target: Target, results: Results, *, adapter: bool = False) -> None:
+def save_winner(folder: Path, model: Trained, target: Target, results: Results, *, adapter: bool = False) -> None:
     """Save the model in the Hugging Face layout, with its card, and prove that what was saved is what was trained.
 
     `adapter`: where the model is one of `lora`, its adapter is saved beside it, and proven in the same way.
@@ -33,6 +36,10 @@ def save_winner(folder: Path, model: Fitted, target: Target, results: Results, *
         RunError: the saved model answers otherwise.
         ResourceError: no room or no permission.
     """
+    if output_of(target.rows.y) is Output.TEXT:
+        _save_answering(folder, cast(Answering, model), target, results)
+        return
+    model = cast(Fitted, model)
     if isinstance(model, TransferModel):
         backbone = model.reader.backbone
         save_model(
@@ -69,10 +76,20 @@ def save_winner(folder: Path, model: Fitted, target: Target, results: Results, *
     step = max(1, len(some) // COMPARED)
     texts = list(some[::step][:COMPARED])
     expected = get_task(target.task).probabilities(model.predict_logits(texts))
-    difference = verify(folder, texts, expected, words=target.rows.sizes is not None, pairs=target.task == PAIRS)
+    difference = verify(folder, texts, expected, words=target.rows.sizes is not None, pairs=target.task in TWO_TEXTS)
     say(f"opened the saved model in a fresh process: greatest difference {difference:.1g}")
     if adapter:
         _save_adapter(folder, model, texts, target)
+
+
+def _save_answering(folder: Path, model: Answering, target: Target, results: Results) -> None:
+    """A model that answers with texts: it saves itself, and a fresh process has to give the same answers."""
+    backbone = None if model.reader is None else model.reader.backbone
+    card = model_card(results, None if backbone is None else backbone.source, max_length=None if backbone is None else backbone.max_length)
+    model.save(folder, card)
+    some = target.rows.take(range(0, len(target.rows), max(1, len(target.rows) // ANSWERED))[:ANSWERED])
+    verify_answers(folder, target.task, some.texts, model.answer(some).answers, pairs=target.task in TWO_TEXTS)
+    say(f"opened the saved model in a fresh process: the same answers to {len(some)} rows")
 
 
 def _save_adapter(folder: Path, model: Fitted, texts: list[str], target: Target) -> None:
@@ -85,7 +102,7 @@ def _save_adapter(folder: Path, model: Fitted, texts: list[str], target: Target)
     source = str(backbone.source.folder.resolve())
     save_adapter(folder / FOLDER, adapter=model.adapter, head=model.head, source=source, body=body, place=place)
     expected = get_task(target.task).probabilities(model.predict_logits(texts))
-    difference = verify(folder, texts, expected, words=words, pairs=target.task == PAIRS, adapter=True)
+    difference = verify(folder, texts, expected, words=words, pairs=target.task in TWO_TEXTS, adapter=True)
     say(f"opened the adapter on its source in a fresh process: greatest difference {difference:.1g}")
 
 

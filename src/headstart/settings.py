@@ -28,11 +28,22 @@ class Metric(str, Enum):
     MICRO_F1 = "micro_f1"
     SPEARMAN = "spearman"
     PEARSON = "pearson"
+    ANSWER_F1 = "answer_f1"
+    EXACT_MATCH = "exact_match"
+    BLEU = "bleu"
+    CHRF = "chrf"
+    BITS_PER_BYTE = "bits_per_byte"
+    ROUGE_L = "rouge_l"
 
     @property
     def higher_is_better(self) -> bool:
         """Whether a greater value is the better one."""
-        return self is not Metric.LOG_LOSS
+        return self not in (Metric.LOG_LOSS, Metric.BITS_PER_BYTE)
+
+    @property
+    def full(self) -> float:
+        """The greatest value of a score that has one: 1, of those that are written in points 100; of losses nothing is said."""
+        return 100.0 if self in (Metric.BLEU, Metric.CHRF) else 1.0
 
     @property
     def shown(self) -> str:
@@ -44,13 +55,24 @@ class Metric(str, Enum):
             Metric.MICRO_F1: "micro-F1",
             Metric.SPEARMAN: "Spearman's correlation",
             Metric.PEARSON: "Pearson's correlation",
+            Metric.ANSWER_F1: "answer F1",
+            Metric.EXACT_MATCH: "exact match",
+            Metric.BLEU: "BLEU",
+            Metric.CHRF: "chrF++",
+            Metric.BITS_PER_BYTE: "bits per byte",
+            Metric.ROUGE_L: "ROUGE-L",
         }
         return names.get(self, self.value)
 
 
 def by_scale(*, share: float, loss: float) -> dict[Metric, float]:
-    """A number in every metric's own unit: of scores in [0, 1], and of losses in nats."""
-    return {metric: share if metric.higher_is_better else loss for metric in Metric}
+    """A number in every metric's own unit: of scores as a share of their greatest value, and of losses in nats."""
+    return {metric: share * metric.full if metric.higher_is_better else loss for metric in Metric}
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether a smaller value of the score of this name is the better one; False of those that decide nothing."""
+    return name in set(Metric) and not Metric(name).higher_is_better
 
 
 def shown_metric(name: str) -> str:

@@ -61,6 +61,8 @@ class Target:
     def labels_of(self, rows: Rows) -> list[str]:
         """The label of each row in words; where its words have labels, all of them with a space between; of several labels a JSON list."""
         kind = output_of(rows.y)
+        if kind is Output.TEXT:
+            return [str(answer) for answer in rows.y]
         if kind is Output.NUMBER:
             return [repr(float(value)) for value in rows.y[:, 0]]
         if kind is Output.LABELS:

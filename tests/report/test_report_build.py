@@ -6,10 +6,10 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 from pytest import fixture, mark, raises
-from sample import HOSTILE_TEXT, RTL_TEXT, bare_results, crowded_results, sample_results
+from sample import FOLDS, HOSTILE_TEXT, RTL_TEXT, bare_results, crowded_results, sample_results
 
 from headstart.errors import ResourceError
-from headstart.records import Detour, Estimate, Gain, Results, SourceTask, Verdict
+from headstart.records import Detour, Estimate, Gain, Results, Shown, SourceTask, Verdict
 from headstart.report.build import build_report, confused_pairs, ranked, write_report
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -314,3 +314,27 @@ def test_the_detour_has_a_section_of_its_own_and_none_where_there_was_none(page)
     assert "The detour by <b>reviews hurts: probe via reviews stands 0.10 [0.05, 0.20] below probe, the best direct rung" in text
     assert "0.861 [0.780, 0.910]" in text
     assert "via/reviews" in text
+
+
+def test_judged_rows_are_counted_against_those_they_were_taken_from():
+    few = replace(sample_results(), label_curve=None)
+    file = replace(few, judged_on="the test file")
+    assert f"judged rows{few.scores[few.metric].n}of {few.data.used} that were used" in words(Outline(build_report(few)))
+    assert f"judged rows{few.scores[few.metric].n}the test file" in words(Outline(build_report(file)))
+
+
+def test_rungs_that_were_not_run_are_no_split_of_their_own():
+    one = [replace(trial, split=FOLDS if trial.score is not None else "not run") for trial in sample_results().trials]
+    assert any(trial.score is None for trial in one)
+    page = build_report(replace(sample_results(), trials=tuple(one)))
+    assert '<th scope="col">split</th>' not in page and "not run" not in page
+
+
+def test_answers_stand_beside_the_truth_escaped():
+    shown = (Shown("what <b>is</b> it", "a <i>cat</i>", "a dog", 0.25), Shown("who", "Ada", "Ada"), Shown("why", "", "because"))
+    page = build_report(replace(sample_results(), shown=shown))
+    assert "<i>cat" not in page and "<b>is" not in page
+    said = words(Outline(page))
+    assert "what <b>is</b> it 0.250 true a <i>cat</i> given a dog" in said
+    assert "who right true Ada given Ada" in said
+    assert "why other true (no answer) given because" in said

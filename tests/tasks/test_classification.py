@@ -9,7 +9,7 @@ from headstart.data.examples import Examples
 from headstart.judge import gains, intervals
 from headstart.judge.calibration import softmax
 from headstart.settings import Metric, Settings
-from headstart.strategies.base import Rows
+from headstart.strategies.base import Rows, Said
 from headstart.tasks import classification
 from headstart.tasks.classification import TASK, ClassJudge
 
@@ -39,7 +39,7 @@ def test_scores_equal_scikit_learn(seed, n, c):
         reference.f1_score(rows.y, guesses, average="macro", zero_division=0)
     )
     assert judge.score(Metric.LOG_LOSS, logits, rows) == pytest.approx(reference.log_loss(rows.y, softmax(logits), labels=range(c)))
-    seen = judge.seen(logits, rows, [f"class {k}" for k in range(c)])
+    seen = judge.seen(Said(logits), rows, [f"class {k}" for k in range(c)])
     assert np.array_equal(seen.confusion, reference.confusion_matrix(rows.y, guesses, labels=range(c)))
     assert [one.label for one in seen.classes] == [f"class {k}" for k in range(c)]
     assert [one.recall for one in seen.classes] == pytest.approx(

@@ -16,7 +16,7 @@ from headstart.judge import measures
 from headstart.judge.calibration import softmax
 from headstart.records import Verdict
 from headstart.settings import Metric, Settings
-from headstart.strategies.base import Rows
+from headstart.strategies.base import Rows, Said
 from headstart.tasks.entity_judge import EntityJudge, entity_counts, sums_of, word_losses
 from headstart.tasks.ner import TASK
 
@@ -104,7 +104,7 @@ def test_scores_by_type_equal_seqeval(seed, n):
     true, found, rows, logits = case(seed, n)
     expected = precision_recall_fscore_support(tags(true), tags(found), average=None, zero_division=0)
     present = sorted({NAMES[k][2:] for one in (*true, *found) for k in one if k})
-    seen = JUDGE.seen(logits, rows, NAMES)
+    seen = JUDGE.seen(Said(logits), rows, NAMES)
     assert seen.confusion == () and [one.label for one in seen.classes] == list(KINDS)
     for one in seen.classes:
         told = [column[present.index(one.label)] for column in expected] if one.label in present else [0.0, 0.0, 0.0, 0]

@@ -6,7 +6,7 @@ from sklearn.metrics import accuracy_score, f1_score, label_ranking_average_prec
 
 from headstart.judge import measures
 from headstart.settings import Metric, Settings
-from headstart.strategies.base import Rows
+from headstart.strategies.base import Rows, Said
 from headstart.tasks.label_judge import RANKING, LabelJudge, ranking_precisions
 
 JUDGE, QUICK = LabelJudge(), Settings(resamples=400)
@@ -48,7 +48,7 @@ def test_the_order_of_labels_counts_as_in_scikit_learn_with_ties_and_rows_of_non
 
 def test_each_label_has_its_own_precision_and_recall():
     logits, y = drawn(7)
-    seen = JUDGE.seen(logits, rows_of(y), ["a", "b", "c", "d"])
+    seen = JUDGE.seen(Said(logits), rows_of(y), ["a", "b", "c", "d"])
     precision, recall, f1, support = precision_recall_fscore_support(y, logits > 0, zero_division=0)
     for k, one in enumerate(seen.classes):
         assert (one.precision, one.recall, one.f1) == (pytest.approx(precision[k]), pytest.approx(recall[k]), pytest.approx(f1[k]))

@@ -6,7 +6,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from headstart.settings import Metric, Settings
-from headstart.strategies.base import Rows
+from headstart.strategies.base import Rows, Said
 from headstart.tasks.number_judge import SHOWN, NumberJudge, correlation_of, correlation_sums
 
 JUDGE, QUICK = NumberJudge(), Settings(resamples=400)
@@ -96,5 +96,5 @@ def test_gain_and_contrast_are_differences_of_the_correlations():
 
 def test_what_is_shown_are_pairs_of_truth_and_prediction_of_at_most_a_thousand_rows():
     x, y = drawn(5, n=2500)
-    seen = JUDGE.seen(x, rows_of(y), ["number"])
+    seen = JUDGE.seen(Said(x), rows_of(y), ["number"])
     assert seen.numbers[0] == (y[0], x[0, 0]) and len(seen.numbers) <= SHOWN and (seen.classes, seen.confusion) == ((), ())

@@ -97,6 +97,14 @@ else:
 json.dump(rows, open(answer, "w"))
 """
 
+_WITH_HEADSTART_ANSWERS = """
+import json, sys
+import headstart
+folder, ask, answer = sys.argv[1:]
+texts = json.load(open(ask, encoding="utf-8"))
+json.dump(headstart.load(folder).predict(texts), open(answer, "w"))
+"""
+
 
 def verify(
     folder: Path,
@@ -129,7 +137,7 @@ def verify(
     program = _WITH_HEADSTART if plain else _WORDS_WITH_TRANSFORMERS if words else _WITH_TRANSFORMERS
     if adapter:
         program = _on_adapter(program, _WORD_ADAPTER if words else _TEXT_ADAPTER, "mark" if words else "classify")
-    found = _ask(folder, program, _as_given(texts, pairs))
+    found = np.asarray(_ask(folder, program, _as_given(texts, pairs)), dtype=np.float64)
     if words and not plain and found.shape == (len(expected), 2):
         # Of a word of which no token is read there is nothing to compare.
         given = expected[found[:, 0] >= 0]
@@ -149,13 +157,42 @@ def verify(
     return difference
 
 
+# What a stranger would do with a model that answers with texts, by task: the texts in `ask`, as `_as_given` gives them, the answers out.
+_ANSWERS: dict[str, str] = {}
+
+
+def verify_answers(folder: Path, task: str, texts: Sequence[str], expected: Sequence[str], *, pairs: bool) -> None:
+    """Open a saved model that answers with texts in a fresh process and compare its answers, which must be the same.
+
+    Args:
+        folder: the model folder.
+        task: the name of its task.
+        texts: some texts.
+        expected: what the trained model answered.
+        pairs: the texts are pairs.
+
+    Raises:
+        RunError: the model does not open, or answers otherwise.
+    """
+    folder = Path(folder).resolve()
+    plain = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == WITHOUT_TRANSFER
+    found = _ask(folder, _WITH_HEADSTART_ANSWERS if plain else _ANSWERS[task], _as_given(texts, pairs))
+    other = [i for i, (one, two) in enumerate(zip(found, expected, strict=True)) if one != two]
+    if other:
+        raise RunError(
+            f"The model saved to {str(folder)!r} answers otherwise than the trained one: {found[other[0]]!r} instead of "
+            f"{expected[other[0]]!r} to one of {len(texts)} texts. Do not use it; please report this with the versions that "
+            "`headstart env` prints."
+        )
+
+
 def _as_given(texts: Sequence[str], pairs: bool) -> list[Any]:
     """Texts as people give them to a pipeline, and to `headstart.load`."""
     return [dict(zip(("text", "text_pair"), split_pair(text), strict=True)) for text in texts] if pairs else list(texts)
 
 
-def _ask(folder: Path, program: str, texts: list[Any]) -> NDArray[np.float64]:
-    """The probabilities that `program` gives in a process of its own, (n, c)."""
+def _ask(folder: Path, program: str, texts: list[Any]) -> list[Any]:
+    """What `program` says of each text, in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="headstart-verify-") as room:
         ask, answer = Path(room) / "texts.json", Path(room) / "probabilities.json"
         ask.write_text(json.dumps(texts), encoding="utf-8")
@@ -170,4 +207,5 @@ def _ask(folder: Path, program: str, texts: list[Any]) -> NDArray[np.float64]:
         if done.returncode != 0 or not answer.is_file():
             last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
             raise RunError(f"The model saved to {str(folder)!r} does not open in a fresh process: {last}")
-        return np.asarray(json.loads(answer.read_text(encoding="utf-8")), dtype=np.float64)
+        found: list[Any] = json.loads(answer.read_text(encoding="utf-8"))
+        return found

@@ -9,12 +9,12 @@ from typing import Any
 from headstart.records import Estimate, Results
 from headstart.report.svg import FONT, INK, SOFT, Sheet
 from headstart.report.wording import NARROW_EM, count, fit, seconds, squeeze
-from headstart.settings import shown_metric
+from headstart.settings import lower_is_better, shown_metric
 
 
 def axis_title(metric: str) -> str:
     """The metric with the direction that is better."""
-    return f"{shown_metric(metric)}, {'lower' if metric == 'log_loss' else 'higher'} is better"
+    return f"{shown_metric(metric)}, {'lower' if lower_is_better(metric) else 'higher'} is better"
 
 
 def fit_name(name: str, pixels: float) -> str:
@@ -72,7 +72,7 @@ def worthwhile(scores: Sequence[Estimate | None], results: Results) -> tuple[flo
     best, other = results.winner.score, results.opponent.score if results.opponent else None
     if best is not None and other is not None:
         near, far = min(best.low, other.low), max(best.high, other.high)
-        low, high = (low, min(high, 2 * far - near)) if results.metric == "log_loss" else (max(low, 2 * near - far), high)
+        low, high = (low, min(high, 2 * far - near)) if lower_is_better(results.metric) else (max(low, 2 * near - far), high)
     reach = high - low
     return low - 0.08 * reach, high + 0.16 * reach
 

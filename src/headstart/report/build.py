@@ -18,7 +18,7 @@ from headstart.report import figures, rows_figures, wording
 from headstart.report.marked import marked
 from headstart.report.number_figure import predicted_against_true
 from headstart.runs import whole_file
-from headstart.settings import shown_metric
+from headstart.settings import lower_is_better, shown_metric
 
 MAX_PAIRS = 12
 MAX_CLASSES = 300
@@ -157,13 +157,14 @@ def build_report(results: Results, folder: str | None = None) -> str:
         figure_spent=figures.seconds_by_stage(results.spent.seconds),
         ladder=ranked(results.trials, results.metric),
         unfinished=[trial for trial in results.trials if trial.status is not TrialStatus.DONE],
-        splits=list(dict.fromkeys(trial.split for trial in results.trials if trial.split)),
+        splits=list(dict.fromkeys(trial.split for trial in results.trials if trial.score is not None)),
         pairs=confused_pairs(results),
         classes=sorted(results.class_scores, key=lambda score: (score.f1, score.label))[:MAX_CLASSES],
         labelled=dict(results.data.labels),
         note_groups=note_groups(results.worth_a_look),
         at_once=CLASSES_AT_ONCE,
         max_panels=figures.MAX_PANELS,
+        lower=lower_is_better(results.metric),
         words=_WORDS.get(results.task, _WORDS["classification"]),
     )
 
@@ -196,7 +197,7 @@ def confused_pairs(results: Results, most: int = MAX_PAIRS) -> list[Pair]:
 
 def ranked(trials: Sequence[TrialRecord], metric: str) -> list[TrialRecord]:
     """The best first; those without a score last, in the order of the plan."""
-    sign = 1 if metric == "log_loss" else -1
+    sign = 1 if lower_is_better(metric) else -1
     return sorted(trials, key=lambda trial: (trial.score is None, sign * trial.score.value if trial.score else 0.0))
 
 

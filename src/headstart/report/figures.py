@@ -31,6 +31,7 @@ from headstart.report.axes import (
 from headstart.report.labels import Box, place_labels
 from headstart.report.svg import ACCENT, FONT, HALO, HEAT, INK, LINE, ON_HEAT, PAPER, SOFT, Sheet, picture
 from headstart.report.wording import count, fit, interval, number, percent, seconds, shorten, text_width
+from headstart.settings import lower_is_better
 
 MAX_HEATMAP_CLASSES = 20
 MAX_PANELS = 12
@@ -107,7 +108,7 @@ def score_by_layer(layers: Sequence[LayerScore], metric: str) -> Markup | None:
     sources = list(dict.fromkeys(layer.source for layer in layers))[:MAX_PANELS]
     if not sources:
         return None
-    better = min if metric == "log_loss" else max
+    better = min if lower_is_better(metric) else max
 
     def plot(sheet: Sheet) -> None:
         limits = padded([layer.score for layer in layers])

@@ -1,7 +1,7 @@
 """What a way of transferring takes and gives.
 
 A row is a text. What is predicted of it is one class, or, where entities are marked, one class for each of its words: its units; or any
-of several labels; or a number.
+of several labels; or a number; or a text.
 
 Letters in shapes: n rows, u units of all rows together (n where each row is one), c classes or labels, d width of the backbone.
 """
@@ -10,24 +10,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.examples import IntArray
 
+if TYPE_CHECKING:
+    from headstart.backbone.reading import Reader
+
 FloatArray = NDArray[np.float64]
 Targets = NDArray[Any]
-"""What is to be predicted: see `Rows.y`; its shape and type say which of the three it is (`outputs.output_of`)."""
+"""What is to be predicted: see `Rows.y`; its shape and type say which of the four it is (`outputs.output_of`)."""
 
 
 @dataclass(frozen=True)
 class Rows:
     """Rows with what is to be predicted of them.
 
-    `y` is one of three. (u,) integers: classes in [0, n_classes), the units of one row after the other. (n, n_classes) integers: for each
-    label 1 where the row bears it, else 0. (n, 1) floats: a number each, n_classes being 1. `sizes` (n,) is how many units each row has;
+    `y` is one of four. (u,) integers: classes in [0, n_classes), the units of one row after the other. (n, n_classes) integers: for each
+    label 1 where the row bears it, else 0. (n, 1) floats: a number each, n_classes being 1. (n,) objects: the true answer of each row as a
+    string in the task's form, n_classes being 1. `sizes` (n,) is how many units each row has;
     None: one each. `kinds` (n,) is what splits are stratified by; None: `y`, which then holds classes.
     """
 
@@ -99,6 +104,41 @@ class Fitted(Protocol):
     def scaled(self, factor: float, shift: float = 0.0) -> Fitted:
         """The same model with all logits multiplied by `factor`, and `shift` added (how calibration is folded in)."""
         ...
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a trained rung says of rows: `outputs` (u, c) as the judge takes them. `answers` are the texts that it gives, (n,); (): outputs
+    say all. Of texts outputs are (n, k), how each compares with the true one; the task says what the k columns are.
+    """
+
+    outputs: FloatArray
+    answers: tuple[str, ...] = ()
+
+
+class Answering(Protocol):
+    """A trained rung that answers with texts; `reader` None: it stands on no source."""
+
+    @property
+    def reader(self) -> Reader | None:
+        """What its source is read with."""
+        ...
+
+    def answer(self, rows: Rows) -> Said:
+        """The answers to the rows' texts, each compared with the true one."""
+        ...
+
+    def scaled(self, factor: float, shift: float = 0.0) -> Answering:
+        """The same model, its outputs moved as the task's calibration says; itself where the task has none."""
+        ...
+
+    def save(self, folder: Path, card: str) -> None:
+        """Write it in the Hugging Face layout with this model card, whole or not at all."""
+        ...
+
+
+Trained = Fitted | Answering
+"""What a strategy leaves."""
 
 
 @dataclass(frozen=True)

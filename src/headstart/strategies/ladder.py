@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from headstart.data.examples import IntArray
 from headstart.errors import SettingsError
 from headstart.settings import Settings, did_you_mean
-from headstart.strategies.base import Fitted, FloatArray, Rows
+from headstart.strategies.base import FloatArray, Rows, Trained
 
 if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
@@ -111,8 +111,8 @@ class Strategy:
     transfers: bool
     needs_source: bool
     summary: str
-    fit: Callable[[Job], Fitted]
-    out_of_fold: Callable[[Job], tuple[Fitted, FloatArray]] | None = None
+    fit: Callable[[Job], Trained]
+    out_of_fold: Callable[[Job], tuple[Trained, FloatArray]] | None = None
     tunes_from: Callable[[Job], int] | None = None
     reads: Callable[[Job], tuple[int, ...]] | None = None
     adds: Callable[[Job], int] | None = None

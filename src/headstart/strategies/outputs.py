@@ -1,4 +1,4 @@
-"""What a head's outputs mean, told from what it is trained towards: classes, labels, or a number.
+"""What outputs mean, told from what is trained towards: classes, labels, a number, or a text.
 
 Letters in shapes: n rows, c classes or labels.
 """
@@ -6,11 +6,12 @@ Letters in shapes: n rows, c classes or labels.
 from __future__ import annotations
 
 from enum import Enum
+from typing import cast
 
 import numpy as np
 
 from headstart.data.examples import IntArray
-from headstart.strategies.base import FloatArray, Targets
+from headstart.strategies.base import Answering, Fitted, FloatArray, Rows, Said, Targets, Trained
 
 
 class Output(Enum):
@@ -19,13 +20,21 @@ class Output(Enum):
     CLASS = "class"  # one of them: softmax
     LABELS = "labels"  # each by itself: sigmoid
     NUMBER = "number"  # as it is
+    TEXT = "text"  # how an answer in words compares with the true one
 
 
 def output_of(y: Targets) -> Output:
     """What targets of this shape and type ask for (`Rows.y`)."""
     if y.ndim == 1:
-        return Output.CLASS
+        return Output.TEXT if y.dtype.kind == "O" else Output.CLASS
     return Output.NUMBER if y.dtype.kind == "f" else Output.LABELS
+
+
+def said_of(model: Trained, rows: Rows) -> Said:
+    """What a trained rung says of rows; what is true of them is only compared with."""
+    if output_of(rows.y) is Output.TEXT:
+        return cast(Answering, model).answer(rows)
+    return Said(cast(Fitted, model).predict_logits(rows.texts))
 
 
 def sigmoid(logits: FloatArray) -> FloatArray:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from headstart.data.check import LabelChecks
 from headstart.data.examples import Examples, IntArray
+from headstart.judge.calibration import Calibration
 from headstart.judge.label_curve import PredictAt
 from headstart.judge.metrics import FloatArray
-from headstart.records import ClassScore, Estimate, Finding, Gain, RowNote, Scores
+from headstart.records import ClassScore, Estimate, Finding, Gain, RowNote, Scores, Shown
 from headstart.settings import Metric, Settings
-from headstart.strategies.base import Rows
+from headstart.strategies.base import Rows, Said
 
 if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
@@ -55,11 +56,12 @@ class Contrast:
 @dataclass(frozen=True)
 class Seen:
     """What outputs look like by class: a score for each, and how often one was taken for another; of numbers the truth and what was
-    predicted, at most 1,000 pairs. ((): there is no such thing for this task.)"""
+    predicted, at most 1,000 pairs; of texts some rows with the answer beside the truth. ((): there is no such thing for this task.)"""
 
     classes: tuple[ClassScore, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
     numbers: tuple[tuple[float, float], ...] = ()
+    shown: tuple[Shown, ...] = ()
 
 
 class Judge(Protocol):
@@ -94,8 +96,8 @@ class Judge(Protocol):
         """How two rungs differ, for the planner."""
         ...
 
-    def seen(self, logits: FloatArray, rows: Rows, names: Sequence[str]) -> Seen:
-        """The outputs by class."""
+    def seen(self, said: Said, rows: Rows, names: Sequence[str]) -> Seen:
+        """The outputs by class, or some answers."""
         ...
 
 
@@ -110,7 +112,8 @@ class Task:
     rows whose label is probably wrong by out-of-fold logits, most suspect first, `hard` the others that a model does worst on; both
     take rows, examples and names. `layer_scores` tells how a light head does on layers of a source, each row predicted without itself.
     `curve` are the names of the rungs of the label curve, with transfer and without; `curve_at` trains them on some of the rows. Both
-    take rows and groups (n,).
+    take rows and groups (n,); None: the task has no light rungs on frozen features. `calibrate` tells from out-of-fold outputs of some rows
+    how those of a task of texts are moved; None: not at all.
     """
 
     name: str
@@ -126,6 +129,7 @@ class Task:
     judge: Judge
     suspects: Callable[[FloatArray, Rows, Examples, Sequence[str]], tuple[RowNote, ...]]
     hard: Callable[[FloatArray, Rows, Examples, Sequence[str], int, set[int]], list[RowNote]]
-    layer_scores: Callable[[Rows, IntArray, Reader, Settings], list[tuple[int, Estimate]]]
+    layer_scores: Callable[[Rows, IntArray, Reader, Settings], list[tuple[int, Estimate]]] | None
     curve: tuple[str, str]
-    curve_at: Callable[[Rows, IntArray, Reader, Settings], PredictAt]
+    curve_at: Callable[[Rows, IntArray, Reader, Settings], PredictAt] | None
+    calibrate: Callable[[FloatArray, Rows], Calibration] | None = None

@@ -18,7 +18,7 @@ from headstart.judge.calibration import softmax
 from headstart.judge.metrics import FloatArray
 from headstart.records import Estimate, Gain, RowNote, Scores
 from headstart.settings import Metric, Settings
-from headstart.strategies.base import Rows
+from headstart.strategies.base import Rows, Said
 from headstart.strategies.probe import choose_probe
 from headstart.tasks.base import Contrast, Labels, Prepared, Seen, Task
 from headstart.tasks.light_rungs import probe_and_tfidf
@@ -83,9 +83,9 @@ class ClassJudge:
         sign = 1.0 if metric.higher_is_better else -1.0
         return Contrast(sign * difference, float(won_by(metric, ours, theirs, rows.y).var()))
 
-    def seen(self, logits: FloatArray, rows: Rows, names: Sequence[str]) -> Seen:
+    def seen(self, said: Said, rows: Rows, names: Sequence[str]) -> Seen:
         """Precision, recall and F1 of each class, and which was taken for which."""
-        matrix = metrics.confusion_matrix(softmax(logits), rows.y)
+        matrix = metrics.confusion_matrix(softmax(said.outputs), rows.y)
         return Seen(metrics.class_scores(matrix, names), tuple(tuple(int(v) for v in row) for row in matrix))
 
 

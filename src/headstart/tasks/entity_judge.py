@@ -20,7 +20,7 @@ from headstart.judge.measures import Measure
 from headstart.judge.metrics import FloatArray
 from headstart.records import ClassScore, Estimate, Gain, Scores
 from headstart.settings import Metric, Settings
-from headstart.strategies.base import Rows
+from headstart.strategies.base import Rows, Said
 from headstart.tasks.base import Contrast, Seen
 from headstart.tasks.classification import ClassJudge, won_by
 from headstart.tasks.sums_judge import SumsJudge
@@ -106,9 +106,9 @@ class EntityJudge:
             return Contrast(float(won.mean()), float((share * len(rows) / len(won)).var()))
         return self._entities.contrast(metric, ours, theirs, rows)
 
-    def seen(self, logits: FloatArray, rows: Rows, names: Sequence[str]) -> Seen:
+    def seen(self, said: Said, rows: Rows, names: Sequence[str]) -> Seen:
         """Precision, recall and F1 of each type of entity."""
-        counts = entity_counts(logits, rows).sum(axis=0)  # (3, t)
+        counts = entity_counts(said.outputs, rows).sum(axis=0)  # (3, t)
         hits, found, there = counts
         kinds = [name.partition("-")[2] for name in names[1::2]]
         f1, precision, recall = measures.f1_of(counts), hits / np.maximum(found, 1), hits / np.maximum(there, 1)

@@ -19,7 +19,7 @@ from headstart.judge.measures import Measure
 from headstart.judge.metrics import FloatArray
 from headstart.records import ClassScore, Scores
 from headstart.settings import Metric, Settings
-from headstart.strategies.base import Rows
+from headstart.strategies.base import Rows, Said
 from headstart.tasks.base import Seen
 from headstart.tasks.sums_judge import SumsJudge
 
@@ -73,9 +73,9 @@ class LabelJudge(SumsJudge):
             RANKING: self.estimate_of(measures.MEAN, ranked, groups, settings),
         }
 
-    def seen(self, logits: FloatArray, rows: Rows, names: Sequence[str]) -> Seen:
+    def seen(self, said: Said, rows: Rows, names: Sequence[str]) -> Seen:
         """Precision, recall and F1 of each label."""
-        counts = label_hits(logits, rows).sum(axis=0)  # (3, c)
+        counts = label_hits(said.outputs, rows).sum(axis=0)  # (3, c)
         hits, given, borne = counts
         f1, precision, recall = measures.f1_of(counts), hits / np.maximum(given, 1), hits / np.maximum(borne, 1)
         rows_of = [ClassScore(name, float(precision[k]), float(recall[k]), float(f1[k]), int(borne[k])) for k, name in enumerate(names)]

@@ -19,7 +19,7 @@ from headstart.judge.measures import Measure, Range
 from headstart.judge.metrics import FloatArray
 from headstart.records import Estimate, Scores
 from headstart.settings import Metric, Settings
-from headstart.strategies.base import Rows
+from headstart.strategies.base import Rows, Said
 from headstart.tasks.base import Seen
 from headstart.tasks.sums_judge import SumsJudge
 
@@ -78,10 +78,10 @@ class NumberJudge(SumsJudge):
             "mean_absolute_error": self.estimate_of(measures.MEAN_LOSS, measures.means_of(np.abs(apart)), groups, settings),
         }
 
-    def seen(self, logits: FloatArray, rows: Rows, names: Sequence[str]) -> Seen:
+    def seen(self, said: Said, rows: Rows, names: Sequence[str]) -> Seen:
         """The truth and what was predicted, of some rows where there are many."""
         some = slice(None, None, max(1, math.ceil(len(rows) / SHOWN)))
-        pairs = zip(rows.y[some, 0].tolist(), logits[some, 0].tolist(), strict=True)
+        pairs = zip(rows.y[some, 0].tolist(), said.outputs[some, 0].tolist(), strict=True)
         return Seen(numbers=tuple(pairs))
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 DEFAULT = "classification"
 PAIRS = "pairs"
+# Tasks whose texts are two in one (`data/pairs.py`).
+TWO_TEXTS = (PAIRS,)
 # Recognised in this order; what nothing recognises is of the default.
 _MODULES = {
     PAIRS: "headstart.tasks.pairs",
