@@ -135,7 +135,7 @@ def rank_options(parser: Parser) -> None:
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     parser.add_argument("--save", metavar="DIR", help="also write ranking.json and the page ranking.html into this folder")
     parser.add_argument("--scores", action="store_true", help="also print the score of every single estimator")
-    _add_settings(parser, ["text", "label", "test", "validation", "source", "via", "strategy", "cut", "max_length", "budget"])
+    _add_settings(parser, ["task", "text", "label", "test", "validation", "source", "via", "strategy", "cut", "max_length", "budget"])
     _add_settings(parser, ["metric", "seed", "quiet", "store", "store_limit", "batch_tokens"])
     parser.epilog = (
         "Without --source, the embedded source and all that stand on the shelf are ranked. "

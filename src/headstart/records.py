@@ -401,3 +401,4 @@ class Ranking:
     left_out: tuple[LeftOut, ...]
     seconds: float
     command: str = ""
+    task: str = "classification"

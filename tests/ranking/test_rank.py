@@ -24,9 +24,10 @@ from headstart.ranking.order import BETWEEN, LEVEL, combined, difference_error, 
 from headstart.ranking.rank import rank
 from headstart.ranking.task import make_task
 from headstart.settings import Metric, make_settings
+from headstart.strategies.base import Rows
 from headstart.target import parts_of, read_target
-from small import sentences, write_csv
-from tiny import make_tiny
+from small import marked, sentences, unverified, write_csv
+from tiny import WORDS, make_tiny
 
 
 @pytest.fixture(scope="module")
@@ -190,16 +191,85 @@ def test_an_earlier_run_is_also_scored_by_its_head(place, settings, tmp_path):
     assert scores["leep"] < 0
 
 
+# --- other tasks: by the ladder's own probe ---
+
+
+def _labels(place, n):
+    """Rows with none, one or both of two labels, told by words."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for i in range(n):
+        labels = [name for k, name in enumerate(("card", "order")) if (i + k) % 3]
+        rows.append({"text": " ".join([*labels, *rng.choice(WORDS, 6)]), "labels": labels})
+    place.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _marked(place, n):
+    place.write_text("".join(json.dumps({"tokens": words, "tags": tags}) + "\n" for words, tags in marked(n, 4)))
+
+
+def _numbers(place, n):
+    rng = np.random.default_rng(5)
+    rows = [list(rng.choice(["card", *WORDS], 8)) for _ in range(n)]
+    place.write_text(
+        "".join(json.dumps({"text": " ".join(words), "label": words.count("card") + 0.1 * i / n}) + "\n" for i, words in enumerate(rows))
+    )
+
+
+@pytest.mark.parametrize(
+    ("write", "task", "metric"),
+    [(_labels, "multilabel", "micro_f1"), (_numbers, "regression", "spearman"), (_marked, "ner", "entity_f1")],
+)
+def test_sources_are_ranked_for_other_tasks_by_the_probe_that_a_fit_would_run(place, settings, tmp_path, write, task, metric):
+    write(tmp_path / "rows.jsonl", 60)
+    two = replace(settings, source=(str(place / "bert"), str(place / "gpt2")), task=task, inner_folds=2)
+    found = rank(tmp_path / "rows.jsonl", two)
+    assert (found.task, found.metric, len(found.sources)) == (task, metric, 2) and not found.left_out
+    again = rank(tmp_path / "rows.jsonl", two)
+    assert replace(again, created="", seconds=0.0) == replace(found, created="", seconds=0.0)
+    for source in found.sources:
+        assert source.scores == {} and source.layer_scores
+        # The same rows, folds and rung as in a fit, so the same score.
+        run = _fitted(tmp_path, two, source.name)
+        [probe] = [trial for trial in run.results.trials if trial.name == "probe"]
+        assert source.probe == probe.score
+
+
+def _fitted(tmp_path, settings, source):
+    with unverified():
+        return headstart.fit(
+            str(tmp_path / "rows.jsonl"),
+            source=source,
+            task=settings.task,
+            strategy=("probe",),
+            inner_folds=2,
+            outer_folds=2,
+            resamples=200,
+            store=settings.store,
+            out=str(tmp_path / f"run {source[-4:]}"),
+        )
+
+
+def test_tasks_without_a_probe_are_not_ranked_and_it_is_said(place, settings, monkeypatch):
+    monkeypatch.setattr(ranking_task, "known_strategies", lambda task: ["full"])
+    with pytest.raises(SettingsError) as refused:
+        rank(place / "rows.csv", settings)
+    assert str(refused.value) == (
+        "Sources are ranked by a probe on their frozen features, and the task classification has none; "
+        "`headstart fit DATA --source A --source B` tries them all."
+    )
+
+
 # --- order, ties, intervals ---
 
 
 def _kept(held, name="x", gain=0.0, ahead=0.0, task=None):
-    y = np.arange(len(held)) % 2 if task is None else task.y
+    y = np.arange(len(held)) % 2 if task is None else task.rows.y
     metric = Metric.ACCURACY if task is None else task.settings.metric
     seen = ~np.isnan(held[:, 0])
     return Kept(
         name=name,
-        held=held,
+        held=np.log(held),
         sketch=np.eye(2),
         probe=estimate(metric, held[seen], y[seen], groups=None, confidence=0.95, resamples=200, seed=0),
         ahead=ahead,
@@ -218,15 +288,15 @@ def _kept(held, name="x", gain=0.0, ahead=0.0, task=None):
 
 
 def _task(n, metric="accuracy"):
-    y = np.arange(n) % 2
-    return SimpleNamespace(y=y, groups=np.arange(n), settings=make_settings({"metric": metric, "resamples": 200}))
+    rows = Rows(tuple(map(str, range(n))), np.arange(n) % 2, 2)
+    return SimpleNamespace(rows=rows, groups=np.arange(n), settings=make_settings({"metric": metric, "resamples": 200}))
 
 
 def _held(task, right):
     """Probabilities that are right on these rows."""
-    probabilities = np.full((len(task.y), 2), 0.1)
-    chosen = np.where(right, task.y, 1 - task.y)
-    probabilities[np.arange(len(task.y)), chosen] = 0.9
+    y = task.rows.y
+    probabilities = np.full((len(y), 2), 0.1)
+    probabilities[np.arange(len(y)), np.where(right, y, 1 - y)] = 0.9
     return probabilities
 
 
@@ -307,7 +377,7 @@ def test_the_error_of_a_difference_is_that_of_the_paired_gain_and_of_both_source
     task = _task(400, "macro_f1")
     first, second = _held(task, np.arange(400) % 10 > 0), _held(task, np.arange(400) % 7 > 0)
     gain = paired_gain(
-        first, second, task.y, Metric.MACRO_F1, winner="", opponent="", groups=None, folds=None, confidence=0.95, resamples=200, seed=0
+        first, second, task.rows.y, Metric.MACRO_F1, winner="", opponent="", groups=None, folds=None, confidence=0.95, resamples=200, seed=0
     )
     wanted = math.hypot((gain.high - gain.low) / 2 / 1.959964, BETWEEN[Metric.MACRO_F1] * math.sqrt(2))
     assert difference_error(_kept(first), _kept(second), task) == pytest.approx(wanted, rel=0.02)
@@ -344,7 +414,7 @@ def test_of_many_rows_a_stratified_draw_is_read(place, settings, monkeypatch):
     target = read_target(place / "rows.csv", settings)
     task = make_task(target, settings)
     assert len(task.picked) == 30 and len(task.learn) == 120
-    assert np.bincount(task.y).tolist() == [10, 10, 10] and task.judged_by_folds
+    assert np.bincount(task.rows.y).tolist() == [10, 10, 10] and task.judged_by_folds
 
 
 def test_rows_that_a_fit_would_set_aside_do_not_rank(place, settings):

@@ -180,6 +180,11 @@ def test_the_longest_text_is_the_smallest_limit_that_the_source_names(
             "To download one, give hub:NAME.",
         ),
         (
+            "all-minilm-v2",
+            "There is no source 'all-minilm-v2': no folder, no installed package with a model and nothing on the shelf has that name. "
+            "To download one, give hub:NAME. Did you mean 'all-MiniLM-L6-v2'?",
+        ),
+        (
             "org/name",
             "There is no folder 'org/name'. If you mean the model of that name on the hub, hub:org/name downloads it.",
         ),
@@ -194,6 +199,10 @@ def test_the_longest_text_is_the_smallest_limit_that_the_source_names(
 )
 def test_names_that_lead_nowhere_are_refused(name: str, message: str) -> None:
     assert refusal(name) == message
+
+
+def test_the_embedded_source_is_named_in_any_case() -> None:
+    assert resolve_source("ALL-minilm-l6-V2") == resolve_source(None)
 
 
 def test_a_hub_name_asks_the_hub_for_safetensors_and_text_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """What one source gave for one target, kept beside the store: ranked again, a source costs the reading of its files.
 
-Letters in shapes: n rows, c classes, m rows of the map.
+Letters in shapes: u units (words, where each word has a class; else rows), c classes, m rows of the map.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from headstart.sources.source import Source
 from headstart.strategies.base import FloatArray
 from headstart.transferability.registry import known_estimators
 
-FORMAT = 2  # raise it when the figures are computed in another way
+FORMAT = 3  # raise it when the figures are computed in another way
 MOST_BYTES = 200_000_000  # what was used last stays
 # Settings that change a figure of a source.
 _ASKED = (
+    "task",
     "metric",
     "seed",
     "inner_folds",
@@ -46,9 +47,9 @@ _ASKED = (
 class Kept:
     """The figures of one source; see `records.RankedSource`.
 
-    `held` (n, c) are held-out probabilities of its probe and `probe` their score; `sketch` (m, m) is what it is compared by. `ahead` is
-    what more rows are expected to add to the probe's score, with its standard error `ahead_error`; `gain` what is believed of the
-    recommended strategy's score minus the probe's. Both are positive where the score gets better.
+    `held` (u, c) are held-out outputs of its probe, of the units of all rows, and `probe` their score; `sketch` (m, m) is what it is
+    compared by. `ahead` is what more rows are expected to add to the probe's score, with its standard error `ahead_error`; `gain` what is
+    believed of the recommended strategy's score minus the probe's. Both are positive where the score gets better.
     """
 
     name: str
@@ -79,7 +80,7 @@ def kept_key(source: Source, content: str, settings: Settings) -> str:
 
     asked = {name: getattr(settings, name) for name in _ASKED}
     own = (content_digest(source.folder), source.pooling.value, source.max_length)
-    table = [dataclasses.asdict(case) for case in read_cases()]
+    table = [dataclasses.asdict(case) for case in read_cases(settings.task)]
     return digest(FORMAT, __version__, own, content, asked, table, known_estimators())
 
 

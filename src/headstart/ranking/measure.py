@@ -17,10 +17,10 @@ from headstart.candidates import Means, asked_strategies, rungs_on
 from headstart.cost import CostModel
 from headstart.errors import SettingsError
 from headstart.judge import intervals
-from headstart.judge.calibration import softmax
-from headstart.judge.intervals import estimate
+from headstart.judge.calibration import log_softmax, softmax
 from headstart.planner import expectation, net_of, trial_seconds
 from headstart.prior import Belief
+from headstart.ranking.by_probe import drawn_out, held_by_probe, scores_by_layer
 from headstart.ranking.kept import Kept
 from headstart.ranking.task import Task
 from headstart.records import Estimate, LayerScore
@@ -31,7 +31,7 @@ from headstart.strategies.base import FloatArray
 from headstart.strategies.heads import Space, choose_strength
 from headstart.strategies.ladder import get_strategy
 from headstart.strategies.probe import PROMISING, mean_of_layers, sort_layers, usual_layers
-from headstart.tasks.registry import deciding_metric
+from headstart.tasks.registry import TWO_TEXTS, deciding_metric, get_task
 from headstart.transferability.decomposed import decompose
 from headstart.transferability.registry import HeadOutputs, LabelledFeatures, Needs, get_estimator, known_estimators
 
@@ -54,31 +54,28 @@ def measure(source: Source, task: Task, store: Store, cost: CostModel) -> Kept:
     from headstart.backbone.backbone import load_backbone
     from headstart.backbone.reading import Reader
 
-    settings, y, c = task.settings, task.y, task.target.rows.n_classes
-    backbone = load_backbone(source, settings.max_length)
+    settings, rows = task.settings, task.rows
+    backbone = load_backbone(source, settings.max_length, pairs=settings.task in TWO_TEXTS)
     reader = Reader(backbone, store, settings.batch_tokens)
     pooled = reader.pooled(task.texts)
-    layers, space, layer_scores = best_layers(pooled, task, source.name)
-    features = mean_of_layers(pooled, layers)
-    seen = LabelledFeatures(features, decompose(space.z), y, task.groups, c, task.folds, settings.seed, len(task.learn))
-    scores = {name: get_estimator(name).score(seen) for name in known_estimators() if get_estimator(name).needs is Needs.FEATURES}
-    head = saved_head(source)
-    if head is not None:
-        logits = mean_of_layers(pooled, head.layers).astype(np.float64) @ head.weight.T + head.bias
-        outputs = HeadOutputs(softmax(logits), y, c)
-        scores |= {n: get_estimator(n).score(outputs) for n in known_estimators() if get_estimator(n).needs is Needs.PROBABILITIES}
-    held = held_out(seen, space, deciding_metric(settings))
-    judged = np.flatnonzero(~np.isnan(held[:, 0]))
-    probe = estimate(
-        deciding_metric(settings),
-        held[judged],
-        y[judged],
-        groups=task.groups[judged],
-        confidence=settings.confidence,
-        resamples=settings.resamples,
-        seed=settings.seed,
+    scores: dict[str, float] = {}
+    if task.single_labels:
+        layers, space, layer_scores = best_layers(pooled, task, source.name)
+        features = mean_of_layers(pooled, layers)
+        decomposed = decompose(space.z)
+        seen = LabelledFeatures(features, decomposed, rows.y, task.groups, rows.n_classes, task.folds, settings.seed, len(task.learn))
+        scores = single_scores(seen, source, pooled)
+        held = held_out(seen, space, deciding_metric(settings))
+        ahead, ahead_error = what_more_rows_add(seen, deciding_metric(settings))
+    else:
+        held, layers = held_by_probe(task, reader)
+        layer_scores = scores_by_layer(task, reader, source.name)
+        features = mean_of_layers(pooled, layers or usual_layers(backbone.n_blocks))
+        ahead, ahead_error = drawn_out(task, reader)
+    judged = rows.measured(held)
+    probe = get_task(settings.task).judge.estimate(
+        deciding_metric(settings), held[rows.units(judged)], rows.take(judged), task.groups[judged], settings
     )
-    ahead, ahead_error = what_more_rows_add(seen, deciding_metric(settings))
     strategy, gain, seconds = recommend(task, reader, cost)
     truncated, per_word = text_shares(backbone, task.texts)
     return Kept(
@@ -101,16 +98,28 @@ def measure(source: Source, task: Task, store: Store, cost: CostModel) -> Kept:
     )
 
 
+def single_scores(seen: LabelledFeatures, source: Source, pooled: NDArray[np.float32]) -> dict[str, float]:
+    """Every estimator of single labels by name; those of a source's own head where it has one. `pooled` is (n, L+1, d)."""
+    known = {name: get_estimator(name) for name in known_estimators()}
+    scores = {name: each.score(seen) for name, each in known.items() if each.needs is Needs.FEATURES}
+    head = saved_head(source)
+    if head is not None:
+        logits = mean_of_layers(pooled, head.layers).astype(np.float64) @ head.weight.T + head.bias
+        outputs = HeadOutputs(softmax(logits), seen.y, seen.n_classes)
+        scores |= {name: each.score(outputs) for name, each in known.items() if each.needs is Needs.PROBABILITIES}
+    return scores
+
+
 def best_layers(pooled: NDArray[np.float32], task: Task, name: str) -> tuple[tuple[int, ...], Space, tuple[LayerScore, ...]]:
     """The layers that a linear head reads best, by leave-one-out error, their space, and the accuracy on each single layer.
 
     The usual ones stay unless others are clearly better, as in the probe. `pooled` is (n, L+1, d).
     """
     usual = usual_layers(pooled.shape[1] - 1)
-    spaces, errors, fits = sort_layers(pooled, task.y, task.target.rows.n_classes, 1)
+    spaces, errors, fits = sort_layers(pooled, task.rows.y, task.rows.n_classes, 1)
     best = min(errors, key=lambda each: errors[each])
     chosen = best if errors[best] < PROMISING * errors[usual] else usual
-    n, units, confidence = len(task.y), intervals.count_units(len(task.y), task.groups), task.settings.confidence
+    n, units, confidence = len(task.rows), intervals.count_units(len(task.rows), task.groups), task.settings.confidence
     scores = [
         LayerScore(name, fit.layer, Estimate(fit.accuracy, *intervals.wilson(fit.accuracy, units, confidence), n, confidence))
         for fit in fits
@@ -119,7 +128,7 @@ def best_layers(pooled: NDArray[np.float32], task: Task, name: str) -> tuple[tup
 
 
 def held_out(seen: LabelledFeatures, space: Space, metric: Metric) -> FloatArray:
-    """Probabilities (n, c) for rows that the probe did not train on; NaN for rows that no fold holds out.
+    """Log-probabilities (n, c) for rows that the probe did not train on; NaN for rows that no fold holds out.
 
     A ridge probe decides classes as well as a logistic one and needs no iteration, but its values are no probabilities; where those are
     judged, the logistic head runs.
@@ -128,12 +137,11 @@ def held_out(seen: LabelledFeatures, space: Space, metric: Metric) -> FloatArray
 
     if metric is Metric.LOG_LOSS:
         _, logits, _ = choose_strength(space.z, seen.y, seen.n_classes, seen.folds, None)
-        return softmax(logits)
+        return log_softmax(logits)
     predicted = np.maximum(
         ridge_score(seen.decomposed, seen.y, seen.n_classes, seen.folds).predictions, _LEAST_PROBABILITY / seen.n_classes
     )
-    result: FloatArray = predicted / predicted.sum(axis=1, keepdims=True)
-    return result
+    return np.asarray(np.log(predicted / predicted.sum(axis=1, keepdims=True)))
 
 
 def what_more_rows_add(seen: LabelledFeatures, metric: Metric) -> tuple[float, float]:
@@ -157,7 +165,7 @@ def recommend(task: Task, reader: Reader, cost: CostModel) -> tuple[str, Belief,
         SettingsError: none of the strategies asked for transfers from what the source has learnt.
     """
     means = Means({reader.backbone.source.name: reader}, cost, [])
-    wanted = [name for name in asked_strategies(task.settings) if _can_be_recommended(name)]
+    wanted = [name for name in asked_strategies(task.settings) if _can_be_recommended(name, task.settings.task)]
     if not wanted:
         raise SettingsError(
             f"--strategy is {', '.join(task.settings.strategy)}, which does not depend on the source; there is nothing to rank."
@@ -168,9 +176,9 @@ def recommend(task: Task, reader: Reader, cost: CostModel) -> tuple[str, Belief,
     return best.strategy.name, expectation(best, deciding_metric(task.settings)), trial_seconds(best, cost)
 
 
-def _can_be_recommended(name: str) -> bool:
+def _can_be_recommended(name: str, task: str | None) -> bool:
     """Whether a rung reads more of a source than its token embeddings."""
-    strategy = get_strategy(name)
+    strategy = get_strategy(name, task)
     return strategy.transfers and strategy.needs_source and name != "static"
 
 

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from headstart.judge import metrics
-from headstart.judge.gains import paired_gain
 from headstart.judge.intervals import normal_quantile
 from headstart.ranking.kept import Kept
 from headstart.ranking.task import Task
 from headstart.records import Estimate, RankedSource
-from headstart.settings import by_scale
+from headstart.settings import Metric, by_scale
 from headstart.strategies.base import FloatArray
-from headstart.tasks.registry import deciding_metric
+from headstart.tasks.registry import deciding_metric, get_task
 
 # By how much a source's score after training differs from what is predicted, beyond the noise of rows (standard deviations, measured by
 # benchmarks/ranking): for each source by itself, and for all sources of one target together, which changes no order.
@@ -32,7 +31,8 @@ def in_order(found: Sequence[Kept], task: Task) -> list[RankedSource]:
     """Best first, with intervals, ties, reasons and places on the map."""
     metric, confidence = deciding_metric(task.settings), task.settings.confidence
     sign = 1.0 if metric.higher_is_better else -1.0
-    bound = 1.0 if metric.higher_is_better else metrics.GREATEST_LOSS
+    bound = metric.full if metric.higher_is_better else metrics.GREATEST_LOSS
+    floor = -1.0 if metric in (Metric.SPEARMAN, Metric.PEARSON) else 0.0
     z = normal_quantile(confidence)
     values = combined(found, sign)
     order = sorted(range(len(found)), key=lambda i: -sign * values[i])
@@ -40,7 +40,7 @@ def in_order(found: Sequence[Kept], task: Task) -> list[RankedSource]:
     first = order[0]
     ranked = []
     for i in order:
-        kept, value = found[i], min(max(values[i], 0.0), bound)
+        kept, value = found[i], min(max(values[i], floor), bound)
         half = math.hypot(
             (kept.probe.high - kept.probe.low) / 2, z * math.hypot(kept.gain.spread, kept.ahead_error, BETWEEN[metric], LEVEL[metric])
         )
@@ -48,7 +48,7 @@ def in_order(found: Sequence[Kept], task: Task) -> list[RankedSource]:
         ranked.append(
             RankedSource(
                 name=kept.name,
-                predicted=Estimate(value, max(0.0, value - half), min(bound, value + half), kept.probe.n, confidence),
+                predicted=Estimate(value, max(floor, value - half), min(bound, value + half), kept.probe.n, confidence),
                 probe=kept.probe,
                 tied=tied,
                 strategy=kept.strategy,
@@ -89,20 +89,11 @@ def _standard(values: FloatArray) -> FloatArray:
 def difference_error(first: Kept, second: Kept, task: Task) -> float:
     """The standard error of the difference between two sources' predicted scores: their probes predict the same rows, the rest is apart."""
     settings, z = task.settings, normal_quantile(task.settings.confidence)
-    seen = np.flatnonzero(~np.isnan(first.held[:, 0]) & ~np.isnan(second.held[:, 0]))
-    gain = paired_gain(
-        first.held[seen],
-        second.held[seen],
-        task.y[seen],
-        deciding_metric(settings),
-        winner="",
-        opponent="",
-        groups=task.groups[seen],
-        folds=None,
-        confidence=settings.confidence,
-        resamples=settings.resamples,
-        seed=settings.seed,
-    )
+    rows = task.rows
+    seen = np.intersect1d(rows.measured(first.held), rows.measured(second.held))
+    units, metric = rows.units(seen), deciding_metric(settings)
+    both = first.held[units], second.held[units]
+    gain = get_task(settings.task).judge.gain(both, ("", ""), metric, rows.take(seen), task.groups[seen], None, settings)
     spreads = [BETWEEN[deciding_metric(settings)]] * 2
     if first.strategy != second.strategy:
         spreads += [first.gain.spread, second.gain.spread]

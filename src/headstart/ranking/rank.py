@@ -49,11 +49,14 @@ def rank(data: str | Path | Examples, settings: Settings, *, command: str = "") 
     from headstart.environment import fast_precision, gemm_speeds
 
     begin = time.perf_counter()
-    asked_strategies(settings)
     named = list(dict.fromkeys(expand_names(settings.source)))
     candidates, left_out = ([(name, name) for name in named], []) if named else every_known_source()
     settings = replace(settings, source=tuple(place for _, place in candidates))
-    task = make_task(read_target(data, settings), settings)
+    target = read_target(data, settings)
+    settings = replace(settings, task=target.task)
+    asked_strategies(settings)
+    deciding_metric(settings)
+    task = make_task(target, settings)
     speeds = gemm_speeds()
     precision = fast_precision() if settings.precision is Precision.AUTO else settings.precision
     cost = CostModel(speeds[precision], speeds[Precision.FLOAT32])
@@ -83,6 +86,7 @@ def rank(data: str | Path | Examples, settings: Settings, *, command: str = "") 
         rows=len(task.picked),
         all_rows=len(task.learn),
         classes=task.target.rows.n_classes,
+        task=target.task,
         judged_by_folds=task.judged_by_folds,
         sources=tuple(in_order(found, task)),
         left_out=tuple(left_out),

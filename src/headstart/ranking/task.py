@@ -6,6 +6,7 @@ Letters in shapes: n rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -14,9 +15,11 @@ from headstart.data.examples import IntArray
 from headstart.errors import SettingsError
 from headstart.judge.label_curve import nested_order
 from headstart.settings import Settings
+from headstart.strategies.base import Rows
 from headstart.strategies.heads import Folds
+from headstart.strategies.ladder import get_strategy, known_strategies
+from headstart.strategies.outputs import Output, output_of
 from headstart.target import Target, parts_of
-from headstart.tasks.registry import DEFAULT
 
 MOST_ROWS = 2000  # rows that are read where there are more, or two a class: they tell sources apart to about a point
 
@@ -41,10 +44,15 @@ class Task:
         """The n texts."""
         return tuple(self.target.rows.texts[i] for i in self.picked)
 
+    @cached_property
+    def rows(self) -> Rows:
+        """The n rows."""
+        return self.target.rows.take(self.picked)
+
     @property
-    def y(self) -> IntArray:
-        """Class numbers (n,)."""
-        return self.target.rows.y[self.picked]
+    def single_labels(self) -> bool:
+        """Whether each row has one class, for which there are closed forms."""
+        return self.rows.sizes is None and output_of(self.rows.y) is Output.CLASS
 
 
 def make_task(target: Target, settings: Settings) -> Task:
@@ -53,13 +61,13 @@ def make_task(target: Target, settings: Settings) -> Task:
     Where outer folds would judge the fit, all rows rank: its own choice among sources is then made anew within every fold.
 
     Raises:
-        SettingsError: the target's rows have no single labels.
+        SettingsError: the task has no probe on frozen features, by which sources are ranked.
     """
-    if target.task != DEFAULT:
+    if "probe" not in known_strategies(target.task) or get_strategy("probe", target.task).out_of_fold is None:
         told = "`headstart fit DATA --source A --source B` tries them all"
-        raise SettingsError(f"The task is {target.task}, and sources are ranked for {DEFAULT} alone so far; {told}.")
+        raise SettingsError(f"Sources are ranked by a probe on their frozen features, and the task {target.task} has none; {told}.")
     parts = parts_of(target, settings)
     learn = parts[0].learn if len(parts) == 1 else np.arange(len(target.rows))
-    most = max(MOST_ROWS, 2 * target.rows.n_classes)
-    picked = learn[np.sort(nested_order(target.rows.y[learn], np.arange(len(learn)), np.random.default_rng(settings.seed))[:most])]
+    most = max(MOST_ROWS, 2 * int(target.rows.strata.max() + 1))
+    picked = learn[np.sort(nested_order(target.rows.strata[learn], np.arange(len(learn)), np.random.default_rng(settings.seed))[:most])]
     return Task(target, learn, picked, target.groups[picked], folds_of(target, picked, settings), len(parts) > 1, settings)

@@ -27,7 +27,7 @@ def build_page(ranking: Ranking) -> str:
             footing=ranking_footing(ranking),
             style=Markup(resources.files("headstart.report").joinpath("report.css").read_text(encoding="utf-8")),
             figure_predicted=ranking_figures.predicted_scores(ranking.sources, ranking.metric),
-            figure_layers=figures.score_by_layer(layers, "accuracy"),
+            figure_layers=figures.score_by_layer(layers, "accuracy" if ranking.task in ("classification", "pairs") else ranking.metric),
             figure_map=ranking_figures.source_map(ranking.sources),
             estimators=list(dict.fromkeys(name for source in ranking.sources for name in source.scores)),
             max_panels=figures.MAX_PANELS,

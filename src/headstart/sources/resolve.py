@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import SourceError
+from headstart.settings import did_you_mean
 from headstart.sources import embedded, files, shelf
 from headstart.sources.entries import Entry
 from headstart.sources.package import package_folder
@@ -57,7 +58,7 @@ def resolve_source(name: str | None) -> Source:
         SourceError: it is missing, half downloaded, pickled, inconsistent, of a kind that cannot be used, wants to run its own code, or
             is not what was put on the shelf.
     """
-    if name is None or name == embedded.NAME:
+    if name is None or shelf.key(name) == shelf.key(embedded.NAME):  # names are the same where only case differs
         folder = package_folder(embedded.NAME)
         if folder is None:
             raise SourceError(
@@ -116,7 +117,7 @@ def _find_here(name: str) -> tuple[Path, str]:
         raise SourceError(f"There is no folder {name!r}. If you mean the model of that name on the hub, {HUB}{name} downloads it.")
     raise SourceError(
         f"There is no source {name!r}: no folder, no installed package with a model and nothing on the shelf has that name. "
-        f"To download one, give {HUB}NAME."
+        f"To download one, give {HUB}NAME.{did_you_mean(name, [embedded.NAME, *(entry.name for entry in shelf.read_shelf()[0])])}"
     )
 
 

@@ -98,14 +98,14 @@ def ridge_curve(decomposed: Decomposed, y: IntArray, n_classes: int, folds: Fold
     points = []
     for size in sorted({max(least, round(share * n)) for share in SHARES}):
         part = np.sort(order[:size])
-        kept = folds if size == n else _within(folds, part, n)
+        kept = folds if size == n else folds_within(folds, part, n)
         if kept:
             own = decomposed if size == n else decompose(turned[part])
             points.append(_measure(own, y[part], n_classes, kept))
     return continue_curve(points, n if rows is None else rows)
 
 
-def _within(folds: Folds, part: IntArray, n: int) -> Folds:
+def folds_within(folds: Folds, part: IntArray, n: int) -> Folds:
     """The folds of the rows `part` alone, as positions in it; without those that train on nothing or hold nothing."""
     place = np.full(n, -1)
     place[part] = np.arange(len(part))
