@@ -25,24 +25,23 @@ from headstart.data.read import read_examples
 from headstart.data.split import test_split
 from headstart.data.table import STANDARD_INPUT
 from headstart.errors import DataError, SettingsError
-from headstart.judge.calibration import softmax
-from headstart.judge.intervals import estimate
 from headstart.neighbouring import apart_from, columns_like, same_file
 from headstart.planner import trial_seconds
 from headstart.progress import say
 from headstart.records import Detour, Estimate, Finding, Severity, SourceTask, Spent, names_by
 from headstart.runs import MODEL, Run, RunFolder
-from headstart.settings import Export, Settings
+from headstart.settings import Export, Metric, Settings
 from headstart.strategies.base import Trained
 from headstart.strategies.ladder import get_strategy
 from headstart.target import Part, Target, counting_source, data_name, make_target
-from headstart.tasks.registry import deciding_metric
+from headstart.tasks.registry import get_task, recognise_task
 
 if TYPE_CHECKING:
     from headstart.backbone.backbone import Backbone
     from headstart.pipeline import Judged
     from headstart.planner import Decision
     from headstart.strategies.model import TransferModel
+    from headstart.strategies.word_model import WordModel
 
 FOLDER = "via"
 SET_ASIDE = "rows set aside"
@@ -93,7 +92,7 @@ def read_tasks(target: Target, settings: Settings) -> list[Task]:
         DataError: a file cannot be read or learnt from, or is one of the target's own; the message names it.
         SettingsError: no rung was asked for that could make use of a source task.
     """
-    if settings.via and not any(_transfers(name) for name in settings.strategy or (_STRATEGY,)):
+    if settings.via and not any(_transfers(name, target.task) for name in settings.strategy or (_STRATEGY,)):
         asked = ", ".join(settings.strategy)
         raise SettingsError(f"--via is given, and none of the rungs asked for ({asked}) transfers from a source; add one with --strategy.")
     tasks: list[Task] = []
@@ -106,8 +105,8 @@ def read_tasks(target: Target, settings: Settings) -> list[Task]:
     return tasks
 
 
-def _transfers(strategy: str) -> bool:
-    found = get_strategy(strategy)
+def _transfers(strategy: str, task: str) -> bool:
+    found = get_strategy(strategy, task)
     return found.transfers and found.needs_source
 
 
@@ -120,11 +119,19 @@ def _read_task(path: str, name: str, target: Target, settings: Settings) -> Task
     try:
         text, label = columns_like(path, target, settings)
         examples = read_examples(path, text=text, label=label).examples
-        kept = apart_from(examples, target)
+        kind, _ = recognise_task(examples)
+        kept = apart_from(examples, target, kind.prepare(examples).examples.texts)
         if not len(kept):
             raise DataError(f"all of its {len(examples):,} rows say nearly the same as rows of {target.examples.origin!r}.")
         checked = check_data(
-            kept, text=None, label=None, test=None, validation=None, source=counting_source(settings.source), max_length=settings.max_length
+            kept,
+            text=None,
+            label=None,
+            test=None,
+            validation=None,
+            source=counting_source(settings.source),
+            max_length=settings.max_length,
+            task=kind.name,
         )
         checked.result.require_usable()
         whole = make_target(checked, name=name, test=None, validation=None)
@@ -196,7 +203,7 @@ def take_detours(
         means.findings += _left_out_finding(task.target.examples.origin, task.left_out)
         for source in direct:
             place = f"{FOLDER}/{task.name}" if len(direct) == 1 else f"{FOLDER}/{task.name} from {folder_name(source)}"
-            own = _stage_settings(settings, source, run.path / place)
+            own = _stage_settings(settings, task, source, run.path / place)
             seconds = settings.budget * _SHARE / (len(tasks) * len(direct))
             taken.append(_take(task, source, place, own, run, means, learn, seconds))
     return taken
@@ -233,10 +240,13 @@ def _take(
     return Taken(replace(task, target=target), source, tuple(backbone.source.name for backbone in variants), stage, place, took)
 
 
-def _stage_settings(settings: Settings, source: str, out: Path) -> Settings:
-    """Settings of the run of a source task: one source, one way of learning, no question beside."""
+def _stage_settings(settings: Settings, task: Task, source: str, out: Path) -> Settings:
+    """Settings of the run of a source task: one source, one way of learning, no question beside; its own kind of task and metric."""
+    kind = get_task(task.target.task)
     return replace(
         settings,
+        task=kind.name,
+        metric=settings.metric if settings.metric in kind.metrics else None,
         via=(),
         source=(source,) if settings.source else (),
         strategy=(_STRATEGY,),
@@ -273,7 +283,7 @@ def open_variants(direct: Backbone, stage: Path, task: str, max_length: int) -> 
     from headstart.sources.resolve import resolve_source
 
     through, half = names_by(direct.source.name, task)
-    whole = load_backbone(resolve_source(str(stage)), max_length)
+    whole = load_backbone(resolve_source(str(stage)), max_length, pairs=direct.pairs)
     whole = replace(whole, source=replace(whole.source, name=through))
     return [whole, between(direct, whole, _BACK, half)]
 
@@ -316,6 +326,7 @@ def tell(
     """
     from headstart.outcome import gain_of, judged_rows  # here, for it and the next bring torch along
     from headstart.strategies.model import TransferModel
+    from headstart.strategies.word_model import WordModel
 
     gain, best = None, None
     if final.via is not None:
@@ -326,8 +337,8 @@ def tell(
             gain = gain_of(via, direct, (final.via.name, final.direct.name), rows, settings)
     before = after = None
     went = next((one for one in taken if final.winner.source in one.variants), None)
-    if went is not None and isinstance(model, TransferModel):
-        before, after = went.run.results.scores[deciding_metric(settings).value], _score_after(went, model, settings)
+    if went is not None and isinstance(model, TransferModel | WordModel):
+        before, after = _score_of(went), _score_after(went, model, settings)
     tasks = tuple(
         SourceTask(
             name=one.task.name,
@@ -336,7 +347,8 @@ def tell(
             run=one.place,
             rows=len(one.task.target.rows),
             left_out=one.task.left_out,
-            score=one.run.results.scores[deciding_metric(settings).value],
+            score=_score_of(one),
+            metric=one.run.results.metric,
         )
         for one in taken
     )
@@ -350,21 +362,23 @@ def with_source_tasks(spent: Spent, taken: Sequence[Taken]) -> Spent:
     return replace(spent, seconds={"source tasks": seconds, **stages})
 
 
-def _score_after(went: Taken, model: TransferModel, settings: Settings) -> Estimate:
-    """The score on the rows of the source task that were set aside: its own head on the backbone that the target's training left."""
-    from headstart.loaded import Classifier
+def _score_of(taken: Taken) -> Estimate:
+    """What the source task's run has on its rows that were set aside, in its own deciding metric."""
+    results = taken.run.results
+    return results.scores[results.metric]
 
-    classifier = Classifier(went.run.folder / MODEL)
+
+def _score_after(went: Taken, model: TransferModel | WordModel, settings: Settings) -> Estimate:
+    """The score on the rows of the source task that were set aside: its own head on the backbone that the target's training left."""
+    from headstart.loaded import Classifier, Tagger
+
+    target = went.task.target
+    place = went.run.folder / MODEL
+    opened = Classifier(place) if target.rows.sizes is None else Tagger(place)
+    own = opened.model.backbone if isinstance(opened, Classifier) else opened.model.base_model
     backbone = model.module if model.module is not None else model.reader.backbone.module
-    classifier.model.backbone.load_state_dict(backbone.state_dict(), strict=False)  # a pooler may be on one side alone
-    held = went.task.target.test
+    own.load_state_dict(backbone.state_dict(), strict=False)  # a pooler may be on one side alone
+    held = target.test
     assert held is not None  # every source task has rows set aside
-    return estimate(
-        deciding_metric(settings),
-        softmax(classifier.predict_logits(held.texts)),
-        held.y,
-        groups=None,
-        confidence=settings.confidence,
-        resamples=settings.resamples,
-        seed=settings.seed,
-    )
+    judge, metric = get_task(target.task).judge, Metric(went.run.results.metric)
+    return judge.estimate(metric, opened.predict_logits(held.texts), held, None, settings)

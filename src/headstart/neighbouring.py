@@ -5,11 +5,12 @@ Source tasks (`detours.py`) and source rows (`instances/`) are read with it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from headstart.data.columns import choose_columns
+from headstart.data.columns import choose_columns, two_columns, usual_pair
 from headstart.data.duplicates import near_duplicates
 from headstart.data.examples import Examples
 from headstart.data.table import open_table
@@ -33,6 +34,10 @@ def columns_like(path: str, target: Target, settings: Settings) -> tuple[str | N
         columns = table.columns
     own = (settings.text or target.examples.text_column, settings.label or target.examples.label_column)
     text, label = (name if name in columns else None for name in own)
+    if two_columns(columns, own[0]) is not None:
+        return own[0], label
+    if usual_pair(columns, None, None) is not None:
+        return None, label
     if len(columns) > 2:
         try:
             choose_columns(columns, text, label, repr(path), lambda _: ())
@@ -45,10 +50,13 @@ def columns_like(path: str, target: Target, settings: Settings) -> tuple[str | N
     return text, label
 
 
-def apart_from(examples: Examples, target: Target) -> Examples:
-    """The rows that say nothing that a row of the target says, be it learnt from, chosen on or judged on; near duplicates are the same."""
+def apart_from(examples: Examples, target: Target, read_as: Sequence[str] | None = None) -> Examples:
+    """The rows that say nothing that a row of the target says, be it learnt from, chosen on or judged on; near duplicates are the same.
+
+    `read_as` are the rows' texts in their task's own form; None: as they stand.
+    """
     own = [*target.examples.texts, *target.rows.texts, *(target.test.texts if target.test is not None else ())]
-    texts = [text.strip() for text in (*own, *examples.texts)]
+    texts = [text.strip() for text in (*own, *(examples.texts if read_as is None else read_as))]
     # No bound on a cluster: a text that another one joins to the target's is left out too, which costs a row and never lets one through.
     groups = near_duplicates(texts, largest_cluster=len(texts)).groups
     shared = np.isin(groups[len(own) :], groups[: len(own)])

@@ -207,7 +207,7 @@ class SourceTask:
     """A source task that was learnt before the target (`--via`).
 
     `source` is what it began with, `run` the folder of its own run within the target's. It was learnt from `rows` rows; `left_out` others
-    say nearly the same as rows of the target. `score` stands on rows of the task that were set aside.
+    say nearly the same as rows of the target. `score`, of its own `metric`, stands on rows of the task that were set aside.
     """
 
     name: str
@@ -217,6 +217,7 @@ class SourceTask:
     rows: int
     left_out: int
     score: Estimate
+    metric: str
 
 
 def names_by(source: str, task: str) -> tuple[str, str]:

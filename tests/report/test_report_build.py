@@ -304,7 +304,7 @@ def test_a_run_of_no_trials_and_one_class_has_a_page():
 
 def test_the_detour_has_a_section_of_its_own_and_none_where_there_was_none(page):
     assert "detour" not in page.lower()
-    told = SourceTask("<b>reviews", "reviews.csv", "all-MiniLM-L6-v2", "via/reviews", 480, 3, Estimate(0.861, 0.78, 0.91, 120))
+    told = SourceTask("<b>reviews", "reviews.csv", "all-MiniLM-L6-v2", "via/reviews", 480, 3, Estimate(0.861, 0.78, 0.91, 120), "accuracy")
     gain = Gain("macro_f1", -0.1, -0.2, -0.05, 480, 0.95, "probe via reviews", "probe", Verdict.HURTS)
     made = build_report(replace(sample_results(), detour=Detour((told,), "<b>reviews", gain, None, None)))
     outline = Outline(made)

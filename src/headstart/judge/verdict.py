@@ -52,7 +52,8 @@ def detour_sentence(results: Results) -> str:
     said = f"The detour by {detour.task} {effect}: {gain.winner} stands {_difference(gain, metric)} {gain.opponent}, the best direct rung"
     if detour.before is None or detour.after is None:
         return f"{said} ({circumstances})."
-    scores = f"{_interval(detour.before)} to {_interval(detour.after)} {metric.shown}"
+    own = next((shown_metric(task.metric) for task in detour.tasks if task.name == detour.task), metric.shown)
+    scores = f"{_interval(detour.before)} to {_interval(detour.after)} {own}"
     # From the weights as the source task left them to those that are saved: half the way back, learning the target, or both.
     lost = f"On the way to the saved model the source task's own score went from {scores} ({detour.after.n:,} rows set aside)."
     return f"{said} ({circumstances}). {lost}"
