@@ -6,11 +6,12 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 from pytest import fixture, mark, raises
-from sample import FOLDS, HOSTILE_TEXT, RTL_TEXT, bare_results, crowded_results, sample_results
+from sample import FOLDS, HOSTILE_TEXT, RTL_TEXT, bare_results, crowded_results, sample_ranking, sample_results
 
 from headstart.errors import ResourceError
 from headstart.records import Detour, Estimate, Gain, Results, Shown, SourceTask, Verdict
 from headstart.report.build import build_report, confused_pairs, ranked, write_report
+from headstart.report.ranking_page import build_page
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -338,3 +339,12 @@ def test_answers_stand_beside_the_truth_escaped():
     assert "what <b>is</b> it 0.250 true a <i>cat</i> given a dog" in said
     assert "who right true Ada given Ada" in said
     assert "why other true (no answer) given because" in said
+
+
+def test_a_ranking_without_single_scores_has_no_section_of_them():
+    ranking = sample_ranking()
+    none = replace(ranking, sources=tuple(replace(source, scores={}) for source in ranking.sources))
+    with_scores, without = Outline(build_page(ranking)), Outline(build_page(none))
+    assert with_scores.headings == ["Ranking", "Left out", "Which layer knows most", "Map of the sources", "Single scores", "Run it again"]
+    assert [heading for heading in with_scores.headings if heading != "Single scores"] == without.headings
+    assert "headstart rank tickets.csv" in words(without) and "Single scores" not in words(without)
