@@ -133,14 +133,10 @@ def held_out(seen: LabelledFeatures, space: Space, metric: Metric) -> FloatArray
     A ridge probe decides classes as well as a logistic one and needs no iteration, but its values are no probabilities; where those are
     judged, the logistic head runs.
     """
-    from headstart.transferability.ridge import ridge_score
-
     if metric is Metric.LOG_LOSS:
         _, logits, _ = choose_strength(space.z, seen.y, seen.n_classes, seen.folds, None)
         return log_softmax(logits)
-    predicted = np.maximum(
-        ridge_score(seen.decomposed, seen.y, seen.n_classes, seen.folds).predictions, _LEAST_PROBABILITY / seen.n_classes
-    )
+    predicted = np.maximum(seen.ridge.predictions, _LEAST_PROBABILITY / seen.n_classes)
     return np.asarray(np.log(predicted / predicted.sum(axis=1, keepdims=True)))
 
 
@@ -149,11 +145,9 @@ def what_more_rows_add(seen: LabelledFeatures, metric: Metric) -> tuple[float, f
 
     Drawn out in accuracy, which macro-F1 is taken to follow; of log-loss nothing is drawn out.
     """
-    from headstart.transferability.curve import ridge_curve
-
     if metric is Metric.LOG_LOSS:
         return 0.0, 0.0
-    drawn = ridge_curve(seen.decomposed, seen.y, seen.n_classes, seen.folds, rows=seen.all_rows, seed=seen.seed)
+    drawn = seen.curve
     _, last, last_error = max(drawn.points)
     return drawn.score - last, math.sqrt(max(drawn.standard_error**2 - last_error**2, 0.0))
 

@@ -76,7 +76,16 @@ def continue_curve(points: Sequence[tuple[int, float, float]], rows: int, *, cei
     return Continued(float(min(score, ceiling)), float(np.sqrt(max(variance, 0.0) + last_error**2)), tuple(points))
 
 
-def ridge_curve(decomposed: Decomposed, y: IntArray, n_classes: int, folds: Folds, *, rows: int | None = None, seed: int = 0) -> Continued:
+def ridge_curve(
+    decomposed: Decomposed,
+    y: IntArray,
+    n_classes: int,
+    folds: Folds,
+    *,
+    rows: int | None = None,
+    seed: int = 0,
+    whole: float | None = None,
+) -> Continued:
     """The held-out accuracy of a ridge probe trained on `rows` rows, continued from what it is on shares of those that there are.
 
     Args:
@@ -86,6 +95,7 @@ def ridge_curve(decomposed: Decomposed, y: IntArray, n_classes: int, folds: Fold
         folds: pairs of row numbers (training, held); a pair together is all rows and a row is held at most once.
         rows: where to, 1 or more. None: to n, which is more than a fold trains on.
         seed: of the nested subsets, in which each class has a row as soon as there are as many rows as classes.
+        whole: the held-out accuracy with all n rows; None: it is measured here.
 
     Raises:
         DataError: fewer than two classes have rows.
@@ -100,8 +110,11 @@ def ridge_curve(decomposed: Decomposed, y: IntArray, n_classes: int, folds: Fold
         part = np.sort(order[:size])
         kept = folds if size == n else folds_within(folds, part, n)
         if kept:
-            own = decomposed if size == n else decompose(turned[part])
-            points.append(_measure(own, y[part], n_classes, kept))
+            if size == n:
+                accuracy = ridge_score(decomposed, y, n_classes, kept).score if whole is None else whole
+            else:
+                accuracy = ridge_score(decompose(turned[part]), y[part], n_classes, kept).score
+            points.append(_point(accuracy, kept))
     return continue_curve(points, n if rows is None else rows)
 
 
@@ -113,17 +126,16 @@ def folds_within(folds: Folds, part: IntArray, n: int) -> Folds:
     return [(train, held) for train, held in moved if len(train) and len(held)]
 
 
-def _measure(decomposed: Decomposed, y: IntArray, n_classes: int, folds: Folds) -> tuple[int, float, float]:
+def _point(accuracy: float, folds: Folds) -> tuple[int, float, float]:
     """Rows trained on, accuracy, and its standard error, which is above 0 even where all held rows are right."""
     held = sum(len(rows) for _, rows in folds)
     trained = round(float(np.mean([len(rows) for rows, _ in folds])))
-    accuracy = ridge_score(decomposed, y, n_classes, folds).score
     share = (accuracy * held + 1.0) / (held + 2.0)
     return trained, accuracy, float(np.sqrt(share * (1.0 - share) / held))
 
 
 def _score(given: LabelledFeatures) -> float:
-    return ridge_curve(given.decomposed, given.y, given.n_classes, given.folds, rows=given.all_rows, seed=given.seed).score
+    return given.curve.score
 
 
 ESTIMATOR = Estimator(

@@ -12,6 +12,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
     from headstart.data.examples import IntArray
     from headstart.strategies.heads import Folds
+    from headstart.transferability.curve import Continued
     from headstart.transferability.decomposed import Decomposed
+    from headstart.transferability.ridge import RidgeScore
 
 _MODULES = {
     "logme": "headstart.transferability.logme",
@@ -68,6 +71,21 @@ class LabelledFeatures:
     folds: Folds
     seed: int
     all_rows: int | None = None
+
+    @cached_property
+    def ridge(self) -> RidgeScore:
+        """The closed-form probe on these rows; estimators and predictions share it."""
+        from headstart.transferability.ridge import ridge_score
+
+        return ridge_score(self.decomposed, self.y, self.n_classes, self.folds)
+
+    @cached_property
+    def curve(self) -> Continued:
+        """The learning curve of that probe, continued to all rows."""
+        from headstart.transferability.curve import ridge_curve
+
+        whole = self.ridge.score
+        return ridge_curve(self.decomposed, self.y, self.n_classes, self.folds, rows=self.all_rows, seed=self.seed, whole=whole)
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def ridge_score(decomposed: Decomposed, y: IntArray, n_classes: int, folds: Fold
 
 
 def _score(given: LabelledFeatures) -> float:
-    return ridge_score(given.decomposed, given.y, given.n_classes, given.folds).score
+    return given.ridge.score
 
 
 ESTIMATOR = Estimator(
