@@ -279,7 +279,6 @@ def test_a_finished_run_is_a_source_for_the_next(task, quick):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"export": "onnx"}, "--export is for classification; the task is ner. Leave it out."),
         ({"strategy": "tfidf"}, "--strategy is 'tfidf'; it must be one of crf, probe, partial, lora, full, scratch."),
     ],
 )

@@ -201,7 +201,6 @@ def test_other_labels_in_the_test_file_change_no_weight(task, moved, monkeypatch
             "--strategy is 'contrastive'; it must be one of tfidf, static, probe, partial, lora, gradual, full, scratch.",
         ),
         ({"metric": "log_loss"}, "--metric is 'log_loss'; for the task multilabel it must be one of micro_f1, macro_f1, accuracy."),
-        ({"export": "onnx"}, "--export is for classification; the task is multilabel. Leave it out."),
     ],
 )
 def test_what_there_is_not_for_labels_is_refused_in_one_sentence(task, settings, message):

@@ -31,7 +31,7 @@ from headstart.sources.names import expand_names, refuse_own_source
 from headstart.strategies.base import FloatArray, Rows, Trained
 from headstart.strategies.outputs import Output, output_of, said_of
 from headstart.target import Part, Target, data_name, parts_of, read_target
-from headstart.tasks.registry import DEFAULT, deciding_metric
+from headstart.tasks.registry import deciding_metric
 from headstart.taught import COLUMN, SPLITS, refusal, text_digest
 
 # Settings that say where and how to talk, not what to compute: a run may go on under others.
@@ -190,9 +190,10 @@ def settings_for(target: Target, settings: Settings) -> Settings:
     settings = replace(settings, task=target.task)
     asked_strategies(settings)
     deciding_metric(settings)
-    if target.task != DEFAULT and settings.export is not Export.NONE:
-        raise SettingsError(f"--export is for classification; the task is {target.task}. Leave it out.")
-    if settings.via and output_of(target.rows.y) is Output.TEXT:
+    texts = output_of(target.rows.y) is Output.TEXT
+    if settings.export is not Export.NONE and texts:
+        raise SettingsError(f"--export is not there for the task {target.task}. Leave it out.")
+    if settings.via and texts:
         raise SettingsError(
             f"--via is not there for the task {target.task}; learn the source task by itself, and name its run with --source."
         )

@@ -8,19 +8,23 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headstart.backbone.encoding import encode
+from headstart.data.pairs import join_pair
 from headstart.errors import RunError, SettingsError
 from headstart.export.verify import TOLERANCE
-from headstart.loaded import Classifier, LoadedModel, load
+from headstart.loaded import Classifier, Loaded, LoadedLabels, LoadedNumber, Tagger, load
+
+if TYPE_CHECKING:
+    import torch
 
 INPUTS = ("input_ids", "attention_mask")
-OUTPUT = "probabilities"
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")
 
 # One ONNX file holds less than 2 GB; the weights of a larger model stand in a second file beside it.
@@ -49,15 +53,17 @@ def check_onnx_installed() -> None:
 def export_onnx(folder: str | Path, out: str | Path) -> float:
     """Write a saved model as ONNX, open it with onnxruntime and compare.
 
-    The file takes `input_ids` and `attention_mask`, both int64 of shape (batch, tokens), and gives `probabilities`, float32 of shape
-    (batch, labels). The label names stand in its metadata as JSON under `labels`; tokenise with the folder's tokenizer.json.
+    The file takes `input_ids` and `attention_mask`, both int64 of shape (batch, tokens), and gives `probabilities`, float32: of texts and
+    pairs (batch, labels), of words (batch, tokens, labels), where a word is what its first token is taken for; or `numbers` (batch, 1).
+    The names of labels stand in its metadata as JSON under `labels`; tokenise with the folder's tokenizer.json, a pair as two texts.
 
     Args:
         folder: a run, or its model folder.
         out: the file to write; it appears whole or not at all. Weights of 1.9 GB or more go into a second file, `out` and `.data`.
 
     Returns:
-        The greatest absolute difference between two probabilities of torch and of onnxruntime.
+        The greatest absolute difference between two probabilities of torch and of onnxruntime; of numbers as a share of the greatest, where
+        that is above 1.
 
     Raises:
         SettingsError: the packages of `headstart[onnx]` are absent.
@@ -66,75 +72,108 @@ def export_onnx(folder: str | Path, out: str | Path) -> float:
     check_onnx_installed()
     model = load(folder)
     reader = model.reader
-    if not isinstance(reader, Classifier) or not isinstance(model, LoadedModel):
-        raise RunError(
-            f"The model in {str(model.folder)!r} is one without transfer (tfidf), which has no ONNX form; leave out --export onnx."
-        )
+    if not isinstance(reader, Classifier | Tagger):
+        raise RunError(f"The model in {str(model.folder)!r} is one without transfer, which has no ONNX form; leave out --export onnx.")
     texts = [*_TEXTS, *(label[:200] for label in model.labels[:8])]
+    if isinstance(reader, Classifier) and reader.pairs:
+        texts = [join_pair(text, other) for text, other in zip(texts, texts[::-1], strict=True)]
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as room:
         place = Path(room) / out.name
         try:
-            _write(reader, model.labels, texts, place)
+            _write(model, texts, place)
         except Exception as error:  # torch's exporter raises whatever its passes raise
-            kind = reader.model.config.backbone_config.get("model_type")
+            config = reader.model.config
+            kind = (getattr(config, "backbone_config", None) or {}).get("model_type") or config.model_type
             raise RunError(f"torch cannot export a model of type {kind!r} to ONNX ({str(error).strip().splitlines()[0]}).") from error
-        difference = _compare(reader, texts, model.predict_proba(texts), place)
+        difference = _compare(model, texts, place)
         if not difference <= TOLERANCE:
             raise RunError(
-                f"onnxruntime gives other probabilities than torch (by up to {difference:.2g}) for {str(model.folder)!r}; nothing was kept."
+                f"onnxruntime gives other values than torch (by up to {difference:.2g}) for {str(model.folder)!r}; nothing was kept."
             )
         for made in sorted(Path(room).iterdir(), reverse=True):  # the weights before the file that names them
             shutil.move(made, out.parent / made.name)
     return difference
 
 
-def _write(reader: Classifier, labels: Sequence[str], texts: list[str], place: Path) -> None:
-    """Trace the classifier on a batch, batch size and length left open, and save it."""
+def output_name(model: Loaded) -> str:
+    """What the file's one output is called."""
+    return "numbers" if isinstance(model, LoadedNumber) else "probabilities"
+
+
+def _as_said(model: Loaded, logits: torch.Tensor) -> torch.Tensor:
+    """What a model's logits say to people: probabilities, of labels each by itself, or the numbers as they are."""
+    if isinstance(model, LoadedNumber):
+        return logits
+    return logits.sigmoid() if isinstance(model, LoadedLabels) else logits.softmax(dim=-1)
+
+
+def _write(model: Loaded, texts: list[str], place: Path) -> None:
+    """Trace the model on a batch, batch size and length left open, and save it."""
     import torch
 
-    class Probabilities(torch.nn.Module):
-        def __init__(self, model: torch.nn.Module) -> None:
+    class Said(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module) -> None:
             super().__init__()
-            self.model = model
+            self.inner = inner
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
-            return logits.softmax(dim=-1)
+            return _as_said(model, self.inner(input_ids=input_ids, attention_mask=attention_mask).logits)
 
-    size = sum(parameter.numel() * parameter.element_size() for parameter in reader.model.parameters())
-    batch = {name: torch.from_numpy(value) for name, value in _tokens(reader, texts).items()}
+    inner = _reader_of(model).model
+    size = sum(parameter.numel() * parameter.element_size() for parameter in inner.parameters())
+    batch = {name: torch.from_numpy(value) for name, value in _tokens(_reader_of(model), texts).items()}
     with _quiet(), torch.inference_mode():
         program = torch.onnx.export(
-            Probabilities(reader.model.cpu()).eval(),
+            Said(inner.cpu()).eval(),
             kwargs=batch,
             dynamo=True,
             dynamic_shapes={name: {0: "batch", 1: "tokens"} for name in INPUTS},
             input_names=list(INPUTS),
-            output_names=[OUTPUT],
+            output_names=[output_name(model)],
             verbose=False,
         )
         assert program is not None  # it is None only when a file was asked for in the old way
-        program.model.metadata_props["labels"] = json.dumps(list(labels), ensure_ascii=False)
+        program.model.metadata_props["labels"] = json.dumps(list(model.labels), ensure_ascii=False)
         program.save(str(place), external_data=size >= _ONE_FILE)
 
 
-def _compare(reader: Classifier, texts: list[str], expected: np.ndarray[Any, Any], place: Path) -> float:
-    """Greatest difference of onnxruntime's probabilities to the expected ones, all texts in one batch and each alone."""
+def _compare(model: Loaded, texts: list[str], place: Path) -> float:
+    """Greatest difference of what onnxruntime says to what torch says of each text alone: all texts in one batch, and each alone."""
     import onnxruntime
+    import torch
 
+    reader, name = _reader_of(model), output_name(model)
     session = onnxruntime.InferenceSession(str(place), providers=["CPUExecutionProvider"])
-    together = session.run([OUTPUT], _tokens(reader, texts))[0]
-    alone = np.concatenate([session.run([OUTPUT], _tokens(reader, [text]))[0] for text in texts])
-    found = np.stack([together, alone])
-    return float(np.nan_to_num(np.abs(found - expected), nan=1.0).max())
+    together = session.run([name], _tokens(reader, texts))[0]
+    greatest = 0.0
+    for row, text in zip(together, texts, strict=True):
+        tokens = _tokens(reader, [text])
+        with torch.inference_mode():
+            asked = {key: torch.from_numpy(value) for key, value in tokens.items()}
+            expected = _as_said(model, reader.model(**asked).logits)[0].float().numpy()
+        alone = session.run([name], tokens)[0][0]
+        scale = max(1.0, float(np.abs(expected).max(initial=0.0))) if name == "numbers" else 1.0
+        # Of words a batch has padding behind the row's own tokens.
+        for found in (alone, row[: len(expected)] if expected.ndim == 2 else row):
+            greatest = max(greatest, float(np.nan_to_num(np.abs(found - expected) / scale, nan=1.0).max(initial=0.0)))
+    return greatest
 
 
-def _tokens(reader: Classifier, texts: list[str]) -> dict[str, Any]:
+def _reader_of(model: Loaded) -> Classifier | Tagger:
+    assert isinstance(model.reader, Classifier | Tagger)  # all others have been refused
+    return model.reader
+
+
+def _tokens(reader: Classifier | Tagger, texts: list[str]) -> dict[str, Any]:
     """Token ids and mask, padded on the right, int64 of shape (batch, tokens)."""
-    tokens = reader.tokenizer(texts, padding=True, truncation=True, max_length=reader.max_length, return_tensors="np")
-    return {name: tokens[name].astype(np.int64) for name in INPUTS}
+    rows = encode(reader.tokenizer, texts, reader.max_length, pairs=isinstance(reader, Classifier) and reader.pairs)
+    longest = max(map(len, rows))
+    filler = reader.tokenizer.pad_token_id or 0
+    ids = np.array([row + [filler] * (longest - len(row)) for row in rows], dtype=np.int64)
+    mask = np.array([[1] * len(row) + [0] * (longest - len(row)) for row in rows], dtype=np.int64)
+    return dict(zip(INPUTS, (ids, mask), strict=True))
 
 
 @contextmanager
