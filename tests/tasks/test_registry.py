@@ -9,7 +9,7 @@ from headstart.errors import SettingsError
 from headstart.settings import Metric, Settings
 from headstart.tasks import registry
 
-KNOWN = "classification, multilabel, ner, pairs, regression"
+KNOWN = "classification, multilabel, ner, pairs, qa, regression"
 
 
 def examples(texts, labels, columns=("text", "label")):
@@ -17,7 +17,7 @@ def examples(texts, labels, columns=("text", "label")):
 
 
 def test_every_known_task_bears_its_own_name_and_says_what_it_is():
-    assert registry.known_tasks() == ["classification", "multilabel", "ner", "pairs", "regression"]
+    assert registry.known_tasks() == ["classification", "multilabel", "ner", "pairs", "qa", "regression"]
     for name in registry.known_tasks():
         task = registry.get_task(name)
         assert task.name == name and task.summary and task.metrics
@@ -33,7 +33,7 @@ def test_every_known_task_bears_its_own_name_and_says_what_it_is():
             "clasification",
             f"--task is 'clasification'; it must be one of {KNOWN}. Did you mean 'classification'?",
         ),
-        ("qa", f"--task is 'qa'; it must be one of {KNOWN}."),
+        ("quality", f"--task is 'quality'; it must be one of {KNOWN}."),
         ("", f"--task is ''; it must be one of {KNOWN}."),
     ],
 )
