@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headstart.loaded import Loaded, LoadedLabels, LoadedNumber, LoadedPairs, LoadedTagger
+    from headstart.loaded_answers import LoadedAnswers
 
 
 class Model(Protocol):
@@ -59,6 +60,7 @@ _ONE_ANSWER = {
     "tags": "marks entities: each word has one tag",
     "labels": "gives a text all labels that apply",
     "number": "predicts a number",
+    "answers": "gives each question one answer",
 }
 
 
@@ -82,6 +84,9 @@ def form_of(model: Model | Loaded, top: int) -> Form:
         return Form(("prediction", "probability"), frozenset({"probability"}), lambda texts: _labelled(texts, cast("LoadedLabels", model)))
     if kind == "number":
         return Form(("prediction",), frozenset({"prediction"}), lambda texts: _numbered(texts, cast("LoadedNumber", model)))
+    if kind == "answers":
+        columns = ("prediction", "probability", "start", "end")
+        return Form(columns, frozenset(columns[1:]), lambda texts: _answered(texts, cast("LoadedAnswers", model)))
     if kind == "pairs":
         pairs = cast("LoadedPairs", model)
         model = _OfJoined(pairs.labels, lambda texts: pairs.predict_proba([split_pair(text) for text in texts]))
@@ -126,6 +131,16 @@ def _answers(texts: Sequence[str], model: Model, top: int) -> dict[str, list[Any
         text: [part for number, value in zip(numbers, row, strict=True) for part in (labels[number], value)]
         for text, numbers, row in zip(different, best.tolist(), values, strict=True)
     }
+
+
+def _answered(texts: Sequence[str], model: LoadedAnswers) -> dict[str, list[Any]]:
+    """For each different text: its answer, how likely it is, and where it stands; of no answer no place."""
+    different = _different(texts)
+    found: dict[str, list[Any]] = {}
+    for text, answer in zip(different, model.answer([split_pair(text) for text in different]), strict=True):
+        place = [answer.start, answer.end] if answer.text else [None, None]
+        found[text] = [answer.text, round(answer.probability, 6), *place]
+    return found
 
 
 def _marked(texts: Sequence[str], model: LoadedTagger) -> dict[str, list[Any]]:

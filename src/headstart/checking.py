@@ -197,7 +197,8 @@ def findings_text(checked: Checked) -> str:
     task = get_task(checked.task)
     labels = len({name for label in set(train.labels) - {""} for name in task.checks.names(label)})
     columns = f"the text is in {train.text_column!r}, the label in {train.label_column!r}"
-    lines = [f"{train.origin}: {len(train):,} rows, {labels:,} {task.checks.counted}; {columns}."]
+    found = f", {labels:,} {task.checks.counted}" if labels else ""  # answers in words are not counted
+    lines = [f"{train.origin}: {len(train):,} rows{found}; {columns}."]
     if checked.recognised:
         lines.append(f"The task is {task.name}, {task.summary}: {checked.recognised}.")
     for number, finding in enumerate(findings, start=1):

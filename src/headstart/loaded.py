@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from headstart.errors import RunError
 from headstart.settings import Settings
 from headstart.sources.resolve import WITHOUT_TRANSFER, WRAPPER
 from headstart.strategies.outputs import sigmoid
+
+if TYPE_CHECKING:
+    from headstart.loaded_answers import LoadedAnswers
 
 FloatArray = NDArray[np.float64]
 
@@ -196,7 +199,7 @@ def _one_word(word: str) -> str:
     return "\N{NO-BREAK SPACE}".join(word.split()) or "\N{REPLACEMENT CHARACTER}"
 
 
-Loaded = LoadedModel | LoadedPairs | LoadedLabels | LoadedNumber | LoadedTagger
+Loaded: TypeAlias = "LoadedModel | LoadedPairs | LoadedLabels | LoadedNumber | LoadedTagger | LoadedAnswers"
 """What `load` gives: by the task of the model."""
 _OF_TEXTS: dict[str, Callable[[tuple[str, ...], Path, Reads], Loaded]] = {
     "classification": LoadedModel,
@@ -206,7 +209,7 @@ _OF_TEXTS: dict[str, Callable[[tuple[str, ...], Path, Reads], Loaded]] = {
 }
 # What opens a model that answers with texts, by the task that stands in its config.json: a module, and a function of the folder.
 ANSWERS = "headstart_task"
-_OPENERS: dict[str, str] = {}
+_OPENERS = {"qa": "headstart.loaded_answers:open_answers"}
 _BY_PROBLEM = {"multi_label_classification": "multilabel", "regression": "regression"}
 
 
@@ -221,8 +224,9 @@ def load(folder: str | Path) -> Loaded:
     """
     place = _model_folder(Path(folder).expanduser())
     config = _read_config(place)
-    if config.get(ANSWERS) in _OPENERS:
-        module, _, name = _OPENERS[str(config[ANSWERS])].partition(":")
+    opener = _opener(config)
+    if opener:
+        module, _, name = opener.partition(":")
         answering: Loaded = getattr(importlib.import_module(module), name)(place)
         return answering
     labels = _labels(config)
@@ -242,6 +246,12 @@ def load(folder: str | Path) -> Loaded:
     from headstart.strategies.tfidf import TfidfModel
 
     return _OF_TEXTS.get(str(config.get("task")), LoadedModel)(labels, place, TfidfModel.load(place))
+
+
+def _opener(config: dict[str, Any]) -> str:
+    """What opens a model that answers with texts; "" for any other."""
+    task = config.get("task") if config.get("model_type") == WITHOUT_TRANSFER else config.get(ANSWERS)
+    return _OPENERS.get(str(task), "")
 
 
 def _labels(config: dict[str, Any]) -> tuple[str, ...]:
@@ -273,7 +283,7 @@ def _read_config(place: Path) -> dict[str, Any]:
         raise RunError(
             f"{str(place / 'config.json')!r} is damaged; run the command of its run.yaml again, or copy the model again."
         ) from None
-    if model_type not in (WRAPPER, WITHOUT_TRANSFER) and not _of_words(config) and config.get(ANSWERS) not in _OPENERS:
+    if model_type not in (WRAPPER, WITHOUT_TRANSFER) and not _of_words(config) and not _opener(config):
         raise RunError(f"{str(place)!r} holds a model of type {str(model_type)!r} that headstart did not save; transformers opens it.")
     return config
 

@@ -119,6 +119,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
             means.pool = pool
             means.findings += pool.findings
         leave_out_taught(target, means)
+        leave_out_unfit(target, means)
         require_same_sources(run, means)
         spent = time.perf_counter() - begin
         detours = take_detours(tasks, settings, run, means, partial(learn_first, command))
@@ -236,6 +237,26 @@ def leave_out_taught(target: Target, means: Means) -> None:
         del means.readers[name]
         means.findings.append(Finding("source left out", Severity.WARNING, why, count=1))
         say(f"  {why}")
+
+
+def leave_out_unfit(target: Target, means: Means) -> None:
+    """Leave out the sources whose architecture has no stock class that could hold the model, before any is trained.
+
+    Raises:
+        SourceError: there is no other source.
+    """
+    from headstart.export.token_folder import ANSWERS, WORDS, require_token_class
+
+    kind = {"ner": WORDS, "qa": ANSWERS}.get(target.task)
+    for name, reader in list(means.readers.items()) if kind else []:
+        try:
+            require_token_class(reader.backbone.module, name, kind or WORDS)
+        except SourceError as error:
+            if len(means.readers) == 1:
+                raise
+            del means.readers[name]
+            means.findings.append(Finding("source left out", Severity.WARNING, str(error), count=1))
+            say(f"  {error}")
 
 
 def require_same_sources(run: RunFolder, means: Means) -> None:

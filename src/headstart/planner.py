@@ -208,6 +208,14 @@ def calibration_of(rung: Rung, out_of_fold: FloatArray | None) -> Calibration:
     return Calibration(factor, -best_threshold(logits * factor, y))
 
 
+def sharpened(rung: Rung, out_of_fold: FloatArray, outputs: FloatArray) -> FloatArray:
+    """Outputs of a rung moved as its out-of-fold ones say; of answers in words only how far they stand above none."""
+    calibration = calibration_of(rung, out_of_fold)
+    if output_of(rung.job.rows.y) is not Output.TEXT:
+        return calibration.of(outputs)
+    return np.column_stack([calibration.of(outputs[:, :1]), outputs[:, 1:]])
+
+
 def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
     """Predicted seconds to train a rung on this share of its rows."""
     rows = max(2, round(len(rung.job.rows) * share))
@@ -328,7 +336,7 @@ def _learn(state: _State, anchor: _State | None, job: Job, metric: Metric) -> No
     judge = get_task(job.settings.task).judge
     ours, theirs = state.logits[units], anchor.logits[units]
     if output_of(job.rows.y) in (Output.LABELS, Output.TEXT):  # each where it draws its line best
-        ours, theirs = (calibration_of(one.rung, one.logits).of(part) for one, part in ((state, ours), (anchor, theirs)))
+        ours, theirs = sharpened(state.rung, state.logits, ours), sharpened(anchor.rung, anchor.logits, theirs)
     contrast = judge.contrast(metric, ours, theirs, job.rows.take(seen))
     spread = max(contrast.row_variance, 0.5 / len(seen))
     error = math.sqrt(spread / len(seen) + _SEED_NOISE[metric] ** 2 / max(state.folds, 1))
@@ -434,7 +442,7 @@ def _record(state: _State, winner: _State, metric: Metric, cost: CostModel) -> T
     measured = None
     if state.logits is not None:
         rows, seen = rung.job.rows, rung.job.rows.measured(state.logits)
-        sharp = calibration_of(rung, state.logits).of(state.logits[rows.units(seen)])
+        sharp = sharpened(rung, state.logits, state.logits[rows.units(seen)])
         measured = get_task(settings.task).judge.estimate(metric, sharp, rows.take(seen), rung.job.groups[seen], settings)
     if state.failed:
         status = TrialStatus.FAILED

@@ -140,7 +140,7 @@ def require_form(model: Model | Loaded, columns: Sequence[str], column: str, ori
     Raises:
         DataError: that is so.
     """
-    wants, has = getattr(model, "form", "") == "pairs", two_columns(columns, column) is not None
+    wants, has = getattr(model, "form", "") in ("pairs", "answers"), two_columns(columns, column) is not None
     if wants and not has:
         raise DataError(f"The model reads pairs of texts; name the two columns of {origin} with --text FIRST,SECOND.")
     if has and not wants:

@@ -8,6 +8,7 @@ from typing import cast
 from headstart.export.adapter_folder import FOLDER, save_adapter
 from headstart.export.card import model_card
 from headstart.export.model_folder import save_model, save_text_model
+from headstart.export.span_folder import save_span_model
 from headstart.export.token_folder import save_token_model, token_places
 from headstart.export.verify import verify, verify_answers
 from headstart.progress import say
@@ -16,6 +17,8 @@ from headstart.settings import Export, Settings
 from headstart.strategies.base import Answering, Fitted, Trained
 from headstart.strategies.model import TransferModel
 from headstart.strategies.outputs import Output, output_of
+from headstart.strategies.sentence import SentenceModel
+from headstart.strategies.spans import SpanModel
 from headstart.strategies.windows import make_windows
 from headstart.strategies.word_model import WordModel
 from headstart.target import Target
@@ -86,7 +89,12 @@ def _save_answering(folder: Path, model: Answering, target: Target, results: Res
     """A model that answers with texts: it saves itself, and a fresh process has to give the same answers."""
     backbone = None if model.reader is None else model.reader.backbone
     card = model_card(results, None if backbone is None else backbone.source, max_length=None if backbone is None else backbone.max_length)
-    model.save(folder, card)
+    if isinstance(model, SentenceModel):
+        save_text_model(folder, model, (), card, task=target.task)
+    elif isinstance(model, SpanModel):
+        save_span_model(folder, model, card)
+    else:
+        raise TypeError(f"{type(model).__name__} cannot be saved")
     some = target.rows.take(range(0, len(target.rows), max(1, len(target.rows) // ANSWERED))[:ANSWERED])
     verify_answers(folder, target.task, some.texts, model.answer(some).answers, pairs=target.task in TWO_TEXTS)
     say(f"opened the saved model in a fresh process: the same answers to {len(some)} rows")

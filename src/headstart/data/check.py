@@ -60,13 +60,15 @@ class CheckResult:
 class LabelChecks:
     """How labels are checked. `check` takes the training rows, their labels, which rows are usable (n,) and the number of folds; `names`
     gives the classes that a label names, `counted` is how people count them. `of_the_text`: a label says something of each word, so that
-    texts that are nearly the same need not bear the same one.
+    texts that are nearly the same need not bear the same one. `about`: what of a text must not stand on two sides of a split, as
+    the context of a question; None: all of it.
     """
 
     check: Callable[[Examples, Sequence[str], BoolArray, int], list[Finding]]
     names: Callable[[str], Sequence[str]]
     counted: str = "labels"
     of_the_text: bool = False
+    about: Callable[[str], str] | None = None
 
 
 def check_examples(
@@ -109,16 +111,15 @@ def check_examples(
         findings += _leaks(train, texts, name, other, shared, checks.names)
     usable = filled & ~repeated & ~leaked
     pool = [*texts, *(text.strip() for _, other in others for text in other.texts)]
-    near = near_duplicates(pool)
-    groups = near.groups[:n]
-    pairs = near.pairs[near.pairs[:, 1] < n]
+    near_groups, pairs = _near(pool, checks.about)
+    groups, pairs = near_groups[:n], pairs[pairs[:, 1] < n]
     findings += _near_findings(train, texts, [] if checks.of_the_text else same_labels, pairs)
     for place, (name, other) in enumerate(others):
         begin = n + sum(len(earlier) for _, earlier in others[:place])
-        findings += _near_leaks(train, texts, name, other, groups, near.groups[begin : begin + len(other)])
+        findings += _near_leaks(train, texts, name, other, groups, near_groups[begin : begin + len(other)], checks.about is not None)
     findings += checks.check(train, given, usable, folds)
     findings += _texts(train)
-    if tokenize_lengths is not None:
+    if tokenize_lengths is not None and not checks.of_the_text:  # else what is long is read in windows
         findings += _cut_off(train, usable, tokenize_lengths, max_length)
     findings.sort(key=lambda found: _ORDER[found.severity])
     return CheckResult(tuple(findings), usable, groups, pairs, conflicting, repeated, leaked)
@@ -255,14 +256,32 @@ def _near_findings(train: Examples, texts: list[str], labels: list[str], pairs: 
     return found
 
 
-def _near_leaks(train: Examples, texts: list[str], name: str, other: Examples, groups: IntArray, theirs: IntArray) -> list[Finding]:
-    """Rows of the other file that are nearly, but not exactly, training rows."""
+def _near(texts: Sequence[str], about: Callable[[str], str] | None) -> tuple[IntArray, IntArray]:
+    """The group of each text, (n,), and verified pairs of near duplicates, (p, 2); by what texts are about groups alone."""
+    if about is None:
+        found = near_duplicates(texts)
+        return found.groups, found.pairs
+    subjects = [about(text) for text in texts]
+    first = {subject: i for i, subject in reversed(list(enumerate(subjects)))}
+    different = list(first)
+    groups = near_duplicates(different).groups
+    place = {subject: first[different[int(group)]] for subject, group in zip(different, groups, strict=True)}
+    # Where there is no subject there is nothing in common.
+    alone = [place[subject] if subject else i for i, subject in enumerate(subjects)]
+    return np.array(alone, dtype=np.int64), np.zeros((0, 2), dtype=np.int64)
+
+
+def _near_leaks(
+    train: Examples, texts: list[str], name: str, other: Examples, groups: IntArray, theirs: IntArray, subjects: bool
+) -> list[Finding]:
+    """Rows of the other file that are nearly, but not exactly, training rows, or about the same."""
     exact = set(texts)
     near = np.isin(theirs, groups)
     rows = _rows(other, (i for i in np.flatnonzero(near).tolist() if other.texts[i].strip() and other.texts[i].strip() not in exact))
     if not rows.count:
         return []
-    message = f"{counted(rows.count, f'{name} row')} {'is' if rows.count == 1 else 'are'} nearly the same as a training row."
+    what = "about the same context as" if subjects else "nearly the same as"
+    message = f"{counted(rows.count, f'{name} row')} {'is' if rows.count == 1 else 'are'} {what} a training row."
     return [
         finding(f"near {name} rows", Severity.NOTE, message, rows, "The score may be a little too good; judge on rows of another origin.")
     ]

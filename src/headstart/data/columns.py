@@ -21,8 +21,9 @@ PAIR_NAMES = (
     ("question", "sentence"),
     ("question", "passage"),
     ("query", "passage"),
+    ("question", "context"),
 )
-LABEL_NAMES = ("label", "tags", "ner_tags", "entities", "spans")
+LABEL_NAMES = ("label", "tags", "ner_tags", "entities", "spans", "answers", "answer")
 
 
 def find_column(columns: Sequence[str], name: str, option: str, origin: str) -> str:

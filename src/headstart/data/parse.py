@@ -191,6 +191,8 @@ def json_records(text: str, notes: Notes) -> Iterator[tuple[int, Record]]:
         raise DataError(f"{notes.origin} is not JSON ({error}); repair it, or name it by the format it is in.") from None
     if isinstance(value, dict) and isinstance(value.get("data"), list):
         value = value["data"]
+    if isinstance(value, list) and any(isinstance(entry, dict) and isinstance(entry.get("paragraphs"), list) for entry in value):
+        value = squad_rows(value)
     if isinstance(value, dict):
         value = [value]
     if not isinstance(value, list):
@@ -200,3 +202,19 @@ def json_records(text: str, notes: Notes) -> Iterator[tuple[int, Record]]:
             yield notes.row, entry
         else:
             notes.left_out.add(notes.row)
+
+
+def squad_rows(articles: list[Any]) -> list[Any]:
+    """SQuAD's articles of paragraphs of questions, flat: a row for each question, with its context; what is none is None."""
+    rows: list[Any] = []
+    for article in articles:
+        paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
+        for paragraph in paragraphs if isinstance(paragraphs, list) else [None]:
+            questions = paragraph.get("qas") if isinstance(paragraph, dict) else None
+            for question in questions if isinstance(questions, list) else [None]:
+                if not isinstance(question, dict) or not isinstance(paragraph, dict):
+                    rows.append(None)
+                    continue
+                kept = {name: question[name] for name in ("id", "question", "answers") if name in question}
+                rows.append({**kept, "context": paragraph.get("context")})
+    return rows

@@ -71,7 +71,7 @@ def export_onnx(folder: str | Path, out: str | Path) -> float:
     """
     check_onnx_installed()
     model = load(folder)
-    reader = model.reader
+    reader = getattr(model, "reader", None)
     if not isinstance(reader, Classifier | Tagger):
         raise RunError(f"The model in {str(model.folder)!r} is one without transfer, which has no ONNX form; leave out --export onnx.")
     texts = [*_TEXTS, *(label[:200] for label in model.labels[:8])]
@@ -162,8 +162,9 @@ def _compare(model: Loaded, texts: list[str], place: Path) -> float:
 
 
 def _reader_of(model: Loaded) -> Classifier | Tagger:
-    assert isinstance(model.reader, Classifier | Tagger)  # all others have been refused
-    return model.reader
+    reader = getattr(model, "reader", None)
+    assert isinstance(reader, Classifier | Tagger)  # all others have been refused
+    return reader
 
 
 def _tokens(reader: Classifier | Tagger, texts: list[str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from headstart.data.pairs import split_pair
 from headstart.errors import RunError
+from headstart.export.answer_program import LINES as ANSWER_LINES
 from headstart.sources.resolve import WITHOUT_TRANSFER
 
 TOLERANCE = 1e-4
@@ -158,7 +159,16 @@ def verify(
 
 
 # What a stranger would do with a model that answers with texts, by task: the texts in `ask`, as `_as_given` gives them, the answers out.
-_ANSWERS: dict[str, str] = {}
+_ANSWERS = {
+    "qa": f"""
+import json, sys
+folder, ask, out = sys.argv[1:]
+{ANSWER_LINES}
+assert "headstart" not in sys.modules
+texts = json.load(open(ask, encoding="utf-8"))
+json.dump([answer(text["text"], text["text_pair"]) for text in texts], open(out, "w"))
+"""
+}
 
 
 def verify_answers(folder: Path, task: str, texts: Sequence[str], expected: Sequence[str], *, pairs: bool) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -130,10 +129,6 @@ class Answering(Protocol):
 
     def scaled(self, factor: float, shift: float = 0.0) -> Answering:
         """The same model, its outputs moved as the task's calibration says; itself where the task has none."""
-        ...
-
-    def save(self, folder: Path, card: str) -> None:
-        """Write it in the Hugging Face layout with this model card, whole or not at all."""
         ...
 
 

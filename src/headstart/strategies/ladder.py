@@ -50,6 +50,13 @@ _MODULES = {
         "full": "headstart.strategies.word_full",
         "scratch": "headstart.strategies.word_scratch",
     },
+    "qa": {
+        "sentence": "headstart.strategies.sentence",
+        "probe": "headstart.strategies.span_probe",
+        "partial": "headstart.strategies.span_partial",
+        "full": "headstart.strategies.span_full",
+        "scratch": "headstart.strategies.span_scratch",
+    },
 }
 
 _USUAL = "classification"

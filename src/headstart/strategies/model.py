@@ -5,7 +5,7 @@ Letters in shapes: n texts, b rows of a batch, t tokens, d width, c classes, L b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,6 +90,20 @@ def mean_pooled(trunk: Trunk, entering: torch.Tensor, mask: torch.Tensor | None,
     """What a head acts on, (b, d): the mean over the layers of pooled hidden states, in float32; `entering` as `Trunk.forward` takes it."""
     pooled = [pool(states, mask, pooling).float() for states in trunk.hidden(entering, mask, layers)]
     return pooled[0] if len(pooled) == 1 else torch.stack(pooled).mean(dim=0)
+
+
+@torch.inference_mode()
+def states_through(trunk: Trunk, reader: Reader, texts: Sequence[str], layer: int) -> Iterator[tuple[int, Float32]]:
+    """The position of each text and its hidden states (t, d) through a trunk, at a layer above its cut; in whatever order."""
+    device = next(trunk.module.parameters()).device
+    rows = entering_rows(reader, texts, trunk.cut if trunk.stored else 0)
+    for batch in plan_batches([len(row) for row in rows], reader.batch_tokens):
+        items = collate([{"row": rows[i], "label": 0} for i in batch])
+        assert items["entering"] is not None
+        mask = None if items["mask"] is None else items["mask"].to(device)
+        (states,) = trunk.hidden(items["entering"].to(device), mask, [layer])
+        for i, state in zip(batch, states.float().cpu().numpy(), strict=True):
+            yield i, state[: len(rows[i])]
 
 
 @torch.inference_mode()

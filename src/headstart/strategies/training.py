@@ -45,9 +45,13 @@ STOPPING_SHARE = 0.1
 FEWEST_CONTRASTIVE_STEPS = 60
 # Tasks whose rows are many labelled words. They learn in many steps of few rows: 260 steps of 8 rows beat 80 of 32 by eleven points of
 # entity F1 on 100 rows, in less time; twice the passes beat them by three on 300 (docs/log.md).
-_OF_WORDS = ("ner",)
+_OF_WORDS = ("ner", "qa")
 _WORDS_SHARE, _WORDS_PASSES = 4, 2
 FEWEST_WORD_STEPS = 260
+
+
+# What a token of a piece is told: nothing, an answer's start, its end, or both.
+START, END = 1, 2
 
 
 class Loss(Enum):
@@ -57,6 +61,7 @@ class Loss(Enum):
     PAIRS = "pairs"  # `contrastive_loss` alone; the head does not learn
     BOTH = "both"
     WORDS = "words"  # cross-entropy of every token that bears a label, where words have classes
+    SPANS = "spans"  # cross-entropy of where an answer begins and ends among a piece's tokens
     LABELS = "labels"  # binary cross-entropy of each label, where a row may bear several
     SQUARED = "squared"  # half the squared error, where a row has a number
 
@@ -87,7 +92,7 @@ class TunedModel(nn.Module):
     """Trunk, pooling and a linear head on the mean of some layers.
 
     The loss is that of `loss`: cross-entropy or another loss of the head, the comparison of all pairs of the batch, or the sum of
-    both; with `Loss.WORDS` nothing is pooled and the head acts on each token.
+    both; with `Loss.WORDS` and `Loss.SPANS` nothing is pooled and the head acts on each token.
     """
 
     def __init__(
@@ -113,6 +118,10 @@ class TunedModel(nn.Module):
                 some = labels != NO_LABEL  # the head is spared all other tokens
                 loss = functional.cross_entropy(self.head(states.float()[some]), labels[some], reduction="sum")
                 return {"loss": loss / some.sum().clamp(min=1)}  # a batch may hold no label at all
+        if self.loss is Loss.SPANS:
+            (states,) = self.trunk.hidden(entering, mask, self.layers)
+            with torch.autocast(states.device.type, enabled=False):
+                return {"loss": spans_loss(self.head(states.float()), labels)}
         pooled = mean_pooled(self.trunk, entering, mask, self.layers, self.pooling)
         loss = pooled.new_zeros(())
         with torch.autocast(pooled.device.type, enabled=False):
@@ -131,6 +140,20 @@ def head_loss(logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor |
     if loss is Loss.SQUARED:
         return 0.5 * functional.mse_loss(logits, labels.to(logits.dtype))
     return functional.cross_entropy(logits, labels, weight)
+
+
+def spans_loss(scores: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of an answer's start and end among the tokens of a piece that can be one, the mean of both.
+
+    `scores` are (b, t, 2); `told` (b, t) has `START` and `END` as bits, NO_LABEL for tokens that can be neither.
+    """
+    able = told != NO_LABEL
+    loss = scores.new_zeros(())
+    for at, what in ((0, START), (1, END)):
+        among = scores[..., at].masked_fill(~able, float("-inf"))
+        target = ((told.clamp(min=0) & what) > 0).long().argmax(dim=1)
+        loss = loss + functional.cross_entropy(among, target)
+    return loss / 2
 
 
 Validate = Callable[[TunedModel], tuple[float, float]]
@@ -261,7 +284,7 @@ def tune(
         rows = replace(rows, y=(rows.y - mean) / spread)
         head = LinearHead(head.weight / spread, (head.bias - mean) / spread)
     trunk = Trunk(copy.deepcopy(backbone.module) if module is None else module, cut, backbone.above, stored=stored, only=only)
-    layers = (backbone.n_blocks,) if loss is Loss.WORDS else tuned_layers(backbone.n_blocks, cut)
+    layers = (backbone.n_blocks,) if loss in (Loss.WORDS, Loss.SPANS) else tuned_layers(backbone.n_blocks, cut)
     model = TunedModel(trunk, reader, layers, head, class_weight, loss)
     entering = Entering(reader, rows, cut if stored else 0)
     sampler = GroupedBatches(entering.lengths, rows.strata, schedule.batch_size, schedule.seed, balanced)

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from headstart.backbone.batching import plan_batches
 from headstart.backbone.cut import Trunk
 from headstart.backbone.kernels import fast_linears
 from headstart.backbone.reading import Float32, Reader
 from headstart.records import CurvePoint
 from headstart.strategies.adapter import Adapter
 from headstart.strategies.base import FloatArray, LinearHead
-from headstart.strategies.model import collate, entering_rows
+from headstart.strategies.model import states_through
 from headstart.strategies.windows import ABSENT, Window, make_windows
 
 
@@ -69,17 +68,10 @@ def words_at(reader: Reader, texts: Sequence[str], layer: int) -> Float32:
 def words_through(trunk: Trunk, reader: Reader, texts: Sequence[str], layer: int) -> Float32:
     """Vectors (u, d) of words through a trunk, at a layer above its cut. Memory is bounded."""
     gathered = _Words(reader, texts)
-    device = next(trunk.module.parameters()).device
     with fast_linears(trunk):
         for part in gathered.portions():
-            rows = entering_rows(reader, [window.text for window in part], trunk.cut if trunk.stored else 0)
-            for batch in plan_batches([len(row) for row in rows], reader.batch_tokens):
-                items = collate([{"row": rows[i], "label": 0} for i in batch])
-                assert items["entering"] is not None
-                mask = None if items["mask"] is None else items["mask"].to(device)
-                (states,) = trunk.hidden(items["entering"].to(device), mask, [layer])
-                for i, state in zip(batch, states.float().cpu().numpy(), strict=True):
-                    gathered.put(part[i], state)
+            for i, states in states_through(trunk, reader, [window.text for window in part], layer):
+                gathered.put(part[i], states)
     return gathered.vectors
 
 

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 DEFAULT = "classification"
 PAIRS = "pairs"
 # Tasks whose texts are two in one (`data/pairs.py`).
-TWO_TEXTS = (PAIRS,)
+TWO_TEXTS = (PAIRS, "qa")
 # Recognised in this order; what nothing recognises is of the default.
 _MODULES = {
+    "qa": "headstart.tasks.qa",
     PAIRS: "headstart.tasks.pairs",
     "ner": "headstart.tasks.ner",
     "multilabel": "headstart.tasks.multilabel",

@@ -1,0 +1,123 @@
+"""Training of answers above the cut: pieces of contexts, each token told whether the answer begins or ends at it.
+
+Letters in shapes: t tokens, d width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from headstart.backbone.reading import Reader
+from headstart.data.answers import NOTHING, Answer, from_label
+from headstart.data.examples import IntArray
+from headstart.strategies.base import LinearHead, Rows
+from headstart.strategies.ladder import Job
+from headstart.strategies.model import NO_LABEL
+from headstart.strategies.pieces import Piece, make_pieces
+from headstart.strategies.spans import SpanModel
+from headstart.strategies.training import END, START, Loss, Schedule, planned_steps, schedule_of, tune
+
+# Of each row so many pieces without its answer are learnt too, so that the model says where none is.
+_WITHOUT = 1
+# Spans are at most this much longer than the longest of training, and never longer than so many tokens.
+_LONGER, _LONGEST = 1.2, 128
+
+
+def fit_spans(job: Job, strategy: str, cut: int) -> SpanModel:
+    """Tune the blocks from `cut` on, with a head that begins at zero (why: `word_training.fit_words`)."""
+    return tune_spans(job.source, job.rows, cut=cut, schedule=schedule_of(job, planned_steps(strategy, len(job.rows), job.settings)))
+
+
+def fit_span_head(job: Job) -> SpanModel:
+    """A head alone, on the frozen tokens of the last layer."""
+    blocks = job.source.backbone.n_blocks
+    plan = schedule_of(job, planned_steps("probe", len(job.rows), job.settings))
+    tuned = tune_spans(job.source, job.rows, cut=blocks - 1, schedule=plan, only=frozenset())
+    return replace(tuned, module=None, cut=blocks)
+
+
+def fit_random_spans(job: Job, rate: float) -> SpanModel:
+    """Everything from random weights."""
+    backbone = job.source.backbone
+    with torch.random.fork_rng():
+        torch.manual_seed(job.seed)
+        module = type(backbone.module)(backbone.module.config)
+    module.eval()
+    if backbone.pairs:
+        from headstart.backbone.encoding import tell_texts_apart
+
+        tell_texts_apart(module, backbone.tokenizer.sep_token_id)
+    plan = replace(
+        schedule_of(job, planned_steps("scratch", len(job.rows), job.settings)), learning_rate=rate, head_rate=rate, layer_decay=1.0
+    )
+    return tune_spans(job.source, job.rows, cut=0, schedule=plan, module=module)
+
+
+def tune_spans(
+    reader: Reader,
+    rows: Rows,
+    *,
+    cut: int,
+    schedule: Schedule,
+    module: nn.Module | None = None,
+    stored: bool = True,
+    only: frozenset[str] | None = None,
+) -> SpanModel:
+    """Train on pieces of these rows; arguments as in `training.tune`."""
+    told, longest = told_pieces(reader, rows, schedule.seed)
+    head = LinearHead(np.zeros((2, reader.backbone.width)), np.zeros(2))
+    tuned = tune(reader, told, cut=cut, head=head, schedule=schedule, loss=Loss.SPANS, module=module, stored=stored, only=only)
+    abstains = bool((rows.y == NOTHING).any())
+    return SpanModel(reader, tuned.module, cut, reader.backbone.n_blocks, tuned.head, longest, abstains, tuned.curve)
+
+
+def told_pieces(reader: Reader, rows: Rows, seed: int) -> tuple[Rows, int]:
+    """Pieces as rows whose units are tokens, each told `START` and `END`; those that can be neither have no label. And the longest span.
+
+    Of each row all pieces that hold its first answer are taken, and `_WITHOUT` of the others by chance; of one without any twice that.
+    """
+    rng = np.random.default_rng(seed)
+    by_row: dict[int, list[Piece]] = {}
+    for piece in make_pieces(reader.backbone.tokenizer, reader.backbone.max_length, rows.texts):
+        by_row.setdefault(piece.row, []).append(piece)
+    kept: list[tuple[Piece, IntArray]] = []
+    longest = 1
+    for row, pieces in by_row.items():
+        answers = from_label(rows.y[row])
+        spans = [None if not answers else tokens_of(piece, answers[0]) for piece in pieces]
+        for piece, span in zip(pieces, spans, strict=True):
+            if span is not None:
+                longest = max(longest, span[1] - span[0] + 1)
+                kept.append((piece, _told(piece, span)))
+        others = [piece for piece, span in zip(pieces, spans, strict=True) if span is None]
+        chosen = rng.permutation(len(others))[: _WITHOUT if answers else 2 * _WITHOUT]
+        kept += [(others[i], _told(others[i], None)) for i in chosen]
+    sizes = np.array([piece.length for piece, _ in kept], dtype=np.int64)
+    units = np.concatenate([told for _, told in kept])
+    longest = min(_LONGEST, int(np.ceil(_LONGER * longest)))
+    return Rows(tuple(piece.text for piece, _ in kept), units, 2, sizes, np.zeros(len(kept), dtype=np.int64)), longest
+
+
+def tokens_of(piece: Piece, answer: Answer) -> tuple[int, int] | None:
+    """The first and the last token of an answer in a piece; None: it does not stand there whole."""
+    touched = np.flatnonzero(piece.inside & (piece.places[:, 1] > answer.start) & (piece.places[:, 0] < answer.end))
+    inside = np.flatnonzero(piece.inside)
+    if not len(touched):
+        return None
+    # A sign of which no token is read may stand at either end; only what the piece cuts off is missing.
+    cut_before = piece.places[touched[0], 0] > answer.start and touched[0] == inside[0]
+    cut_behind = piece.places[touched[-1], 1] < answer.end and touched[-1] == inside[-1]
+    return None if cut_before or cut_behind else (int(touched[0]), int(touched[-1]))
+
+
+def _told(piece: Piece, span: tuple[int, int] | None) -> IntArray:
+    told = np.where(piece.inside, 0, NO_LABEL).astype(np.int64)
+    told[0] = START | END if span is None else 0
+    if span is not None:
+        told[span[0]] |= START
+        told[span[1]] |= END
+    return told

@@ -1,0 +1,172 @@
+"""Answers to questions that stand in a context, or are not there (extractive question answering).
+
+A row's text is the question and its context in one (`data/pairs.py`), its label a JSON list of the true answers and where they begin
+(`data/answers.py`). Rows of one context stand on one side of every split.
+
+Letters in shapes: n rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from headstart.data.answers import NOTHING, Answer, as_label, find_in, from_label, given_in
+from headstart.data.check import LabelChecks
+from headstart.data.examples import BoolArray, Examples
+from headstart.data.pairs import split_pair
+from headstart.data.rows import RowList, counted, finding
+from headstart.errors import DataError
+from headstart.judge.metrics import FloatArray
+from headstart.records import Finding, RowNote, Severity
+from headstart.settings import Metric
+from headstart.strategies.base import Rows
+from headstart.strategies.spans import F1
+from headstart.tasks.answer_judge import AnswerJudge, best_margin
+from headstart.tasks.base import Labels, Prepared, Task
+
+# Rows that are looked at to tell the task.
+_LOOKED_AT = 100
+_ANSWER_NAMES = ("answer", "answers")
+_FEW_ANSWERS = 20
+# Out-of-fold F1 below which a row is among the hardest.
+_HARD = 0.5
+
+
+# --- reading ---
+
+
+def recognise(examples: Examples) -> str:
+    """Why these rows are questions with answers in their context, "" where they are not."""
+    if not examples.paired:
+        return ""
+    labels = [label for label in examples.labels if label.strip()][:_LOOKED_AT]
+    given = [given_in(label) for label in labels]
+    columns = f"{examples.text_column!r} and {examples.label_column!r}"
+    if labels and all(found is not None for found in given) and any(given):
+        return f"{columns} hold questions, contexts and answers with their places"
+    if examples.text_column.lower().endswith("context") and examples.label_column.lower() in _ANSWER_NAMES:
+        return f"{columns} are called as questions, contexts and answers are"
+    return ""
+
+
+def prepare(examples: Examples) -> Prepared:
+    """Answers with the places where they stand; what does not stand in its context is told.
+
+    Raises:
+        DataError: the rows have one text each, or no answer stands in its context.
+    """
+    where = repr(examples.origin) if examples.origin != "-" else "standard input"
+    if not examples.paired:
+        raise DataError(f"{where} has one text a row, in {examples.text_column!r}; name question and context as --text QUESTION,CONTEXT.")
+    labels: list[str] = []
+    absent, moved, asked = RowList(), RowList(), 0
+    for number, text, label in zip(examples.rows, examples.texts, examples.labels, strict=True):
+        if not text.strip() or not label.strip():
+            labels.append("")
+            continue
+        given = given_in(label)
+        given = [(label, None)] if given is None else given
+        context = split_pair(text)[1]
+        found: list[Answer] = []
+        for answer, start in given:
+            place = find_in(context, answer, start)
+            asked += 1
+            if place is None:
+                absent.add(number)
+            else:
+                found.append(place)
+                if start is not None and place.start != start and answer.strip() == answer:
+                    moved.add(number)
+        labels.append(as_label(found) if found or not given else "")
+    if asked and not any(label not in ("", NOTHING) for label in labels):
+        raise DataError(
+            f"No answer of {where} in {examples.label_column!r} stands in its context; name the columns with --text and --label."
+        )
+    noticed: list[Finding] = []
+    if absent.count:
+        message = f"{counted(absent.count, 'row')} of {where} {_have(absent)} an answer that does not stand in the context."
+        remedy = "Such answers are left out, and rows without another one are not used; write answers as the context has them."
+        noticed.append(finding("absent answers", Severity.WARNING, message, absent, remedy))
+    if moved.count:
+        message = f"{counted(moved.count, 'row')} of {where} {_have(moved)} an answer that stands at another place than is said."
+        noticed.append(finding("moved answers", Severity.WARNING, message, moved, "The nearest place where it stands was taken."))
+    return Prepared(replace(examples, labels=tuple(labels)), tuple(noticed))
+
+
+def _have(rows: RowList) -> str:
+    return "has" if rows.count == 1 else "have"
+
+
+# --- labels ---
+
+
+def check_answers(train: Examples, labels: Sequence[str], usable: BoolArray, folds: int) -> list[Finding]:
+    """What is wrong with the answers in all: none, hardly any."""
+    where = repr(train.origin) if train.origin != "-" else "standard input"
+    kept = [labels[i] for i in np.flatnonzero(usable).tolist()]
+    if not kept:
+        remedy = "Give rows that have a question, a context and an answer and do not stand in the test file."
+        return [finding("no rows", Severity.ERROR, f"No row of {where} can be used for training.", (), remedy)]
+    answered = sum(label != NOTHING for label in kept)
+    if not answered:
+        return [finding("no answers", Severity.ERROR, f"No usable row of {where} has an answer.", (), "Give rows with answers too.")]
+    if answered < max(folds, _FEW_ANSWERS):
+        message = f"Only {counted(answered, 'usable row')} of {where} {'has' if answered == 1 else 'have'} an answer."
+        return [finding("few answers", Severity.WARNING, message, (), "Scores of so few are hardly more than chance; add rows.")]
+    return []
+
+
+def make_labels(training: Sequence[str], further: Sequence[str]) -> Labels:
+    """Answers are no classes: any label is known."""
+    return Labels((), lambda label: label, lambda label: True)
+
+
+def make_rows(texts: Sequence[str], labels: Sequence[str], known: Labels) -> Rows:
+    """Rows with their true answers; splits are stratified by whether there is one."""
+    y = np.empty(len(labels), dtype=object)
+    y[:] = labels
+    return Rows(tuple(texts), y, 1, kinds=np.array([label == NOTHING for label in labels], dtype=np.int64))
+
+
+def label_counts(rows: Rows, names: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """How many rows have an answer, and how many none, where there are such."""
+    without = int((rows.y == NOTHING).sum())
+    return (("an answer", len(rows) - without), *([("no answer", without)] if without else []))
+
+
+def hard(outputs: FloatArray, rows: Rows, examples: Examples, names: Sequence[str], most: int, known: set[int]) -> list[RowNote]:
+    """Rows whose best span is worst, by out-of-fold outputs (n, 5)."""
+    notes: list[RowNote] = []
+    for i in np.argsort(outputs[:, F1], kind="stable").tolist():
+        if len(notes) >= most or outputs[i, F1] >= _HARD:
+            break
+        if examples.rows[i] not in known and rows.y[i] != NOTHING:
+            question, context = split_pair(rows.texts[i])
+            truth = from_label(rows.y[i])[0]
+            around = context[max(0, truth.start - 120) : truth.end + 120]
+            notes.append(RowNote("hard", examples.rows[i], f"{question} — {around}", truth.text))
+    return notes
+
+
+TASK = Task(
+    name="qa",
+    summary="an answer to each question, from its context",
+    metrics=(Metric.ANSWER_F1, Metric.EXACT_MATCH),
+    probabilities=lambda outputs: outputs,
+    recognise=recognise,
+    prepare=prepare,
+    checks=LabelChecks(check_answers, lambda label: (), "answers", of_the_text=True, about=lambda text: split_pair(text)[1]),
+    labels=make_labels,
+    rows=make_rows,
+    label_counts=label_counts,
+    judge=AnswerJudge(),
+    suspects=lambda outputs, rows, examples, names: (),
+    hard=hard,
+    layer_scores=None,
+    curve=("probe", "sentence"),
+    curve_at=None,
+    calibrate=best_margin,
+)
