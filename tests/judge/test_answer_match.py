@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from headstart.judge.answer_match import exact, f1, language_of, words_of_answer
 
-WORDS = st.sampled_from(["the", "a", "an", "The", "cat", "Cat", "cat.", "sat", "(sat)", "U.S.", "-", "1,000", "than", "another", "it's", "+"])
+WORDS = st.sampled_from(
+    ["the", "a", "an", "The", "cat", "Cat", "cat.", "sat", "(sat)", "U.S.", "-", "1,000", "than", "another", "it's", "+"]
+)
 ANSWERS = st.lists(WORDS, max_size=6).map(" ".join)
 
 

@@ -59,7 +59,10 @@ def _pair(item: Any) -> tuple[str, int | None] | None:
 
 
 def find_in(context: str, text: str, start: int | None) -> Answer | None:
-    """Where an answer stands in the context of a joined text: at `start` if it does, else at its occurrence nearest to there; None: nowhere."""
+    """Where an answer stands in its context: at `start` if it does, else at its occurrence nearest to there; None: nowhere.
+
+    The context is that of a joined text, and so are the signs of the answer that is given back.
+    """
     text = without_mark(text).strip()
     if not text:
         return None
