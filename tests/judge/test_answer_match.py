@@ -19,7 +19,7 @@ ANSWERS = st.lists(WORDS, max_size=6).map(" ".join)
 
 
 def official(text: str) -> list[str]:
-    """The words of an answer by the rules of the script that SQuAD is scored by, for English: lower case, no ASCII punctuation, no articles."""
+    """The words of an answer by the rules of SQuAD's script: lower case, no ASCII punctuation, no English articles."""
     text = "".join(sign for sign in text.lower() if sign not in string.punctuation)
     return re.sub(r"\b(a|an|the)\b", " ", text).split()
 
