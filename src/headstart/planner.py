@@ -22,7 +22,7 @@ from headstart.data.examples import IntArray
 from headstart.errors import HeadstartError, SettingsError
 from headstart.guard import rows_help
 from headstart.judge.calibration import Calibration, best_threshold, fit_temperature
-from headstart.prior import Belief, expect, expect_temperature, read_cases, update, worth_measuring
+from headstart.prior import Belief, expect, expect_nothing, expect_temperature, read_cases, update, worth_measuring
 from headstart.progress import say
 from headstart.records import TrialRecord, TrialStatus
 from headstart.runs import RunFolder
@@ -169,6 +169,8 @@ def expectation(rung: Rung, metric: Metric) -> Belief:
         return Belief(0.0, 1e-6)
     rows, task = rung.job.rows, rung.job.settings.task
     cases = read_cases(task)
+    if output_of(rows.y) is Output.TEXT and all(case.task != task for case in cases):
+        return expect_nothing(metric)
     return expect(
         rung.strategy.name,
         metric,

@@ -84,7 +84,7 @@ def predict_file(folder: str, data: str, *, out: str, format: str | None, top: i
         require_form(model, table.columns, column, shown)
         form = form_of(model, top)
         names = output_columns(table.columns, form.columns, origin=shown)
-        if top > (known := len(model.labels)):
+        if model.labels and top > (known := len(model.labels)):
             raise SettingsError(f"--top is {top}, but the model knows {known} labels; it must lie between 1 and {known}.")
         with opened(out) as stream, bar(0, "Predicting", unit="row") as progress:
             write, finish = WRITERS[written_format](stream, names, form.numbers)

@@ -24,6 +24,8 @@ _BLANK_SPREAD = by_scale(share=0.05, loss=0.2)
 # Spread that stays however many cases agree: no table covers every task.
 _LEAST_SPREAD = by_scale(share=0.02, loss=0.08)
 _BLANK_WEIGHT = 0.5
+# Where a task is judged by answers in words, cases of labelled texts say nothing: rungs differ by what they find, not by how they sort.
+_UNLIKE_SPREAD = by_scale(share=0.2, loss=0.8)
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,11 @@ def expect(rung: str, metric: Metric, *, per_class: float, classes: int, tokens:
     mean = sum(w * v for w, v in zip(weights, values, strict=True)) / total
     variance = sum(w * ((v - mean) ** 2 + s) for w, v, s in zip(weights, values, squares, strict=True)) / total
     return Belief(mean, math.sqrt(variance + _LEAST_SPREAD[metric] ** 2 + (_BLANK_SPREAD[metric] ** 2 if kin else 0.0)))
+
+
+def expect_nothing(metric: Metric) -> Belief:
+    """The belief about a rung of a task that is unlike all that was measured: no better and no worse, so widely that it is tried."""
+    return Belief(0.0, _UNLIKE_SPREAD[metric])
 
 
 def expect_temperature(rung: str, *, per_class: float, classes: int, tokens: float, cases: Sequence[Case]) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.data.pairs import without_mark
 from headstart.data.parse import without_lone_surrogates
 
 NOTHING = "[]"  # the label of a row whose context holds no answer
@@ -58,8 +59,11 @@ def _pair(item: Any) -> tuple[str, int | None] | None:
 
 
 def find_in(context: str, text: str, start: int | None) -> Answer | None:
-    """Where an answer stands: at `start` if it does, else at its occurrence nearest to there; None: nowhere in the context."""
-    text = text.strip()
+    """Where an answer stands in its context: at `start` if it does, else at its occurrence nearest to there; None: nowhere.
+
+    The context is that of a joined text, and so are the signs of the answer that is given back.
+    """
+    text = without_mark(text).strip()
     if not text:
         return None
     if start is not None and start >= 0 and context[start : start + len(text)] == text:

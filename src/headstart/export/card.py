@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from headstart.export.answer_program import LINES
 from headstart.judge.verdict import verdict_sentence
 from headstart.records import Estimate, Results, TrialStatus, names_by
 from headstart.settings import shown_metric
@@ -23,6 +24,8 @@ _HUB_METRICS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "spearman": ("spearmanr", "Spearman's correlation", {}),
     "pearson": ("pearsonr", "Pearson's correlation", {}),
     "rmse": ("rmse", "Root mean squared error", {}),
+    "answer_f1": ("f1", "Answer F1", {}),
+    "exact_match": ("exact_match", "Exact match", {}),
     "precision": ("precision", "Precision", {}),
     "recall": ("recall", "Recall", {}),
     "calibration_error": ("expected_calibration_error", "Calibration error", {}),
@@ -41,8 +44,12 @@ scores of rare labels lie above the frequencies with which they are right.
 }
 _LIMITS = {
     "multilabel": "- Each label is judged by itself: that two of them exclude each other is not known to it.",
+    "qa": "- It finds what stands in the context word for word, one run of words: it neither counts nor concludes.",
     "regression": "- Beyond the numbers of its training data it has seen nothing, and its answers there are worth little.",
 }
+# What the hub calls models that do not classify texts; and the tasks whose long texts are read whole, in windows.
+_KINDS = {"ner": "token-classification", "qa": "question-answering"}
+_IN_WINDOWS = ("ner", "qa")
 _MOST_LABELS = 200  # named in the card; config.json names all
 _LONGEST_LABEL = 60
 
@@ -79,7 +86,7 @@ def base_model(source: Source) -> str | None:
 
 def _metadata(results: Results, source: Source | None, language: str | None) -> dict[str, Any]:
     """The front matter that the hub and its tools read; a key that is not known is left out."""
-    kind = "token-classification" if results.task == "ner" else "text-classification"
+    kind = _KINDS.get(results.task, "text-classification")
     on_hub = results.data.name.startswith(HUB)
     data = results.data.name.removeprefix(HUB)
     entry = {
@@ -109,7 +116,10 @@ def _hub_metric(name: str, estimate: Estimate) -> dict[str, Any]:
 
 
 def _kind(results: Results, source: Source | None) -> str:
-    if results.task == "ner":
+    if results.task == "qa":
+        what = "A model that finds the answer to a question in a context"
+        how = "the sentence that shares the rarest words with the question, or a part of it"
+    elif results.task == "ner":
         what = f"A model that marks {len(results.data.labels):,} types of entities"
         how = "a conditional random field on words and their shapes"
     else:
@@ -122,10 +132,20 @@ def _kind(results: Results, source: Source | None) -> str:
 
 
 def _usage(results: Results, source: Source | None) -> str:
-    text = '("one text", "the other")' if results.task == "pairs" else '"a text"'
+    text = {"pairs": '("one text", "the other")', "qa": '("a question", "a context")'}.get(results.task, '"a text"')
     own = f'```python\nimport headstart\n\nheadstart.load("DIR").predict([{text}])\n```'
     if source is None:
         return f"DIR is this folder.\n\n{own}"
+    if results.task == "qa":
+        return f"""DIR is this folder.
+
+{own}
+
+`answer` in place of `predict` also gives an answer's place and probability. Without headstart, with `folder = "DIR"`, the same answers
+come of `answer(question, context)`:
+
+```python
+{LINES}```"""
     if results.task == "ner":
         return f"""DIR is this folder.
 
@@ -177,7 +197,8 @@ def _making(results: Results, source: Source | None, max_length: int | None) -> 
     if winner.cut is not None:
         lines.append(f"- cut: the lowest {winner.cut} blocks stayed frozen")
     if max_length is not None:
-        lines.append(f"- length: {max_length:,} tokens of a text are read")
+        at_once = " at once" if results.task == "qa" else ""
+        lines.append(f"- length: {max_length:,} tokens of a text are read{at_once}")
     lines.append(f"- data: {results.data.name}, {results.data.used:,} of {results.data.rows:,} rows used")
     lines.append(f"- seeds: {', '.join(str(seed) for seed in results.seeds)}")
     lines.append(f"- made {results.created} by `{results.command}`")
@@ -217,7 +238,7 @@ def _limits(results: Results, max_length: int | None) -> str:
             results.task, "- It always answers with one of its labels, also when none fits; a low probability is the only sign."
         ),
     ]
-    if max_length is not None and results.task != "ner":
+    if max_length is not None and results.task not in _IN_WINDOWS:
         lines.append(f"- What stands after the first {max_length:,} tokens of a text is not read.")
     small = [score.label for score in results.class_scores if score.rows < 10]
     if small:

@@ -88,6 +88,18 @@ _WORDS = {
         lead="",
         lower="For the errors, which are in the unit of the numbers, lower is better.",
     ),
+    "qa": Words(
+        one="answer",
+        many="answers",
+        counted="rows",
+        title="Answers in their context",
+        verb="answer",
+        pipeline="",
+        options="",
+        lead="",
+        lower="Case, punctuation and articles count for nothing; of several true answers the nearest counts.",
+        own_text='("a question", "a context")',
+    ),
     "ner": Words(
         one="type",
         many="types of entities",
