@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from headstart.loaded import Loaded, LoadedLabels, LoadedNumber, LoadedPairs, LoadedTagger
     from headstart.loaded_answers import LoadedAnswers
+    from headstart.loaded_writing import LoadedWriter
 
 
 class Model(Protocol):
@@ -61,6 +62,7 @@ _ONE_ANSWER = {
     "labels": "gives a text all labels that apply",
     "number": "predicts a number",
     "answers": "gives each question one answer",
+    "writing": "writes one completion",
 }
 
 
@@ -84,6 +86,8 @@ def form_of(model: Model | Loaded, top: int) -> Form:
         return Form(("prediction", "probability"), frozenset({"probability"}), lambda texts: _labelled(texts, cast("LoadedLabels", model)))
     if kind == "number":
         return Form(("prediction",), frozenset({"prediction"}), lambda texts: _numbered(texts, cast("LoadedNumber", model)))
+    if kind == "writing":
+        return Form(("prediction",), frozenset(), lambda texts: _written(texts, cast("LoadedWriter", model)))
     if kind == "answers":
         columns = ("prediction", "probability", "start", "end")
         return Form(columns, frozenset(columns[1:]), lambda texts: _answered(texts, cast("LoadedAnswers", model)))
@@ -131,6 +135,12 @@ def _answers(texts: Sequence[str], model: Model, top: int) -> dict[str, list[Any
         text: [part for number, value in zip(numbers, row, strict=True) for part in (labels[number], value)]
         for text, numbers, row in zip(different, best.tolist(), values, strict=True)
     }
+
+
+def _written(texts: Sequence[str], model: LoadedWriter) -> dict[str, list[Any]]:
+    """For each different prompt: its completion."""
+    different = _different(texts)
+    return {text: [said] for text, said in zip(different, model.predict(different), strict=True)}
 
 
 def _answered(texts: Sequence[str], model: LoadedAnswers) -> dict[str, list[Any]]:

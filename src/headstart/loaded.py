@@ -24,6 +24,7 @@ from headstart.strategies.outputs import sigmoid
 
 if TYPE_CHECKING:
     from headstart.loaded_answers import LoadedAnswers
+    from headstart.loaded_writing import LoadedWriter
 
 FloatArray = NDArray[np.float64]
 
@@ -199,7 +200,7 @@ def _one_word(word: str) -> str:
     return "\N{NO-BREAK SPACE}".join(word.split()) or "\N{REPLACEMENT CHARACTER}"
 
 
-Loaded: TypeAlias = "LoadedModel | LoadedPairs | LoadedLabels | LoadedNumber | LoadedTagger | LoadedAnswers"
+Loaded: TypeAlias = "LoadedModel | LoadedPairs | LoadedLabels | LoadedNumber | LoadedTagger | LoadedAnswers | LoadedWriter"
 """What `load` gives: by the task of the model."""
 _OF_TEXTS: dict[str, Callable[[tuple[str, ...], Path, Reads], Loaded]] = {
     "classification": LoadedModel,
@@ -209,7 +210,7 @@ _OF_TEXTS: dict[str, Callable[[tuple[str, ...], Path, Reads], Loaded]] = {
 }
 # What opens a model that answers with texts, by the task that stands in its config.json: a module, and a function of the folder.
 ANSWERS = "headstart_task"
-_OPENERS = {"qa": "headstart.loaded_answers:open_answers"}
+_OPENERS = {"qa": "headstart.loaded_answers:open_answers", "generation": "headstart.loaded_writing:open_writer"}
 _BY_PROBLEM = {"multi_label_classification": "multilabel", "regression": "regression"}
 
 

@@ -29,7 +29,7 @@ from headstart.runs import RunFolder
 from headstart.settings import Metric, by_scale
 from headstart.strategies.base import FloatArray
 from headstart.strategies.ladder import Job, Strategy, rungs_with_rows
-from headstart.strategies.outputs import Output, as_classes, output_of, said_of
+from headstart.strategies.outputs import Output, as_classes, output_of, outputs_of
 from headstart.tasks.registry import DEFAULT, deciding_metric, get_task
 
 # An expected gain below this is not worth a trial: in points of the metric.
@@ -261,7 +261,7 @@ def _run_fold(state: _State, run: RunFolder, label: str, cost: CostModel) -> Non
         part = rung.job.take(train, inner_folds(rung.job, train))
         if part.logs is not None:
             part = replace(part, logs=part.logs / f"fold-{state.folds + 1}")
-        return {"logits": said_of(rung.strategy.fit(part), rung.job.rows.take(held)).outputs}
+        return {"logits": outputs_of(rung.strategy.fit(part), rung.job.rows.take(held))}
 
     expected = trial_seconds(rung, cost, len(train) / len(rung.job.rows))
     say(f"  trying {rung.name}, fold {state.folds + 1} of {len(rung.job.folds)} (about {expected:.0f} s)")

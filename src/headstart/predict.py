@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.answers import Model, form_of
 from headstart.data.columns import choose_text_column, two_columns
 from headstart.data.pairs import join_pair
+from headstart.data.prompts import prompt_of
 from headstart.data.rows import counted
 from headstart.data.table import as_text, open_table
 from headstart.errors import DataError, SettingsError
@@ -140,6 +141,8 @@ def require_form(model: Model | Loaded, columns: Sequence[str], column: str, ori
     Raises:
         DataError: that is so.
     """
+    if getattr(model, "form", "") == "writing" and prompt_of({}, column) is not None:
+        return
     wants, has = getattr(model, "form", "") in ("pairs", "answers"), two_columns(columns, column) is not None
     if wants and not has:
         raise DataError(f"The model reads pairs of texts; name the two columns of {origin} with --text FIRST,SECOND.")
@@ -149,6 +152,8 @@ def require_form(model: Model | Loaded, columns: Sequence[str], column: str, ori
 
 def reading_of(columns: Sequence[str], column: str) -> Callable[[Record], str]:
     """How the text of a row is read: from one column, or of pairs from both, "" where one of them is blank."""
+    if prompt_of({}, column) is not None:
+        return lambda record: prompt_of(record, column) or ""
     pair = two_columns(columns, column)
     if pair is None:
         return lambda record: as_text(record.get(column))

@@ -10,13 +10,16 @@ from headstart.export.card import model_card
 from headstart.export.model_folder import save_model, save_text_model
 from headstart.export.span_folder import save_span_model
 from headstart.export.token_folder import save_token_model, token_places
-from headstart.export.verify import verify, verify_answers
+from headstart.export.verify import as_given, verify, verify_answers
+from headstart.export.writing_folder import save_writing_model
 from headstart.progress import say
 from headstart.records import Results
 from headstart.settings import Export, Settings
 from headstart.strategies.base import Answering, Fitted, Trained
+from headstart.strategies.language import WritingModel
 from headstart.strategies.model import TransferModel
 from headstart.strategies.outputs import Output, output_of
+from headstart.strategies.prompts import asked
 from headstart.strategies.sentence import SentenceModel
 from headstart.strategies.spans import SpanModel
 from headstart.strategies.windows import make_windows
@@ -93,11 +96,18 @@ def _save_answering(folder: Path, model: Answering, target: Target, results: Res
         save_text_model(folder, model, (), card, task=target.task)
     elif isinstance(model, SpanModel):
         save_span_model(folder, model, card)
+    elif isinstance(model, WritingModel):
+        save_writing_model(folder, model, card)
     else:
         raise TypeError(f"{type(model).__name__} cannot be saved")
     some = target.rows.take(range(0, len(target.rows), max(1, len(target.rows) // ANSWERED))[:ANSWERED])
-    verify_answers(folder, target.task, some.texts, model.answer(some).answers, pairs=target.task in TWO_TEXTS)
-    say(f"opened the saved model in a fresh process: the same answers to {len(some)} rows")
+    if isinstance(model, WritingModel):
+        prompts = model.fitting(some.texts)
+        given, expected = [asked(prompt) for prompt in prompts], tuple(model.complete(prompts))
+    else:
+        given, expected = as_given(some.texts, target.task in TWO_TEXTS), model.answer(some).answers
+    verify_answers(folder, target.task, given, expected)
+    say(f"opened the saved model in a fresh process: the same answers to {len(given)} rows")
 
 
 def _save_adapter(folder: Path, model: Fitted, texts: list[str], target: Target) -> None:

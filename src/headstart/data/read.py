@@ -8,6 +8,7 @@ from pathlib import Path
 from headstart.data.columns import choose_columns, two_columns, usual_pair
 from headstart.data.examples import Examples
 from headstart.data.pairs import join_pair
+from headstart.data.prompts import PromptColumns, as_prompt, chat_of, parted, prompt_columns
 from headstart.data.rows import RowList, counted, finding
 from headstart.data.table import Table, as_text, open_table
 from headstart.errors import DataError
@@ -37,6 +38,9 @@ def read_examples(path: str | Path, *, text: str | None = None, label: str | Non
     """
     with open_table(path) as table:
         shown = "standard input" if table.origin == "-" else repr(table.origin)
+        prompts = prompt_columns(table.columns)
+        if prompts is not None and text in (None, prompts.name) and label in (None, prompts.completion or prompts.chat):
+            return _read_prompts(table, prompts, shown, str(path))
         pair = two_columns(table.columns, text) or usual_pair(table.columns, text, label)
         if pair is not None:
             return _read_pairs(table, pair, label, shown, str(path))
@@ -59,6 +63,31 @@ def read_examples(path: str | Path, *, text: str | None = None, label: str | Non
         label_column=chosen[1],
     )
     return ReadResult(examples, findings)
+
+
+def _read_prompts(table: Table, columns: PromptColumns, shown: str, origin: str) -> ReadResult:
+    """The examples of a table of prompts and completions, or of chats; a row without either has "" in its place."""
+    rows, cells = _read(table, columns.read)
+    if not rows:
+        raise DataError(_no_rows(shown, table))
+    if columns.chat:
+        chats = [chat_of(cell) for cell in cells[columns.chat]]
+        sides = [("", "") if chat is None else parted(chat) for chat in chats]
+        odd = RowList(row for row, chat, cell in zip(rows, chats, cells[columns.chat], strict=True) if chat is None and cell.strip())
+        findings = table.findings
+        if odd.count:
+            message = (
+                f"{counted(odd.count, 'row')} of {shown} {'has' if odd.count == 1 else 'have'} no list of messages in {columns.chat!r}."
+            )
+            remedy = 'They are not used; write a list of {"role": ..., "content": ...}.'
+            findings = (*findings, finding("no chat", Severity.WARNING, message, odd, remedy))
+        texts, labels = (tuple(side) for side in zip(*sides, strict=True))
+        return ReadResult(Examples(texts, labels, tuple(rows), origin, columns.chat, columns.chat), findings)
+    more = cells[columns.more] if columns.more else [""] * len(rows)
+    texts = tuple(as_prompt(prompt, other) for prompt, other in zip(cells[columns.prompt], more, strict=True))
+    return ReadResult(
+        Examples(texts, tuple(cells[columns.completion]), tuple(rows), origin, columns.name, columns.completion), table.findings
+    )
 
 
 def _read_pairs(table: Table, pair: tuple[str, str], label: str | None, shown: str, origin: str) -> ReadResult:

@@ -138,7 +138,7 @@ def verify(
     program = _WITH_HEADSTART if plain else _WORDS_WITH_TRANSFORMERS if words else _WITH_TRANSFORMERS
     if adapter:
         program = _on_adapter(program, _WORD_ADAPTER if words else _TEXT_ADAPTER, "mark" if words else "classify")
-    found = np.asarray(_ask(folder, program, _as_given(texts, pairs)), dtype=np.float64)
+    found = np.asarray(_ask(folder, program, as_given(texts, pairs)), dtype=np.float64)
     if words and not plain and found.shape == (len(expected), 2):
         # Of a word of which no token is read there is nothing to compare.
         given = expected[found[:, 0] >= 0]
@@ -158,8 +158,18 @@ def verify(
     return difference
 
 
-# What a stranger would do with a model that answers with texts, by task: the texts in `ask`, as `_as_given` gives them, the answers out.
+# What a stranger would do with a model that answers with texts, by task: the texts in `ask`, as `as_given` gives them, the answers out.
 _ANSWERS = {
+    "generation": """
+import json, sys
+from transformers import pipeline
+folder, ask, out = sys.argv[1:]
+asked = json.load(open(ask, encoding="utf-8"))
+write = pipeline("text-generation", folder, device="cpu")
+assert "headstart" not in sys.modules
+said = [write(prompt, return_full_text=False)[0]["generated_text"] for prompt in asked]
+json.dump([text if isinstance(text, str) else text[-1]["content"] for text in said], open(out, "w"))
+""",
     "qa": f"""
 import json, sys
 folder, ask, out = sys.argv[1:]
@@ -167,36 +177,35 @@ folder, ask, out = sys.argv[1:]
 assert "headstart" not in sys.modules
 texts = json.load(open(ask, encoding="utf-8"))
 json.dump([answer(text["text"], text["text_pair"]) for text in texts], open(out, "w"))
-"""
+""",
 }
 
 
-def verify_answers(folder: Path, task: str, texts: Sequence[str], expected: Sequence[str], *, pairs: bool) -> None:
+def verify_answers(folder: Path, task: str, asked: Sequence[Any], expected: Sequence[str]) -> None:
     """Open a saved model that answers with texts in a fresh process and compare its answers, which must be the same.
 
     Args:
         folder: the model folder.
         task: the name of its task.
-        texts: some texts.
+        asked: some texts as people give them.
         expected: what the trained model answered.
-        pairs: the texts are pairs.
 
     Raises:
         RunError: the model does not open, or answers otherwise.
     """
     folder = Path(folder).resolve()
     plain = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == WITHOUT_TRANSFER
-    found = _ask(folder, _WITH_HEADSTART_ANSWERS if plain else _ANSWERS[task], _as_given(texts, pairs))
+    found = _ask(folder, _WITH_HEADSTART_ANSWERS if plain else _ANSWERS[task], list(asked))
     other = [i for i, (one, two) in enumerate(zip(found, expected, strict=True)) if one != two]
     if other:
         raise RunError(
             f"The model saved to {str(folder)!r} answers otherwise than the trained one: {found[other[0]]!r} instead of "
-            f"{expected[other[0]]!r} to one of {len(texts)} texts. Do not use it; please report this with the versions that "
+            f"{expected[other[0]]!r} to one of {len(asked)} texts. Do not use it; please report this with the versions that "
             "`headstart env` prints."
         )
 
 
-def _as_given(texts: Sequence[str], pairs: bool) -> list[Any]:
+def as_given(texts: Sequence[str], pairs: bool) -> list[Any]:
     """Texts as people give them to a pipeline, and to `headstart.load`."""
     return [dict(zip(("text", "text_pair"), split_pair(text), strict=True)) for text in texts] if pairs else list(texts)
 

@@ -127,6 +127,10 @@ class Answering(Protocol):
         """The answers to the rows' texts, each compared with the true one."""
         ...
 
+    def compared(self, rows: Rows) -> FloatArray:
+        """The outputs alone, as far as they decide between rungs: answers that are dear to write need not be."""
+        ...
+
     def scaled(self, factor: float, shift: float = 0.0) -> Answering:
         """The same model, its outputs moved as the task's calibration says; itself where the task has none."""
         ...

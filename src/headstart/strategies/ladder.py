@@ -50,6 +50,12 @@ _MODULES = {
         "full": "headstart.strategies.word_full",
         "scratch": "headstart.strategies.word_scratch",
     },
+    "generation": {
+        "untouched": "headstart.strategies.language_untouched",
+        "lora": "headstart.strategies.language_lora",
+        "partial": "headstart.strategies.language_partial",
+        "full": "headstart.strategies.language_full",
+    },
     "qa": {
         "sentence": "headstart.strategies.sentence",
         "probe": "headstart.strategies.span_probe",

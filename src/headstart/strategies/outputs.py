@@ -37,6 +37,13 @@ def said_of(model: Trained, rows: Rows) -> Said:
     return Said(cast(Fitted, model).predict_logits(rows.texts))
 
 
+def outputs_of(model: Trained, rows: Rows) -> FloatArray:
+    """What a trained rung says of rows, as far as it decides between rungs."""
+    if output_of(rows.y) is Output.TEXT:
+        return cast(Answering, model).compared(rows)
+    return cast(Fitted, model).predict_logits(rows.texts)
+
+
 def sigmoid(logits: FloatArray) -> FloatArray:
     """Probability of each of some log-odds, without overflow."""
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)))

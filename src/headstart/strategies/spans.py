@@ -123,6 +123,10 @@ class SpanModel:
         """The answers, "" for none, and outputs (n, 5)."""
         return said_by(self.spans(rows.texts), rows, self.may_abstain)
 
+    def compared(self, rows: Rows) -> FloatArray:
+        """The outputs (n, 5) alone."""
+        return self.answer(rows).outputs
+
     def scaled(self, factor: float, shift: float = 0.0) -> SpanModel:
         """The same model with margins multiplied by `factor`, and `shift` added."""
         return replace(self, factor=self.factor * factor, shift=self.shift * factor + shift)

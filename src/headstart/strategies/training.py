@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -190,7 +190,7 @@ class _Trainer(Trainer):  # type: ignore[misc]
 
     def create_optimizer(self, model: Any = None) -> Any:
         """AdamW; each block learns `layer_decay` times as fast as the next higher one; norms and biases do not decay."""
-        tuned: TunedModel = self.model
+        tuned: Learns = self.model
         plan = self.schedule
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         levels = tuned.trunk.learning(self.above)
@@ -211,7 +211,7 @@ class _Trainer(Trainer):  # type: ignore[misc]
 class _Watch(TrainerCallback):  # type: ignore[misc]
     """Notes the losses, judges the validation rows after every pass, keeps the best weights, stops when they stop getting better."""
 
-    def __init__(self, model: TunedModel, validate: Validate | None, patience: int | None, shown: Any) -> None:
+    def __init__(self, model: TunedModel | None, validate: Validate | None, patience: int | None, shown: Any) -> None:
         self.model, self.validate, self.patience, self.shown = model, validate, patience, shown
         self.begin = time.perf_counter()
         self.points: list[CurvePoint] = []
@@ -233,7 +233,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Judge the validation rows."""
-        if self.validate is None:
+        if self.validate is None or self.model is None:
             return
         loss, score = self.validate(self.model)
         self.points.append(CurvePoint(state.global_step, time.perf_counter() - self.begin, validation_loss=loss, validation_score=score))
@@ -286,10 +286,50 @@ def tune(
     trunk = Trunk(copy.deepcopy(backbone.module) if module is None else module, cut, backbone.above, stored=stored, only=only)
     layers = (backbone.n_blocks,) if loss in (Loss.WORDS, Loss.SPANS) else tuned_layers(backbone.n_blocks, cut)
     model = TunedModel(trunk, reader, layers, head, class_weight, loss)
-    entering = Entering(reader, rows, cut if stored else 0)
+    points = run_training(
+        model, reader, rows, cut=cut if stored else 0, schedule=schedule, balanced=balanced, validate=validate, watched=model
+    )
+    learned = LinearHead(model.head.weight.detach().double().numpy() * spread, model.head.bias.detach().double().numpy() * spread + mean)
+    whole = trunk.restore()
+    return TransferModel(reader, whole, cut, layers, learned, points)
+
+
+class Learns(Protocol):
+    """A model that `run_training` trains: a trunk under a head, called with a batch and giving its loss."""
+
+    trunk: Trunk
+    head: nn.Linear
+    loss: Loss
+
+
+def run_training(
+    model: Any,
+    reader: Reader,
+    rows: Rows,
+    *,
+    cut: int,
+    schedule: Schedule,
+    balanced: bool = False,
+    validate: Validate | None = None,
+    watched: TunedModel | None = None,
+) -> tuple[CurvePoint, ...]:
+    """Train a model (`Learns`) on rows as they enter its trunk at `cut`; returns its curve. Afterwards it is frozen, and on the CPU.
+
+    Args:
+        model: is changed in place.
+        reader: reads the rows below the cut.
+        rows: what is learnt, by texts or by their tokens.
+        cut: where stored activations enter; 0: token ids do.
+        schedule: how long and how fast.
+        balanced: every batch holds each class about equally often.
+        validate: called after each pass with `watched`; None: no early stopping.
+        watched: the model as `validate` takes it.
+    """
+    backbone = reader.backbone
+    entering = Entering(reader, rows, cut)
     sampler = GroupedBatches(entering.lengths, rows.strata, schedule.batch_size, schedule.seed, balanced)
     with bar(schedule.steps, "training", "step") as shown:
-        watch = _Watch(model, validate, schedule.patience, shown)
+        watch = _Watch(watched, validate, schedule.patience, shown)
         trainer = _Trainer(
             schedule,
             sampler,
@@ -308,12 +348,10 @@ def tune(
         model.load_state_dict(watch.best[1], strict=False)
     model.cpu()  # readers work there, and the frozen blocks never left it
     model.eval()
-    learned = LinearHead(model.head.weight.detach().double().numpy() * spread, model.head.bias.detach().double().numpy() * spread + mean)
-    whole = trunk.restore()
-    for parameter in whole.parameters():
+    for parameter in model.parameters():
         parameter.requires_grad_(False)
         parameter.grad = None
-    return TransferModel(reader, whole, cut, layers, learned, tuple(watch.points))
+    return tuple(watch.points)
 
 
 def tuned_layers(blocks: int, cut: int) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ TWO_TEXTS = (PAIRS, "qa")
 _MODULES = {
     "qa": "headstart.tasks.qa",
     PAIRS: "headstart.tasks.pairs",
+    "generation": "headstart.tasks.generation",
     "ner": "headstart.tasks.ner",
     "multilabel": "headstart.tasks.multilabel",
     "regression": "headstart.tasks.regression",

@@ -1,0 +1,54 @@
+"""A saved model that writes, opened: prompts in, completions out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from headstart.errors import RunError
+from headstart.strategies.language import complete
+
+
+@dataclass(frozen=True)
+class LoadedWriter:
+    """A trained causal language model, opened from `folder`. Completions have at most `longest` tokens."""
+
+    form: ClassVar = "writing"
+    labels: tuple[str, ...]
+    folder: Path
+    whole: Any
+    tokenizer: Any
+    longest: int
+
+    def predict(self, prompts: Sequence[str | Sequence[Mapping[str, str]]]) -> list[str]:
+        """What the model writes behind each prompt: a text, or the messages of a chat. The likeliest token each time."""
+        if isinstance(prompts, str):
+            raise TypeError("predict takes a list of prompts; put the single prompt into a list.")
+        texts = [prompt if isinstance(prompt, str) else json.dumps(list(prompt), ensure_ascii=False) for prompt in prompts]
+        return complete(self.whole, self.tokenizer, int(self.tokenizer.model_max_length), texts, self.longest)
+
+
+def open_writer(place: Path) -> LoadedWriter:
+    """Open the folder of a model that writes, on the GPU where there is one.
+
+    Raises:
+        RunError: its files are damaged.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from headstart.sources.opening import quiet_transformers
+
+    try:
+        with quiet_transformers():
+            whole: Any = AutoModelForCausalLM.from_pretrained(
+                place, use_safetensors=True, dtype=torch.float32, trust_remote_code=False, local_files_only=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+        longest = int(whole.config.headstart_writing["longest"])
+    except Exception as error:  # safetensors, json, tokenizers and transformers each have errors of their own for damaged files
+        raise RunError(f"The model in {str(place)!r} cannot be opened ({str(error).splitlines()[0]}); copy or train it again.") from error
+    return LoadedWriter((), place, whole.eval().to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, longest)

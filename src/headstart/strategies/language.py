@@ -1,0 +1,214 @@
+"""Completions of prompts by a causal language model: what a trained rung writes, and how likely the true completion is to it.
+
+Only the tokens of completions are asked of the head, which in a small model with a large vocabulary is most of the work.
+
+Letters in shapes: n rows, t tokens, d width, v vocabulary, L blocks.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from headstart.backbone.backbone import Backbone
+from headstart.backbone.cut import Trunk
+from headstart.backbone.kernels import fast_linears
+from headstart.backbone.reading import Float32, Reader
+from headstart.data.prompts import chat_of
+from headstart.errors import SourceError
+from headstart.judge.rouge import rouge_l
+from headstart.records import CurvePoint
+from headstart.sources.opening import quiet_transformers
+from headstart.strategies.base import FloatArray, Rows, Said
+from headstart.strategies.model import NO_LABEL, states_through
+from headstart.strategies.prompts import Written, as_read, end_of, write
+
+# What the outputs (n, 6) of a row are: minus the log-probability of its completion in nats, its tokens, its bytes; whether a completion was
+# written at all, and how it compares with the true one: ROUGE-L, exact match.
+NATS, TOKENS, BYTES, WRITTEN, ROUGE, EXACT = range(6)
+# Writing takes a pass a token: of many rows so many are written, spread evenly.
+MOST_WRITTEN = 50
+_LONGEST = 256
+_LONGER = 1.2
+# Completion tokens whose logits are in memory at once.
+_AT_ONCE = 256
+
+
+def output_layer(backbone: Backbone) -> nn.Linear:
+    """The layer (v, d) that turns the last hidden states into logits: tied to the embeddings, or read from the source's files.
+
+    Raises:
+        SourceError: the source is no causal language model, or does more than one linear layer on its last hidden states.
+    """
+    from transformers import AutoModelForCausalLM
+
+    name = backbone.source.name
+    try:
+        with quiet_transformers():
+            whole: Any = AutoModelForCausalLM.from_pretrained(
+                backbone.source.folder, use_safetensors=True, dtype=torch.float32, trust_remote_code=False, local_files_only=True
+            ).eval()
+    except (ValueError, KeyError, OSError) as error:
+        raise SourceError(
+            f"The source {name!r} ({backbone.source.model_type}) does not write texts: transformers has no causal language model of its "
+            "kind. Name a causal model (GPT-2, Llama, Gemma ...) with --source."
+        ) from error
+    layer: nn.Linear = whole.get_output_embeddings()
+    ids = torch.arange(1, 5)[None] % whole.config.vocab_size
+    with torch.inference_mode():
+        hidden = whole.base_model(input_ids=ids).last_hidden_state
+        plain = isinstance(layer, nn.Linear) and torch.allclose(layer(hidden), whole(input_ids=ids).logits, atol=1e-4)
+        causal = torch.allclose(whole.base_model(input_ids=ids[:, :2]).last_hidden_state, hidden[:, :2], atol=1e-3)
+    if not plain or not causal:
+        what = "does more than one linear layer on its last hidden states" if not plain else "looks ahead, so that it cannot write"
+        raise SourceError(f"The source {name!r} {what}; choose another causal model.")
+    for parameter in layer.parameters():
+        parameter.requires_grad_(False)
+    return layer
+
+
+def causal_model(module: nn.Module, head: nn.Linear) -> Any:
+    """The stock class of transformers around a backbone and its output layer, sharing their weights."""
+    from transformers import AutoModelForCausalLM
+
+    config = copy.deepcopy(module.config)
+    with torch.device("meta"):
+        whole: Any = AutoModelForCausalLM.from_config(config)
+    setattr(whole, whole.base_model_prefix, module)
+    if getattr(config, "tie_word_embeddings", False):
+        whole.set_output_embeddings(nn.Linear(1, 1))  # any, for tying puts the embeddings in its place
+        layer = nn.Linear(head.in_features, head.out_features, bias=False, device="meta")
+        layer.weight = module.get_input_embeddings().weight  # type: ignore[operator]
+        whole.set_output_embeddings(layer)
+    else:
+        whole.set_output_embeddings(head)
+    return whole.eval()
+
+
+@dataclass(frozen=True)
+class WritingModel:
+    """A trained rung of completions. Below the cut it reads texts through the source's store.
+
+    `module` is the whole backbone with what it learned; None: the source's own weights. `cut` is how many blocks are still the source's own
+    (L: all). `head` turns last hidden states into logits. Completions have at most `longest` tokens.
+    """
+
+    reader: Reader
+    module: nn.Module | None
+    cut: int
+    head: nn.Linear
+    longest: int
+    curve: tuple[CurvePoint, ...] = ()
+
+    @property
+    def whole(self) -> Any:
+        """The stock class around what was trained."""
+        return causal_model(self.module if self.module is not None else self.reader.backbone.module, self.head)
+
+    def written(self, prompts: Sequence[str], completions: Sequence[str]) -> list[Written]:
+        """The rows as they are read."""
+        backbone = self.reader.backbone
+        return write(backbone.tokenizer, backbone.max_length, prompts, completions, end_of(backbone.tokenizer, backbone.source.name))
+
+    def compared(self, rows: Rows) -> FloatArray:
+        """Outputs (n, 6), nothing written."""
+        rows_read = self.written(rows.texts, rows.y.tolist())
+        outputs = np.zeros((len(rows), 6))
+        outputs[:, BYTES] = [row.size for row in rows_read]
+        for i, states in self._states([row.text for row in rows_read]):
+            told = rows_read[i].told
+            outputs[i, NATS], outputs[i, TOKENS] = nats_of(states, told, self.head), float((told != NO_LABEL).sum())
+        return outputs
+
+    def answer(self, rows: Rows) -> Said:
+        """Outputs (n, 6), and completions of at most `MOST_WRITTEN` rows, "" for the others."""
+        outputs = self.compared(rows)
+        some = range(0, len(rows), max(1, math.ceil(len(rows) / MOST_WRITTEN)))
+        answers = [""] * len(rows)
+        for i, text in zip(some, self.complete([rows.texts[i] for i in some]), strict=True):
+            answers[i] = text
+            true = str(rows.y[i])
+            outputs[i, WRITTEN:] = 1.0, rouge_l(text, true), float(text.strip() == true.strip())
+        return Said(outputs, tuple(answers))
+
+    def complete(self, prompts: Sequence[str]) -> list[str]:
+        """What the model writes behind each prompt, the likeliest token each time."""
+        return complete(self.whole, self.reader.backbone.tokenizer, self.reader.backbone.max_length, prompts, self.longest)
+
+    def fitting(self, prompts: Sequence[str]) -> list[str]:
+        """The prompts that a completion still fits behind, which any program writes alike; of plain ones that are longer their end."""
+        tokenizer, room = self.reader.backbone.tokenizer, max(1, self.reader.backbone.max_length - self.longest)
+        found = []
+        for prompt in prompts:
+            text = as_read(tokenizer, prompt)
+            places = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+            if 0 < len(places) <= room:
+                found.append(prompt)
+            elif len(places) > room and chat_of(prompt) is None:
+                found.append(text[places[len(places) - max(1, room // 2)][0] :])
+        return found
+
+    def scaled(self, factor: float, shift: float = 0.0) -> WritingModel:
+        """The same model: probabilities of texts are not moved."""
+        return self
+
+    def _states(self, texts: list[str]) -> Iterator[tuple[int, Float32]]:
+        reader, blocks = self.reader, self.reader.backbone.n_blocks
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        for begin in range(0, len(order), reader.at_once):
+            part = order[begin : begin + reader.at_once]
+            if self.module is None:
+                yield from zip(part, reader.activations([texts[i] for i in part], blocks), strict=True)
+                continue
+            trunk = Trunk(self.module, self.cut, reader.backbone.above, stored=True)
+            try:
+                with fast_linears(trunk):
+                    for i, states in states_through(trunk, reader, [texts[i] for i in part], blocks):
+                        yield part[i], states
+            finally:
+                trunk.restore()
+
+
+@torch.inference_mode()
+def nats_of(states: Float32, told: np.ndarray[Any, Any], head: nn.Linear) -> float:
+    """Minus the log-probability of a completion's tokens, from the hidden states (t, d) before each."""
+    places = np.flatnonzero(told != NO_LABEL)
+    total = 0.0
+    for begin in range(0, len(places), _AT_ONCE):
+        some = places[begin : begin + _AT_ONCE]
+        logits = head(torch.from_numpy(np.ascontiguousarray(states[some - 1])).to(head.weight.dtype)).double()
+        total += float(nn.functional.cross_entropy(logits, torch.from_numpy(told[some]), reduction="sum"))
+    return total
+
+
+@torch.inference_mode()
+def complete(whole: Any, tokenizer: Any, max_length: int, prompts: Sequence[str], longest: int) -> list[str]:
+    """Greedy completions, each prompt by itself, so that what stands beside it changes nothing."""
+    found = []
+    for prompt in prompts:
+        ids = tokenizer(as_read(tokenizer, prompt), return_tensors="pt")["input_ids"]
+        ids = ids[:, -max(1, max_length - longest) :].to(whole.device)
+        if not ids.shape[1]:  # a tokenizer that puts nothing before a text makes nothing of an empty one
+            ids = torch.tensor([[tokenizer.eos_token_id]], device=whole.device)
+        said = whole.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=longest,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        found.append(tokenizer.decode(said[0, ids.shape[1] :], skip_special_tokens=True))
+    return found
+
+
+def longest_of(written: Sequence[Written]) -> int:
+    """Tokens that a completion may have: a little more than those of training."""
+    return min(_LONGEST, max(1, math.ceil(_LONGER * max((int((row.told != NO_LABEL).sum()) for row in written), default=1))))

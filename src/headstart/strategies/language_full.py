@@ -1,0 +1,15 @@
+"""All weights tuned on completions, embeddings included."""
+
+from __future__ import annotations
+
+from headstart.strategies.ladder import Strategy
+from headstart.strategies.language_training import fit_language
+
+STRATEGY = Strategy(
+    name="full",
+    transfers=True,
+    needs_source=True,
+    summary="all weights tuned",
+    fit=lambda job: fit_language(job, "full", 0),
+    tunes_from=lambda _job: 0,
+)

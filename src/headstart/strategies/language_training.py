@@ -1,0 +1,102 @@
+"""Training of completions above the cut: the next token, where it is the completion's, from stored activations.
+
+Letters in shapes: b rows, t tokens, d width, v vocabulary.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from headstart.backbone.cut import Trunk
+from headstart.backbone.reading import Reader
+from headstart.strategies.adapter import add_adapters, merge_adapters
+from headstart.strategies.base import Rows
+from headstart.strategies.ladder import Job
+from headstart.strategies.language import WritingModel, longest_of, output_layer
+from headstart.strategies.lora import ALPHA, RANK, lora_schedule
+from headstart.strategies.model import NO_LABEL
+from headstart.strategies.training import Loss, Schedule, planned_steps, run_training, schedule_of
+
+# The whole model learns at a tenth of what blocks above a cut do: a language model forgets how to write before it learns what to.
+_FULL_RATE = 0.1
+
+
+class NextToken(nn.Module):
+    """Trunk and output layer; the loss is the mean cross-entropy of the tokens that are told. The output layer itself does not learn."""
+
+    loss = Loss.PAIRS  # so that no head is trained beside the trunk
+
+    def __init__(self, trunk: Trunk, head: nn.Linear) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = head
+
+    def forward(self, entering: torch.Tensor, mask: torch.Tensor | None, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The loss of a batch; see `Trunk.forward` for `entering` and `mask`. `labels` (b, t) are ids, NO_LABEL where nothing is told."""
+        states = self.trunk(entering, mask)
+        with torch.autocast(states.device.type, enabled=False):
+            some = labels[:, 1:] != NO_LABEL
+            logits = self.head(states[:, :-1].float()[some])
+            loss = functional.cross_entropy(logits, labels[:, 1:][some], reduction="sum")
+            return {"loss": loss / some.sum().clamp(min=1)}
+
+
+def told_rows(reader: Reader, rows: Rows) -> tuple[Rows, int]:
+    """Rows as texts whose units are tokens, each told the id that stands there where it is the completion's; and the longest completion."""
+    model = WritingModel(reader, None, reader.backbone.n_blocks, nn.Linear(1, 1), 1)
+    written = model.written(rows.texts, rows.y.tolist())
+    sizes = np.array([len(row.told) for row in written], dtype=np.int64)
+    units = np.concatenate([row.told for row in written])
+    told = Rows(tuple(row.text for row in written), units, 1, sizes, np.zeros(len(written), dtype=np.int64))
+    return told, longest_of(written)
+
+
+def fit_language(job: Job, strategy: str, cut: int) -> WritingModel:
+    """Tune the blocks from `cut` on; at 0 the embeddings too, and with them a tied output layer."""
+    plan = schedule_of(job, planned_steps(strategy, len(job.rows), job.settings))
+    if cut == 0:
+        plan = replace(plan, learning_rate=_FULL_RATE * plan.learning_rate)
+    return tune_language(job.source, job.rows, cut=cut, schedule=plan, module=copy.deepcopy(job.source.backbone.module))
+
+
+def fit_language_adapters(job: Job, *, stored: bool = True) -> WritingModel:
+    """Train low-rank adapters above the job's cut (Hu et al. 2021, arXiv 2106.09685). `stored` as in `training.tune`."""
+    module = copy.deepcopy(job.source.backbone.module)
+    only = add_adapters(module, job.cut, RANK, ALPHA, job.seed)
+    plan = lora_schedule(job, planned_steps("lora", len(job.rows), job.settings))
+    tuned = tune_language(job.source, job.rows, cut=job.cut, schedule=plan, module=module, only=only, stored=stored)
+    assert tuned.module is not None
+    merge_adapters(tuned.module, RANK, ALPHA)
+    return tuned
+
+
+def tune_language(
+    reader: Reader,
+    rows: Rows,
+    *,
+    cut: int,
+    schedule: Schedule,
+    module: nn.Module,
+    only: frozenset[str] | None = None,
+    stored: bool = True,
+) -> WritingModel:
+    """Train `module`, a copy of the source's backbone, on these rows; other arguments as in `training.tune`."""
+    told, longest = told_rows(reader, rows)
+    head = output_layer(reader.backbone)
+    if getattr(module.config, "tie_word_embeddings", False):
+        head.weight = module.get_input_embeddings().weight  # type: ignore[operator]
+    trunk = Trunk(module, cut, reader.backbone.above, stored=stored, only=only)
+    curve = run_training(NextToken(trunk, head), reader, told, cut=cut if stored else 0, schedule=schedule)
+    return WritingModel(reader, trunk.restore(), cut, head, longest, curve)
+
+
+def untouched(job: Job) -> WritingModel:
+    """The source as it is."""
+    _, longest = told_rows(job.source, job.rows)
+    return WritingModel(job.source, None, job.source.backbone.n_blocks, output_layer(job.source.backbone), longest)

@@ -1,0 +1,118 @@
+"""What a causal model reads: a prompt in its own form, the completion behind it, and the sign that ends a text.
+
+A chat is written by the model's own template where its tokenizer has one, else line by line. A plain prompt ends with a line break. Where
+both are longer than the model reads, the beginning of the prompt is left out first.
+
+Letters in shapes: t tokens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.data.examples import IntArray
+from headstart.data.prompts import chat_of
+from headstart.errors import SourceError
+from headstart.strategies.model import NO_LABEL
+
+_LONGEST_SHARE = 0.5  # of what is read a prompt may have at least this much
+# A prompt is cut by characters first, so that the tokenizer stays fast.
+_CHARACTERS_PER_TOKEN = 100
+
+
+@dataclass(frozen=True)
+class Written:
+    """A prompt with its completion as one `text`, and what its tokens are told: (t,) ids of the completion's, NO_LABEL for the others'.
+
+    `size` are the bytes of the completion that are read.
+    """
+
+    text: str
+    told: IntArray
+    size: int
+
+
+def as_read(tokenizer: Any, prompt: str) -> str:
+    """A prompt as the model reads it, the completion to follow."""
+    messages = chat_of(prompt)
+    if messages is None:
+        return prompt if not prompt or prompt[-1].isspace() else prompt + "\n"
+    if getattr(tokenizer, "chat_template", None):
+        text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        begin = tokenizer.bos_token or ""
+        return text.removeprefix(begin) if begin and _adds_begin(tokenizer) else text
+    return "".join(f"{message['role']}: {message['content']}\n" for message in messages) + "assistant: "
+
+
+def _adds_begin(tokenizer: Any) -> bool:
+    """Whether the tokenizer itself puts its first token before a text."""
+    ids = tokenizer("a")["input_ids"]
+    return bool(ids) and ids[0] == tokenizer.bos_token_id
+
+
+def end_of(tokenizer: Any, name: str) -> str:
+    """The token that ends a text, as text.
+
+    Raises:
+        SourceError: the tokenizer has none, so that no completion would ever end.
+    """
+    if not tokenizer.eos_token:
+        raise SourceError(f"The tokenizer of {name!r} has no token that ends a text, so no completion would end; choose another source.")
+    return str(tokenizer.eos_token)
+
+
+def write(tokenizer: Any, max_length: int, prompts: Sequence[str], completions: Sequence[str], end: str) -> list[Written]:
+    """Prompts with their completions, each of at most `max_length` tokens."""
+    heads = [as_read(tokenizer, prompt)[-max_length * _CHARACTERS_PER_TOKEN :] for prompt in prompts]
+    heads = [head.encode("utf-8", "replace").decode("utf-8") for head in heads]
+    tails = [(completion + end).encode("utf-8", "replace").decode("utf-8") for completion in completions]
+    sizes = [len(ids) for ids in _ids(tokenizer, tails)]
+    offsets = tokenizer(heads, return_offsets_mapping=True, truncation=False, verbose=False)["offset_mapping"] if heads else []
+    texts = []
+    for head, places, size in zip(heads, offsets, sizes, strict=True):
+        room = max(round(_LONGEST_SHARE * max_length), max_length - size - 1)
+        first = places[len(places) - room][0] if len(places) > room else 0
+        texts.append(head[first:])
+    read = (
+        tokenizer(
+            [head + tail for head, tail in zip(texts, tails, strict=True)],
+            truncation=True,
+            max_length=max_length,
+            return_offsets_mapping=True,
+        )
+        if texts
+        else {}
+    )
+    written = []
+    for number, (head, tail) in enumerate(zip(texts, tails, strict=True)):
+        ids = np.asarray(read["input_ids"][number], dtype=np.int64)
+        places = np.asarray(read["offset_mapping"][number], dtype=np.int64).reshape(-1, 2)
+        # A token that begins in the prompt and ends in the completion belongs to the latter: only there it can be known.
+        told = np.where((places[:, 1] > len(head)) & (places[:, 1] > places[:, 0]), ids, NO_LABEL)
+        told[:1] = NO_LABEL  # nothing stands before the first token
+        last = int(places[told != NO_LABEL, 1].max(initial=len(head)))
+        read_of = tail[: last - len(head)].removesuffix(end)
+        written.append(Written(head + tail, told, len(read_of.encode("utf-8", "replace"))))
+    return written
+
+
+def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    found: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)["input_ids"] if texts else []
+    return found
+
+
+def shown_prompt(prompt: str) -> str:
+    """A prompt for people: of a chat its lines."""
+    messages = chat_of(prompt)
+    return prompt if messages is None else "\n".join(f"{message['role']}: {message['content']}" for message in messages)
+
+
+def asked(prompt: str) -> Any:
+    """A prompt as the stock pipeline takes it: text that ends with a line break, or a list of messages."""
+    messages = chat_of(prompt)
+    return json.loads(json.dumps(messages)) if messages is not None else as_read(None, prompt)

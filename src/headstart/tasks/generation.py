@@ -1,0 +1,119 @@
+"""Texts that follow a prompt: instructions, chats, completions.
+
+A row's text is the prompt, a chat as a JSON list of its messages (`data/prompts.py`); its label is the completion.
+
+Letters in shapes: n rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from headstart.data.check import LabelChecks
+from headstart.data.examples import BoolArray, Examples
+from headstart.data.prompts import CHATS, COMPLETION, INSTRUCTION, OUTPUT, PROMPT, chat_of
+from headstart.data.rows import RowList, counted, finding
+from headstart.errors import DataError
+from headstart.judge.metrics import FloatArray
+from headstart.records import Finding, RowNote, Severity
+from headstart.settings import Metric
+from headstart.strategies.base import Rows
+from headstart.strategies.language import BYTES, NATS
+from headstart.strategies.prompts import shown_prompt
+from headstart.tasks.base import Labels, Prepared, Task
+from headstart.tasks.writing_judge import WritingJudge
+
+_FEW_ROWS = 20
+
+
+def recognise(examples: Examples) -> str:
+    """Why these rows are prompts with completions, "" where they are not."""
+    text, label = examples.text_column.lower(), examples.label_column.lower()
+    if text in CHATS:
+        return f"{examples.text_column!r} holds chats"
+    if (text.split(",")[0], label) in ((PROMPT, COMPLETION), (INSTRUCTION, OUTPUT)):
+        return f"{examples.text_column!r} and {examples.label_column!r} are called as prompts and completions are"
+    return ""
+
+
+def prepare(examples: Examples) -> Prepared:
+    """The examples as they are; chats without an answer are told.
+
+    Raises:
+        DataError: the rows are pairs of texts, or no row has a completion.
+    """
+    where = repr(examples.origin) if examples.origin != "-" else "standard input"
+    if examples.paired:
+        raise DataError(f"{where} has two texts a row, {examples.text_column!r}; name the one column of the prompts with --text.")
+    unanswered = RowList(
+        number
+        for number, text, label in zip(examples.rows, examples.texts, examples.labels, strict=True)
+        if chat_of(text) is not None and not label.strip()
+    )
+    if not any(label.strip() for label in examples.labels):
+        raise DataError(f"No row of {where} has a completion in {examples.label_column!r}; name its column with --label.")
+    found = []
+    if unanswered.count:
+        ends = "ends" if unanswered.count == 1 else "end"
+        message = f"{counted(unanswered.count, 'chat')} of {where} {ends} without an answer of the assistant."
+        found.append(finding("unanswered chats", Severity.WARNING, message, unanswered, "They are not used."))
+    return Prepared(replace(examples, labels=tuple(label if label.strip() else "" for label in examples.labels)), tuple(found))
+
+
+def check_completions(train: Examples, labels: Sequence[str], usable: BoolArray, folds: int) -> list[Finding]:
+    """What is wrong with completions in all."""
+    where = repr(train.origin) if train.origin != "-" else "standard input"
+    kept = [labels[i] for i in np.flatnonzero(usable).tolist()]
+    if not kept:
+        remedy = "Give rows that have a prompt and a completion and do not stand in the test file."
+        return [finding("no rows", Severity.ERROR, f"No row of {where} can be used for training.", (), remedy)]
+    found = []
+    if len(kept) > 1 and len(set(kept)) == 1:
+        message = f"All {len(kept):,} usable rows of {where} have the same completion."
+        found.append(finding("one completion", Severity.WARNING, message, (), "A model would learn to write nothing else."))
+    if len(kept) < max(folds, _FEW_ROWS):
+        message = f"Only {counted(len(kept), 'usable row')} of {where} {'has' if len(kept) == 1 else 'have'} a completion."
+        found.append(finding("few rows", Severity.WARNING, message, (), "Scores of so few are hardly more than chance; add rows."))
+    return found
+
+
+def make_labels(training: Sequence[str], further: Sequence[str]) -> Labels:
+    """Completions are no classes: any is known."""
+    return Labels((), lambda label: label, lambda label: True)
+
+
+def make_rows(texts: Sequence[str], labels: Sequence[str], known: Labels) -> Rows:
+    """Rows with their true completions."""
+    y = np.empty(len(labels), dtype=object)
+    y[:] = labels
+    return Rows(tuple(texts), y, 1, kinds=np.zeros(len(labels), dtype=np.int64))
+
+
+def hard(outputs: FloatArray, rows: Rows, examples: Examples, names: Sequence[str], most: int, known: set[int]) -> list[RowNote]:
+    """Rows whose completion is least likely a byte, by out-of-fold outputs (n, 6)."""
+    worst = np.argsort(-outputs[:, NATS] / np.maximum(outputs[:, BYTES], 1.0), kind="stable")
+    kept = [i for i in worst.tolist() if examples.rows[i] not in known][:most]
+    return [RowNote("hard", examples.rows[i], f"{shown_prompt(rows.texts[i])} — {rows.y[i]}", "") for i in kept]
+
+
+TASK = Task(
+    name="generation",
+    summary="a text to follow each prompt",
+    metrics=(Metric.BITS_PER_BYTE, Metric.ROUGE_L, Metric.EXACT_MATCH),
+    probabilities=lambda outputs: outputs,
+    recognise=recognise,
+    prepare=prepare,
+    checks=LabelChecks(check_completions, lambda label: (), "completions", of_the_text=True),
+    labels=make_labels,
+    rows=make_rows,
+    label_counts=lambda rows, names: (("a completion", len(rows)),),
+    judge=WritingJudge(),
+    suspects=lambda outputs, rows, examples, names: (),
+    hard=hard,
+    layer_scores=None,
+    curve=("lora", "untouched"),
+    curve_at=None,
+)
