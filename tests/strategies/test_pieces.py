@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_neighbouring_pieces_share_what_is_said() -> None:
     pieces = make_pieces(tokenizer, 40, [join_pair("what", context)])
     assert len(pieces) > 3
     _, most, shared = sizes(40)
-    for one, other in zip(pieces, pieces[1:], strict=False):
+    for one, other in itertools.pairwise(pieces):
         ours, theirs = ({tuple(place) for place in piece.places[piece.inside].tolist()} for piece in (one, other))
         assert len(ours & theirs) == shared and one.length <= most <= 40
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.model import NO_LABEL
 from headstart.strategies.pieces import make_pieces
-from headstart.strategies.span_training import told_pieces, tokens_of
+from headstart.strategies.span_training import tokens_of, told_pieces
 from headstart.strategies.spans import F1, MARGIN, SpanModel
 from headstart.strategies.training import END, START, spans_loss
 from tiny import WORDS, make_tiny, make_tokenizer

@@ -48,17 +48,29 @@ def test_scores_are_means_over_rows_as_each_is_answered() -> None:
 
 @settings(deadline=None)
 @given(st.integers(1, 30), st.integers(0, 10_000))
-def test_no_other_line_gives_these_rows_a_greater_f1(n: int, seed: int) -> None:
+def test_no_other_line_gives_these_rows_a_greater_f1_by_more_than_its_standard_error(n: int, seed: int) -> None:
     outputs, rows = drawn(n, seed)
     moved = outputs.copy()
     calibration = best_margin(outputs, rows)
     moved[:, 0] = calibration.of(outputs[:, 0])
     lines = [-10.0, 10.0, *(np.unique(outputs[:, 0])[:, None] + [-0.01, 0.01]).ravel()]
-    best = max(np.where(outputs[:, 0] > line, outputs[:, 2], outputs[:, 4]).mean() for line in lines)
-    if (rows.y != "[]").all():
-        assert calibration == Calibration()
+    best = max((np.where(outputs[:, 0] > line, outputs[:, 2], outputs[:, 4]) for line in lines), key=np.mean)
+    own = matched(Metric.ANSWER_F1, outputs)
+    error = np.std(best - own, ddof=1) / np.sqrt(n) if n > 1 else np.inf
+    if calibration == Calibration():
+        assert (rows.y != "[]").all() or np.mean(best - own) <= error + 1e-9 or np.isclose(best.mean(), own.mean())
     else:
-        assert matched(Metric.ANSWER_F1, moved).mean() == pytest.approx(best)
+        assert matched(Metric.ANSWER_F1, moved).mean() == pytest.approx(best.mean())
+        assert best.mean() > own.mean() and not (rows.y != "[]").all()
+
+
+def test_a_line_is_moved_by_a_clear_gain_and_not_by_a_few_rows() -> None:
+    # Answers with a margin below 2 are wrong: of many rows that is plain, of four it is not.
+    outputs = np.array([[3.0, 1, 1, 0, 0], [1.0, 0, 0, 1, 1]] * 40)
+    rows = rows_of([True, False] * 40)
+    assert best_margin(outputs, rows) == Calibration(1.0, -2.0)
+    few = np.array([[3.0, 1, 1, 0, 0], [3.0, 1, 1, 0, 0], [2.5, 1, 1, 0, 0], [1.0, 0, 0, 1, 1]])
+    assert best_margin(few, rows_of([True, True, True, False])) == Calibration()
 
 
 def test_where_answers_may_not_be_withheld_nothing_is_moved() -> None:
