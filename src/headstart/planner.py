@@ -165,7 +165,7 @@ def decide(
 
 def expectation(rung: Rung, metric: Metric) -> Belief:
     """What is believed of a rung before it ran."""
-    if rung.strategy.name == "probe":
+    if rung.strategy.name == "probe" and rung.strategy.out_of_fold is not None:  # it is always run, and all others are compared with it
         return Belief(0.0, 1e-6)
     rows, task = rung.job.rows, rung.job.settings.task
     cases = read_cases(task)

@@ -65,7 +65,7 @@ def prepare(examples: Examples) -> Prepared:
     absent, moved, asked = RowList(), RowList(), 0
     for number, text, label in zip(examples.rows, examples.texts, examples.labels, strict=True):
         if not text.strip() or not label.strip():
-            labels.append("")
+            labels.append(label and NOTHING)  # a row without a text is told as such, and not as one without answers too
             continue
         given = given_in(label)
         given = [(label, None)] if given is None else given
