@@ -77,15 +77,15 @@ def test_answers_stand_where_they_are_said_to_stand():
 
 
 def test_an_answer_at_another_place_is_taken_where_it_stands_nearest():
-    labels, told = read([("who", CONTEXT, said(12)), ("who", CONTEXT, said(1)), ("where", CONTEXT, said(20, "Paris"))])
+    labels, told = read([("who", CONTEXT, said(12)), ("which", CONTEXT, said(1)), ("where", CONTEXT, said(20, "Paris"))])
     assert [label[0]["start"] for label in labels] == [13, 0, 20]
     message = "2 rows of 'a.json' have an answer that stands at another place than is said."
     assert told == [("moved answers", "warning", message, (1, 2), "The nearest place where it stands was taken.")]
 
 
-def test_an_answer_that_stands_nowhere_is_left_out_and_its_row_not_used():
+def test_an_answer_that_stands_nowhere_is_left_out_and_a_row_without_another_not_used():
     both = [*said(0), *said(3, "Bob")]
-    labels, told = read([("who", CONTEXT, said(0, "Bob")), ("who", CONTEXT, both), ("where", CONTEXT, "Paris")])
+    labels, told = read([("who", CONTEXT, said(0, "Bob")), ("which", CONTEXT, both), ("where", CONTEXT, "Paris")])
     assert labels == ["", [{"text": "Ada", "start": 0}], [{"text": "Paris", "start": 20}]]
     message = "2 rows of 'a.json' have an answer that does not stand in the context."
     remedy = "Such answers are left out, and rows without another one are not used; write answers as the context has them."
@@ -101,6 +101,17 @@ def test_a_row_with_an_empty_side_or_an_empty_cell_of_answers_is_not_used_and_to
     assert result.usable.tolist() == [False, False, False, True]
     told = {(one.kind, one.message, one.rows) for one in result.findings}
     assert ("empty text", "2 rows have no text.", (2, 3)) in told and ("empty label", "1 row has no label.", (1,)) in told
+
+
+def test_rows_that_ask_the_same_have_all_answers_and_are_repeats():
+    same = [("who", CONTEXT, said(13)), ("where", CONTEXT, said(20, "Paris")), ("who", CONTEXT, said(0)), ("where", CONTEXT, [])]
+    labels, told = read(same)
+    both = [{"text": "Ada", "start": 13}, {"text": "Ada", "start": 0}]
+    assert labels == [both, [{"text": "Paris", "start": 20}], both, []]
+    message = "2 rows of 'a.json' ask what another row asks of the same context, and answer otherwise."
+    assert told == [("several answers", "note", message, (1, 3), "All answers of such rows count as true.")]
+    found, result = checked(same)
+    assert result.usable.tolist() == [True, True, False, True] and found["conflicting labels"][2] == (2, 4)
 
 
 @pytest.mark.parametrize("origin", ["a.json", "-"])

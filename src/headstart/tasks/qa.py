@@ -93,7 +93,31 @@ def prepare(examples: Examples) -> Prepared:
     if moved.count:
         message = f"{counted(moved.count, 'row')} of {where} {_have(moved)} an answer that stands at another place than is said."
         noticed.append(finding("moved answers", Severity.WARNING, message, moved, "The nearest place where it stands was taken."))
-    return Prepared(replace(examples, labels=tuple(labels)), tuple(noticed))
+    whole, joined = _with_all_answers(replace(examples, labels=tuple(labels)))
+    if joined.count:
+        asks, answers = ("asks", "answers") if joined.count == 1 else ("ask", "answer")
+        message = f"{counted(joined.count, 'row')} of {where} {asks} what another row asks of the same context, and {answers} otherwise."
+        noticed.append(finding("several answers", Severity.NOTE, message, joined, "All answers of such rows count as true."))
+    return Prepared(whole, tuple(noticed))
+
+
+def _with_all_answers(examples: Examples) -> tuple[Examples, RowList]:
+    """Rows of the same question and context with the answers of all of them; and which rows gained any.
+
+    A row that says that there is no answer stays as it is: it contradicts the others.
+    """
+    answers: dict[str, list[Answer]] = {}
+    for text, label in zip(examples.texts, examples.labels, strict=True):
+        if label not in ("", NOTHING):
+            answers.setdefault(text, []).extend(from_label(label))
+    joined, labels = RowList(), []
+    for number, text, label in zip(examples.rows, examples.texts, examples.labels, strict=True):
+        # In one order for all, so that rows which ask the same are repeats of each other.
+        every = label if label in ("", NOTHING) else as_label(answers[text])
+        if len(every) > len(label):
+            joined.add(number)
+        labels.append(every)
+    return replace(examples, labels=tuple(labels)), joined
 
 
 def _have(rows: RowList) -> str:
