@@ -128,6 +128,21 @@ def make_tiny(
     return folder
 
 
+def make_causal(folder: Path, architecture: str) -> Path:
+    """A tiny source that writes, saved as the causal class of transformers with an output layer of its own. Returns the folder."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    make_tiny(folder, architecture, blocks=3)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        whole = AutoModelForCausalLM.from_pretrained(folder)
+        for parameter in whole.parameters():
+            parameter.data += 0.05 * torch.randn_like(parameter)
+    whole.save_pretrained(folder)
+    return folder
+
+
 def write_sentence_files(folder: Path, pooling: str, *, max_seq_length: int = 32) -> None:
     """The files by which sentence-transformers says how its vectors are made."""
     kind = "sentence_transformers.models."

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from headstart.strategies.outputs import Output, output_of, said_of
 from headstart.target import Part, Target, data_name, parts_of, read_target
 from headstart.tasks.registry import deciding_metric
 from headstart.taught import COLUMN, SPLITS, refusal, text_digest
+
+if TYPE_CHECKING:
+    from headstart.backbone.reading import Reader
 
 # Settings that say where and how to talk, not what to compute: a run may go on under others.
 _NOT_ASKED = {"via", "rows_from", "label_map", "out", "quiet", "dry_run", "store", "store_limit", "export", "budget", "shelf"}
@@ -240,23 +243,39 @@ def leave_out_taught(target: Target, means: Means) -> None:
 
 
 def leave_out_unfit(target: Target, means: Means) -> None:
-    """Leave out the sources whose architecture has no stock class that could hold the model, before any is trained.
+    """Leave out the sources that no model of the task can be made of, before any is trained.
 
     Raises:
         SourceError: there is no other source.
     """
-    from headstart.export.token_folder import ANSWERS, WORDS, require_token_class
-
-    kind = {"ner": WORDS, "qa": ANSWERS}.get(target.task)
-    for name, reader in list(means.readers.items()) if kind else []:
+    for name, reader in list(means.readers.items()):
         try:
-            require_token_class(reader.backbone.module, name, kind or WORDS)
+            _require_fit(target.task, reader)
         except SourceError as error:
             if len(means.readers) == 1:
                 raise
             del means.readers[name]
             means.findings.append(Finding("source left out", Severity.WARNING, str(error), count=1))
             say(f"  {error}")
+
+
+def _require_fit(task: str, reader: Reader) -> None:
+    """Raise where the source's architecture has no stock class that could hold the model, or cannot write.
+
+    Raises:
+        SourceError: that is so.
+    """
+    backbone = reader.backbone
+    if task in ("ner", "qa"):
+        from headstart.export.token_folder import ANSWERS, WORDS, require_token_class
+
+        require_token_class(backbone.module, backbone.source.name, WORDS if task == "ner" else ANSWERS)
+    elif task == "generation":
+        from headstart.strategies.language import output_layer
+        from headstart.strategies.prompts import end_of
+
+        output_layer(backbone)
+        end_of(backbone.tokenizer, backbone.source.name)
 
 
 def require_same_sources(run: RunFolder, means: Means) -> None:

@@ -133,7 +133,8 @@ class Settings:
     task: str | None = _setting(
         None,
         "what is predicted: classification (a label for each text), pairs (one for two texts together), multilabel (any number of labels), "
-        "regression (a number) or ner (entities); without it the columns tell",
+        "regression (a number), ner (entities), qa (answers in a context) or generation (what follows a prompt); without it the columns "
+        "tell",
         group="data",
         placeholder="TASK",
     )

@@ -44,11 +44,12 @@ scores of rare labels lie above the frequencies with which they are right.
 }
 _LIMITS = {
     "multilabel": "- Each label is judged by itself: that two of them exclude each other is not known to it.",
+    "generation": "- What it writes reads well whether or not it is true: nothing checks it.",
     "qa": "- It finds what stands in the context word for word, one run of words: it neither counts nor concludes.",
     "regression": "- Beyond the numbers of its training data it has seen nothing, and its answers there are worth little.",
 }
 # What the hub calls models that do not classify texts; and the tasks whose long texts are read whole, in windows.
-_KINDS = {"ner": "token-classification", "qa": "question-answering"}
+_KINDS = {"ner": "token-classification", "qa": "question-answering", "generation": "text-generation"}
 _IN_WINDOWS = ("ner", "qa")
 _MOST_LABELS = 200  # named in the card; config.json names all
 _LONGEST_LABEL = 60
@@ -119,6 +120,10 @@ def _kind(results: Results, source: Source | None) -> str:
     if results.task == "qa":
         what = "A model that finds the answer to a question in a context"
         how = "the sentence that shares the rarest words with the question, or a part of it"
+    elif results.task == "generation":
+        if not results.winner.transfers:
+            return f"A model that writes what follows a prompt: {base_model(source) or source.name if source else 'its source'}, as it is."
+        what, how = "A model that writes what follows a prompt", "its source as it is"
     elif results.task == "ner":
         what = f"A model that marks {len(results.data.labels):,} types of entities"
         how = "a conditional random field on words and their shapes"
@@ -146,6 +151,19 @@ come of `answer(question, context)`:
 
 ```python
 {LINES}```"""
+    if results.task == "generation":
+        return f"""DIR is this folder.
+
+```python
+from transformers import pipeline
+
+write = pipeline("text-generation", "DIR")
+write("a prompt\\n", return_full_text=False)
+```
+
+A plain prompt ends with a line break, as in training; a chat is given as a list of messages. headstart sees to either:
+
+{own}"""
     if results.task == "ner":
         return f"""DIR is this folder.
 
@@ -178,6 +196,8 @@ token vectors of this kind: it runs
 
 
 def _labels(results: Results) -> str:
+    if results.task == "generation":
+        return "It has none: what it gives is text."
     rows = [f"| {_cell(label)} | {count:,} |" for label, count in results.data.labels[:_MOST_LABELS]]
     more = len(results.data.labels) - _MOST_LABELS
     tail = f"\n\nand {more:,} more; `config.json` names all." if more > 0 else ""

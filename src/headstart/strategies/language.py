@@ -67,7 +67,7 @@ def output_layer(backbone: Backbone) -> nn.Linear:
         plain = isinstance(layer, nn.Linear) and torch.allclose(layer(hidden), whole(input_ids=ids).logits, atol=1e-4)
         causal = torch.allclose(whole.base_model(input_ids=ids[:, :2]).last_hidden_state, hidden[:, :2], atol=1e-3)
     if not plain or not causal:
-        what = "does more than one linear layer on its last hidden states" if not plain else "looks ahead, so that it cannot write"
+        what = "looks ahead, so that it cannot write" if not causal else "does more than one linear layer on its last hidden states"
         raise SourceError(f"The source {name!r} {what}; choose another causal model.")
     for parameter in layer.parameters():
         parameter.requires_grad_(False)

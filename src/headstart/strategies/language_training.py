@@ -48,7 +48,7 @@ class NextToken(nn.Module):
             states, told = states[:, :-1].float()[some], labels[:, 1:][some]
             loss = states.new_zeros(())
             # Logits over a large vocabulary are made some tokens at a time, and once more for the gradient, so that memory stays bounded.
-            for part, ids in zip(states.split(_AT_ONCE), told.split(_AT_ONCE), strict=True):
+            for part, ids in zip(torch.split(states, _AT_ONCE), torch.split(told, _AT_ONCE), strict=True):
                 loss = loss + checkpoint(self._loss_of, part, ids, use_reentrant=False)
             return {"loss": loss / some.sum().clamp(min=1)}
 

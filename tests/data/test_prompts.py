@@ -1,0 +1,94 @@
+"""Prompts and completions in the forms in which tables hold them."""
+
+import json
+
+import pytest
+
+from headstart.data.prompts import as_prompt, chat_of, parted, prompt_columns, prompt_of
+from headstart.data.read import read_examples
+from headstart.errors import DataError
+from headstart.tasks import registry
+
+CHAT = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "name"),
+    [
+        (("prompt", "completion"), "prompt"),
+        (("id", "Prompt", "Completion"), "Prompt"),
+        (("instruction", "input", "output"), "instruction,input"),
+        (("instruction", "output"), "instruction"),
+        (("id", "messages"), "messages"),
+        (("text", "label"), None),
+        (("prompt", "label"), None),
+    ],
+)
+def test_columns_are_known_by_their_names(columns, name):
+    found = prompt_columns(columns)
+    assert (None if found is None else found.name) == name
+
+
+def test_an_instruction_and_its_input_stand_apart_and_no_input_adds_nothing():
+    assert as_prompt("Sort.", " b, a ") == "Sort.\n\nb, a"
+    assert as_prompt("Sort.", "  ") == "Sort."
+
+
+def test_a_chat_is_its_prompt_and_its_last_answer():
+    prompt, answer = parted(chat_of(json.dumps(CHAT)))
+    assert json.loads(prompt) == CHAT[:2] and answer == "hello"
+    assert parted(chat_of(CHAT[:2])) == (json.dumps(CHAT[:2]), "")
+    other = [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}]
+    assert chat_of(other) == [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+
+
+@pytest.mark.parametrize("cell", ["plain", "[1, 2]", '[{"role": "user"}]', "[", "[]", None, [{"role": 1, "content": "x"}]])
+def test_what_is_no_chat_is_none(cell):
+    assert chat_of(cell) is None
+
+
+def test_the_prompt_to_be_completed_is_read_from_the_columns_of_training():
+    assert prompt_of({"instruction": "Sort.", "input": "b, a"}, "instruction,input") == "Sort.\n\nb, a"
+    assert prompt_of({"instruction": "Sort.", "input": None}, "instruction,input") == "Sort."
+    assert json.loads(prompt_of({"messages": CHAT}, "messages")) == CHAT[:2]
+    assert json.loads(prompt_of({"messages": CHAT[:2]}, "messages")) == CHAT[:2]
+    assert prompt_of({"messages": "no chat"}, "messages") == ""
+    assert prompt_of({"prompt": "x"}, "prompt") is None  # a column like any other
+
+
+def test_tables_of_prompts_are_recognised_and_read(tmp_path):
+    plain = read_examples(write(tmp_path / "a.jsonl", [{"prompt": "2 + 2 =", "completion": "4"}])).examples
+    asked = read_examples(write(tmp_path / "b.jsonl", [{"instruction": "Sort.", "input": "b, a", "output": "a, b"}])).examples
+    chats = read_examples(write(tmp_path / "c.jsonl", [{"messages": CHAT}])).examples
+    assert (plain.texts, plain.labels) == (("2 + 2 =",), ("4",))
+    assert (asked.texts, asked.labels) == (("Sort.\n\nb, a",), ("a, b",))
+    assert (json.loads(chats.texts[0]), chats.labels) == (CHAT[:2], ("hello",))
+    told = [registry.recognise_task(examples) for examples in (plain, asked, chats)]
+    assert [task.name for task, _ in told] == ["generation"] * 3
+    assert [why for _, why in told] == [
+        "'prompt' and 'completion' are called as prompts and completions are",
+        "'instruction,input' and 'output' are called as prompts and completions are",
+        "'messages' holds chats",
+    ]
+
+
+def test_what_is_wrong_with_chats_is_told_with_its_rows(tmp_path):
+    path = write(tmp_path / "c.jsonl", [{"messages": CHAT}, {"messages": CHAT[:2]}, {"messages": [{"role": "user"}]}])
+    read = read_examples(path)
+    assert [(found.message, found.rows) for found in read.findings] == [(f"1 row of {path!r} has no list of messages in 'messages'.", (3,))]
+    prepared = registry.get_task("generation").prepare(read.examples)
+    assert [(found.message, found.remedy, found.rows) for found in prepared.findings] == [
+        (f"1 chat of {path!r} ends without an answer of the assistant.", "They are not used.", (2,))
+    ]
+
+
+def test_rows_without_any_completion_are_refused(tmp_path):
+    path = write(tmp_path / "a.jsonl", [{"prompt": "2 + 2 =", "completion": " "}])
+    with pytest.raises(DataError) as refused:
+        registry.get_task("generation").prepare(read_examples(path).examples)
+    assert str(refused.value) == f"No row of {path!r} has a completion in 'completion'; name its column with --label."

@@ -1,0 +1,137 @@
+"""Completions: how they are read, what they cost, how they are trained from stored activations, what is written."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from headstart.backbone.backbone import load_backbone
+from headstart.backbone.reading import Reader
+from headstart.errors import SourceError
+from headstart.settings import make_settings
+from headstart.sources.resolve import resolve_source
+from headstart.strategies.base import Rows
+from headstart.strategies.ladder import Job, get_strategy
+from headstart.strategies.language import BYTES, EXACT, NATS, ROUGE, TOKENS, WRITTEN, output_layer
+from headstart.strategies.language_training import fit_language_adapters, told_rows, untouched
+from headstart.strategies.model import NO_LABEL
+from headstart.strategies.prompts import as_read, write
+from tiny import make_causal, make_tiny, make_tokenizer
+
+PROMPTS = ("what is my card", "please cancel the order", "why", "how can i pay the money for the new card on time")
+ANSWERS = ("it is lost", "good", "the price is bad and wrong", "help")
+
+
+def rows_of(prompts=PROMPTS, answers=ANSWERS):
+    y = np.empty(len(answers), dtype=object)
+    y[:] = answers
+    return Rows(tuple(prompts), y, 1, kinds=np.zeros(len(answers), dtype=np.int64))
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt2", "gemma3_text"])
+def reader(request, tmp_path_factory):
+    folder = make_causal(tmp_path_factory.mktemp(request.param), request.param)
+    return Reader(load_backbone(resolve_source(str(folder)), 64), None, 4096)
+
+
+def job_of(reader, **settings):
+    rows = rows_of()
+    made = make_settings({"task": "generation", "epochs": 3, "learning_rate": 3e-3, "precision": "float32", **settings})
+    return Job(rows, np.arange(len(rows)), [], made, 0, reader=reader, cut=1)
+
+
+def test_only_the_completion_and_the_end_are_told():
+    tokenizer = make_tokenizer("llama")
+    [row] = write(tokenizer, 64, ["my card"], ["is lost"], "</s>")
+    assert row.text == "my card\nis lost</s>" and row.size == len("is lost")
+    ids = tokenizer(row.text)["input_ids"]
+    told = [(i, token) for i, token in zip(ids, row.told.tolist(), strict=True)]
+    names = tokenizer.convert_ids_to_tokens([token for _, token in told if token != NO_LABEL])
+    assert names == ["is", "lost", "</s>"] and all(i == token for i, token in told if token != NO_LABEL)
+
+
+def test_what_is_too_long_loses_the_beginning_of_its_prompt():
+    tokenizer = make_tokenizer("llama")
+    [row] = write(tokenizer, 16, [" ".join(["card"] * 40) + " please"], ["is lost"], "</s>")
+    assert len(row.told) <= 16 and row.text.endswith("card please\nis lost</s>")
+    assert (row.told != NO_LABEL).sum() == 3
+    [cut] = write(tokenizer, 16, ["why"], [" ".join(["money"] * 40)], "</s>")
+    assert len(cut.told) == 16 and cut.size < 40 * 6  # only what is read counts
+
+
+def test_a_chat_is_written_by_the_models_template_else_line_by_line():
+    chat = json.dumps([{"role": "user", "content": "hi"}])
+    tokenizer = make_tokenizer("llama")
+    assert as_read(tokenizer, chat) == "user: hi\nassistant: "
+    tokenizer.chat_template = (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    assert as_read(tokenizer, chat) == "<user>hi<assistant>"
+    assert as_read(tokenizer, "hi") == "hi\n" and as_read(tokenizer, "hi ") == "hi "
+
+
+def test_costs_are_those_of_the_stock_class(reader):
+    """Row by row through the causal class of transformers, its own loss over the same tokens."""
+    model = untouched(job_of(reader))
+    found = model.compared(rows_of())
+    whole = AutoModelForCausalLM.from_pretrained(reader.backbone.source.folder).eval()
+    for i, row in enumerate(model.written(PROMPTS, ANSWERS)):
+        ids = torch.tensor([reader.backbone.tokenizer(row.text)["input_ids"]])
+        labels = torch.from_numpy(row.told)[None]
+        with torch.inference_mode():
+            mean = float(whole(input_ids=ids, labels=labels).loss)
+        count = int((labels != NO_LABEL).sum())
+        assert found[i, NATS] == pytest.approx(mean * count, rel=1e-4)
+        assert (found[i, TOKENS], found[i, BYTES]) == (count, len(ANSWERS[i]))
+
+
+@pytest.mark.parametrize("rung", ["lora", "partial", "full"])
+def test_training_makes_the_completions_likelier_and_leaves_the_source_as_it_was(reader, rung):
+    before = copy.deepcopy(reader.backbone.module.state_dict())
+    job = job_of(reader, epochs=30)
+    tuned = get_strategy(rung, "generation").fit(job)
+    assert tuned.compared(rows_of())[:, NATS].sum() < untouched(job).compared(rows_of())[:, NATS].sum()
+    after = reader.backbone.module.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_from_stored_activations_and_through_the_whole_model_training_is_the_same(reader):
+    job = job_of(reader)
+    stored, whole = (fit_language_adapters(job, stored=stored) for stored in (True, False))
+    losses = [[point.train_loss for point in model.curve if point.train_loss is not None] for model in (stored, whole)]
+    assert losses[0] and losses[0] == pytest.approx(losses[1], abs=1e-5)
+    assert stored.compared(rows_of())[:, NATS] == pytest.approx(whole.compared(rows_of())[:, NATS], abs=1e-3)
+
+
+def test_what_is_written_is_what_the_stock_class_writes_token_by_token(reader):
+    model = untouched(job_of(reader))
+    whole = AutoModelForCausalLM.from_pretrained(reader.backbone.source.folder).eval()
+    said = model.answer(rows_of())
+    tokenizer = reader.backbone.tokenizer
+    for i, prompt in enumerate(PROMPTS):
+        ids = tokenizer(prompt + "\n")["input_ids"]
+        first = len(ids)
+        for _ in range(model.longest):
+            with torch.inference_mode():
+                token = int(whole(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
+            ids.append(token)
+            if token == tokenizer.eos_token_id:
+                break
+        assert said.answers[i] == tokenizer.decode(ids[first:], skip_special_tokens=True)
+    assert (said.outputs[:, WRITTEN] == 1).all() and (said.outputs[:, [ROUGE, EXACT]] <= 1).all()
+
+
+def test_a_model_that_looks_ahead_is_refused(tmp_path):
+    make_tiny(tmp_path / "bert", "bert", blocks=2)
+    with pytest.raises(SourceError) as refused:
+        output_layer(load_backbone(resolve_source(str(tmp_path / "bert")), 64))
+    assert str(refused.value) == f"The source {str(tmp_path / 'bert')!r} looks ahead, so that it cannot write; choose another causal model."
+
+
+def test_rows_are_told_their_own_tokens_alone(reader):
+    told, longest = told_rows(reader, rows_of())
+    assert len(told.y) == told.sizes.sum() and longest <= 64
+    assert (told.y != NO_LABEL).sum() == untouched(job_of(reader)).compared(rows_of())[:, TOKENS].sum()

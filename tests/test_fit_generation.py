@@ -1,0 +1,91 @@
+"""Whole runs on prompts with completions: read, judged, saved, opened, written with."""
+
+import csv
+import json
+import random
+
+import pytest
+from transformers import pipeline
+
+import headstart
+from headstart import cli
+from headstart.errors import SettingsError, SourceError
+from headstart.report.build import build_report
+from tiny import WORDS, make_causal, make_tiny
+
+
+def told(n, seed):
+    """n different prompts; the completion names their first word twice."""
+    rng = random.Random(seed)
+    rows = {}
+    while len(rows) < n:
+        words = rng.sample(WORDS, 4)
+        rows.setdefault(" ".join(words), f"{words[0]} {words[0]}")
+    return list(rows.items())
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("generation")
+    make_causal(folder / "source", "llama")
+    for name, rows in (("train", told(40, 1)), ("test", told(12, 2))):
+        with (folder / f"{name}.jsonl").open("w") as file:
+            file.writelines(json.dumps({"instruction": "Say it twice.", "input": prompt, "output": said}) + "\n" for prompt, said in rows)
+    return folder
+
+
+def fit(task, **settings):
+    values = {"source": str(task / "source"), "test": str(task / "test.jsonl"), "store": str(task / "store"), "resamples": 100, "epochs": 6}
+    values |= {"inner_folds": 2, "out": str(task / "run"), "strategy": ("untouched", "lora"), "learning_rate": 3e-3}
+    return headstart.fit(str(task / "train.jsonl"), **(values | settings))
+
+
+@pytest.fixture(scope="module")
+def run(task):
+    return fit(task)
+
+
+def test_the_task_is_recognised_and_every_score_is_told(run):
+    results = run.results
+    assert (results.task, results.metric) == ("generation", "bits_per_byte")
+    assert list(results.scores) == ["bits_per_byte", "perplexity", "rouge_l", "exact_match"]
+    assert results.winner.name == "lora" and results.opponent.name == "untouched"
+    assert results.gain.value == pytest.approx(results.opponent_scores["bits_per_byte"].value - results.scores["bits_per_byte"].value)
+    assert len(results.shown) == 12 and all(row.truth for row in results.shown)
+    assert results.shown[0].text.startswith("Say it twice.\n\n")
+    assert "What it writes" in build_report(results)
+
+
+def test_the_stock_pipeline_writes_what_headstart_does(run, task):
+    prompts = [f"Say it twice.\n\n{prompt}" for prompt, _ in told(3, 5)]
+    said = headstart.load(run.folder).predict(prompts)
+    writer = pipeline("text-generation", str(run.folder / "model"), device="cpu")
+    assert said == [writer(prompt + "\n", return_full_text=False)[0]["generated_text"] for prompt in prompts]
+    with pytest.raises(TypeError) as refused:
+        headstart.load(run.folder).predict(prompts[0])
+    assert str(refused.value) == "predict takes a list of prompts; put the single prompt into a list."
+
+
+def test_a_file_is_completed_by_the_command_line(run, task):
+    out = task / "said.csv"
+    assert cli.main(["predict", str(run.folder), str(task / "test.jsonl"), "--out", str(out)]) == 0
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    said = headstart.load(run.folder).predict([f"{row['instruction']}\n\n{row['input']}" for row in rows])
+    assert [row["prediction"] for row in rows] == said and len(rows) == 12
+
+
+def test_a_run_is_no_source_for_its_own_rows(run, task):
+    with pytest.raises(SourceError) as refused:
+        fit(task, source=str(run.folder), out=str(task / "again"), strategy=("untouched",))
+    assert "learnt from" in str(refused.value) or "taught" in str(refused.value)
+
+
+def test_what_there_is_not_is_refused_in_one_sentence(task, tmp_path):
+    make_tiny(tmp_path / "bert", "bert", blocks=2)
+    with pytest.raises(SourceError) as refused:
+        fit(task, source=str(tmp_path / "bert"), out=str(tmp_path / "run"))
+    assert "looks ahead" in str(refused.value)
+    with pytest.raises(SettingsError) as refused:
+        fit(task, via=str(task / "test.jsonl"), out=str(tmp_path / "run2"), test=None)
+    assert str(refused.value) == "--via is not there for the task generation; fit the source task by itself and name its run with --source."
