@@ -97,6 +97,48 @@ def write_marked(path: Path, sentences: Sequence[Marked]) -> str:
     return str(path)
 
 
+# --- answers ---
+
+COLOURS, THINGS = ("red", "green", "blue", "grey"), ("card", "car", "phone", "coat")
+Asked = tuple[str, str, tuple[tuple[str, int], ...]]
+
+
+def asked(n: int, seed: int, *, without: bool = False, words: int = 8) -> list[Asked]:
+    """n different questions for a thing's colour, contexts of so many other words, answers; `without`: every third context holds none."""
+    rng = random.Random(seed)
+    found: dict[tuple[str, str], Asked] = {}
+    others = [word for word in WORDS if word not in THINGS]
+    while len(found) < n:
+        thing, colour = rng.choice(THINGS), rng.choice(COLOURS)
+        around = [rng.choice(others) for _ in range(words)]
+        at = rng.randrange(words + 1)
+        named = [] if without and len(found) % 3 == 0 else [colour, thing]
+        context = " ".join([*around[:at], *named, *around[at:]])
+        answers = ((colour, context.index(f"{colour} {thing}")),) if named else ()
+        found.setdefault((f"which {thing}", context), (f"which {thing}", context, answers))
+    return list(found.values())
+
+
+def answer_rows(questions: Sequence[Asked]) -> Any:
+    """The questions as rows whose labels are their true answers."""
+    from headstart.data.answers import Answer, as_label
+    from headstart.data.pairs import join_pair
+    from headstart.tasks.qa import TASK
+
+    labels = [as_label([Answer(text, start) for text, start in answers]) for _, _, answers in questions]
+    return TASK.rows([join_pair(question, context) for question, context, _ in questions], labels, TASK.labels(labels, []))
+
+
+def write_asked(path: Path, questions: Sequence[Asked]) -> str:
+    """The questions as a SQuAD file, a paragraph for each; returns the path as a word for the command line."""
+    paragraphs = [
+        {"context": context, "qas": [{"question": question, "answers": [{"text": t, "answer_start": s} for t, s in answers]}]}
+        for question, context, answers in questions
+    ]
+    path.write_text(json.dumps({"version": "v2.0", "data": [{"title": "things", "paragraphs": paragraphs}]}), encoding="utf-8")
+    return str(path)
+
+
 @contextmanager
 def unverified() -> Iterator[None]:
     """Without the fresh process that opens the saved model, which has tests of its own."""

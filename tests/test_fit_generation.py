@@ -88,4 +88,6 @@ def test_what_there_is_not_is_refused_in_one_sentence(task, tmp_path):
     assert "looks ahead" in str(refused.value)
     with pytest.raises(SettingsError) as refused:
         fit(task, via=str(task / "test.jsonl"), out=str(tmp_path / "run2"), test=None)
-    assert str(refused.value) == "--via is not there for the task generation; learn the source task by itself, and name its run with --source."
+    assert (
+        str(refused.value) == "--via is not there for the task generation; learn the source task by itself, and name its run with --source."
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,10 +27,10 @@ from headstart.strategies.pieces import make_pieces
 from headstart.strategies.span_training import tokens_of, told_pieces
 from headstart.strategies.spans import F1, MARGIN, SpanModel
 from headstart.strategies.training import END, START, spans_loss
-from tiny import WORDS, make_tiny, make_tokenizer
+from small import COLOURS, answer_rows, asked
+from tiny import make_tiny, make_tokenizer
 
 TOKENIZER = make_tokenizer("bert")
-COLOURS, THINGS = ("red", "green", "blue", "grey"), ("card", "car", "phone", "coat")
 
 
 @pytest.fixture(autouse=True)
@@ -48,20 +47,9 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
 
 
 def invented(n: int, seed: int, *, without: bool = False) -> Rows:
-    """`which THING` in a context that names a colour before it, at any place among other words; in every third row not at all."""
-    rng = random.Random(seed)
-    texts, labels = [], []
-    for i in range(n):
-        thing, colour = rng.choice(THINGS), rng.choice(COLOURS)
-        others = rng.sample([word for word in WORDS if word not in THINGS], 8)
-        at = rng.randrange(9)
-        named = [] if without and i % 3 == 0 else [colour, thing]
-        context = " ".join([*others[:at], *named, *others[at:]])
-        texts.append(join_pair(f"which {thing}", context))
-        labels.append(json.dumps([{"text": colour, "start": context.index(f"{colour} {thing}")}]) if named else NOTHING)
-    y = np.empty(n, dtype=object)
-    y[:] = labels
-    return Rows(tuple(texts), y, 1, kinds=np.array([label == NOTHING for label in labels], dtype=np.int64))
+    """Questions for the colour of a thing; with `without`, every third has no answer."""
+    rows: Rows = answer_rows(asked(n, seed, without=without))
+    return rows
 
 
 # --- what is told ---
@@ -130,8 +118,8 @@ def test_the_loss_is_the_mean_cross_entropy_of_start_and_end_among_tokens_that_c
 
 
 def a_job(reader: Reader, rows: Rows, **settings: Any) -> Job:
-    asked = Settings(task="qa", batch_size=16, precision=Precision.FLOAT32, **settings)
-    return Job(rows, np.arange(len(rows)), [], asked, 0, reader, cut=1)
+    wanted = Settings(task="qa", batch_size=16, precision=Precision.FLOAT32, **settings)
+    return Job(rows, np.arange(len(rows)), [], wanted, 0, reader, cut=1)
 
 
 def test_full_training_finds_answers_that_it_has_not_seen(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,7 @@ def tell_texts_apart(module: nn.Module, separator: int | None) -> None:
 
 
 def _add_types(separator: int, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if kwargs.get("token_type_ids") is None and kwargs.get("input_ids") is not None:
-        kwargs = {**kwargs, "token_type_ids": token_types(kwargs["input_ids"], separator)}
+    ids = kwargs.get("input_ids", args[0] if args else None)  # a model with a head hands them on by place
+    if kwargs.get("token_type_ids") is None and ids is not None:
+        kwargs = {**kwargs, "token_type_ids": token_types(ids, separator)}
     return args, kwargs

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.backbone.backbone import find_blocks
+from headstart.backbone.encoding import knows_types
 from headstart.errors import SourceError
 from headstart.export.model_folder import NOT_KEPT, whole_folder, write_tokenizer
 from headstart.strategies.base import LinearHead
@@ -132,7 +133,7 @@ def save_token_model(
     with whole_folder(Path(folder)) as room:
         with quiet_transformers():
             model.save_pretrained(room)
-        write_tokenizer(room, tokenizer, max_length)
+        write_tokenizer(room, tokenizer, max_length, types=kind == ANSWERS and knows_types(backbone_module))
         (room / "README.md").write_text(card, encoding="utf-8")
 
 

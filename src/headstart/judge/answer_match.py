@@ -22,6 +22,16 @@ ARTICLES = {
     "pt": frozenset(["o", "a", "os", "as", "um", "uma", "uns", "umas"]),
     "nl": frozenset(["de", "het", "een"]),
 }
+# What tells languages apart: articles alone do not, since `i` and `a` are other words elsewhere.
+_COMMON = {
+    "en": frozenset(["the", "of", "and", "to", "in", "is", "that", "for", "with", "was", "it", "i", "my", "not"]),
+    "de": frozenset(["der", "die", "das", "und", "ist", "nicht", "mit", "von", "zu", "den", "ein", "eine"]),
+    "es": frozenset(["el", "de", "que", "y", "en", "los", "se", "del", "las", "por", "un", "una"]),
+    "fr": frozenset(["le", "de", "et", "les", "des", "est", "dans", "pour", "que", "une", "un", "du"]),
+    "it": frozenset(["il", "di", "che", "per", "un", "non", "della", "del", "una", "sono", "gli", "le"]),
+    "pt": frozenset(["o", "de", "que", "e", "do", "da", "em", "para", "um", "uma", "os", "não"]),
+    "nl": frozenset(["de", "het", "een", "en", "van", "is", "niet", "dat", "op", "te", "zijn", "met"]),
+}
 _WORD = re.compile(r"\w+")
 # Scripts that put no spaces between words: each character is a unit.
 _UNSPACED = re.compile(r"([\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")
@@ -29,11 +39,10 @@ _MOST = 20_000  # characters of a context that tell its language
 
 
 def language_of(context: str) -> str:
-    """The language of `ARTICLES` whose articles make up most of a text's words; English where none does."""
+    """The language of `ARTICLES` whose commonest words make up most of a text's words; English where none does, or where two do alike."""
     words = Counter(_WORD.findall(context[:_MOST].lower()))
-    shares = {language: sum(words[word] for word in articles) for language, articles in ARTICLES.items()}
-    # Articles that languages share (`la`, `un`) decide nothing by themselves; the order of the table breaks ties.
-    return max(shares, key=lambda language: shares[language]) if any(shares.values()) else "en"
+    shares = {language: sum(words[word] for word in common) for language, common in _COMMON.items()}
+    return max(shares, key=lambda language: shares[language])  # English is the first of the table
 
 
 def words_of_answer(text: str, language: str = "en") -> list[str]:
