@@ -137,7 +137,9 @@ def _kind(results: Results, source: Source | None) -> str:
 
 
 def _usage(results: Results, source: Source | None) -> str:
-    text = {"pairs": '("one text", "the other")', "qa": '("a question", "a context")'}.get(results.task, '"a text"')
+    text = {"pairs": '("one text", "the other")', "qa": '("a question", "a context")', "generation": '"a prompt"'}.get(
+        results.task, '"a text"'
+    )
     own = f'```python\nimport headstart\n\nheadstart.load("DIR").predict([{text}])\n```'
     if source is None:
         return f"DIR is this folder.\n\n{own}"
