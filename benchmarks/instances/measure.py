@@ -96,7 +96,9 @@ def run(domain: str, n: int, seed: int) -> dict[str, Any]:
         "none": right(choose_head(both.target, rows.y, 2, folds, None).head),
         "all rows": right(fit_head_on(job, both, lambda given, _: np.ones(len(given.source)))[0]),
         "random rows": right(
-            fit_head_on(job, both, lambda given, asked: first_rows(np.random.default_rng(seed).random(len(given.source)), asked))[0]
+            fit_head_on(
+                job, both, lambda given, asked: first_rows(np.random.default_rng(seed).random(len(given.source)), given.source_y, asked)
+            )[0]
         ),
     }
     seconds: dict[str, float] = {}

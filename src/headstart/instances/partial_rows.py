@@ -17,7 +17,7 @@ MOST_TIMES = 8  # as many source rows as the target has, at most: more would dro
 
 def rows_added(job: Job) -> int:
     """How many source rows are learnt beside the job's."""
-    return 0 if job.pool is None else min(count_of(job.settings, len(job.pool)), MOST_TIMES * len(job.rows))
+    return 0 if job.pool is None else min(count_of(job.settings, job.pool.y), MOST_TIMES * len(job.rows))
 
 
 def fit(job: Job) -> TransferModel:

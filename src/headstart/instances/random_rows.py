@@ -12,7 +12,7 @@ from headstart.strategies.ladder import Strategy
 
 
 def _by_chance(given: Neighbours, settings: Settings) -> FloatArray:
-    return first_rows(np.random.default_rng(given.seed).random(len(given.source)), settings)
+    return first_rows(np.random.default_rng(given.seed).random(len(given.source)), given.source_y, settings)
 
 
 STRATEGY = Strategy(

@@ -48,7 +48,7 @@ def select_rows(data: str | Path | Examples, settings: Settings, *, out: str, fo
     """
     from headstart.candidates import open_means
     from headstart.instances.base import Neighbours
-    from headstart.instances.with_rows import count_of
+    from headstart.instances.with_rows import first_rows
     from headstart.strategies.probe import mean_of_layers, usual_layers
 
     if not settings.rows_from:
@@ -63,7 +63,8 @@ def select_rows(data: str | Path | Examples, settings: Settings, *, out: str, fo
         own, theirs = (mean_of_layers(reader.pooled(texts), layers) for texts in (target.rows.texts, pool.texts))
     seen = Neighbours(own, target.rows.y, theirs, pool.y, len(target.labels), target.rows.texts, pool.texts, settings.seed)
     weights = way.weigh(seen)
-    order = np.argsort(-weights, kind="stable")[: count_of(settings, len(pool))]
+    chosen = np.flatnonzero(first_rows(weights, pool.y, settings))
+    order = chosen[np.argsort(-weights[chosen], kind="stable")]
     rows = [_row(int(i), float(weights[i]), pool, target.labels, way.summary) for i in order]
     with opened(out) as stream:
         write, finish = WRITERS[written_format](stream, COLUMNS, {"score"})

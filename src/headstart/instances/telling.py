@@ -55,7 +55,7 @@ def tell_rows(
     job = Job(rows=rows, groups=target.groups, folds=folds, settings=settings, seed=settings.seed, reader=reader, pool=pool)
     both = read_together(job)
     weights = get_way(settings.rows_by).weigh(neighbours(job, both, np.arange(len(rows))))
-    order, chosen = np.argsort(-weights, kind="stable"), first_rows(weights, settings) > 0
+    order, chosen = np.argsort(-weights, kind="stable"), first_rows(weights, pool.y, settings) > 0
     sets = tuple(
         SourceRows(one.name, one.path, one.rows, one.strange, one.shared, one.undrawn, one.used, int(chosen[pool.of == k].sum()))
         for k, one in enumerate(pool.sets)
@@ -102,13 +102,14 @@ def _gains(target: Target, settings: Settings, parts: Sequence[Part], judged: Se
 def _curve(job: Job, both: Together, settings: Settings) -> tuple[SharePoint, ...]:
     """The score on the target's folds with more and more source rows, in the order in which the way puts them."""
     from headstart.instances.registry import get_way
-    from headstart.instances.with_rows import fit_on, neighbours
+    from headstart.instances.with_rows import fit_on, in_turn, neighbours
     from headstart.strategies.heads import trying, usual_strength
 
     if not job.folds:
         return ()
     judge, rows, m = get_task(settings.task).judge, job.rows, len(both.source)
-    orders = [np.argsort(-get_way(settings.rows_by).weigh(neighbours(job, both, train)), kind="stable") for train, _ in job.folds]
+    given = [neighbours(job, both, train) for train, _ in job.folds]
+    orders = [in_turn(get_way(settings.rows_by).weigh(each), each.source_y) for each in given]
     points = []
     for share in SHARES:
         logits = np.full((len(rows), rows.n_classes), np.nan)

@@ -68,19 +68,39 @@ def neighbours(job: Job, both: Together, train: IntArray) -> Neighbours:
 
 def best_rows(given: Neighbours, settings: Settings) -> FloatArray:
     """1 for the share of source rows that the asked way puts first, else 0."""
-    return first_rows(get_way(settings.rows_by).weigh(given), settings)
+    return first_rows(get_way(settings.rows_by).weigh(given), given.source_y, settings)
 
 
-def first_rows(weights: FloatArray, settings: Settings) -> FloatArray:
-    """1 for the share of rows of the greatest weights (m,), one at least, else 0."""
+def first_rows(weights: FloatArray, y: IntArray, settings: Settings) -> FloatArray:
+    """1 for the share of rows of the greatest weights (m,) within each class of y (m,), one at least of each, else 0.
+
+    Taken over all classes at once, nearness to the target's middle would choose the commonest class alone.
+    """
     kept = np.zeros(len(weights))
-    kept[np.argsort(-weights, kind="stable")[: count_of(settings, len(weights))]] = 1.0
+    for k, count in enumerate(_counts(y, settings)):
+        own = np.flatnonzero(y == k)
+        kept[own[np.argsort(-weights[own], kind="stable")[:count]]] = 1.0
     return kept
 
 
-def count_of(settings: Settings, m: int) -> int:
-    """How many of m source rows are chosen, 1 at least."""
-    return max(1, round(settings.rows_share * m))
+def in_turn(weights: FloatArray, y: IntArray) -> IntArray:
+    """All rows in the order in which a growing share takes them: equally far down each class, the greatest weights (m,) first."""
+    depth = np.empty(len(weights))
+    for k in np.unique(y):
+        own = np.flatnonzero(y == k)
+        depth[own[np.argsort(-weights[own], kind="stable")]] = (np.arange(len(own)) + 0.5) / len(own)
+    return np.lexsort((-weights, depth))
+
+
+def count_of(settings: Settings, y: IntArray) -> int:
+    """How many source rows of classes y (m,) are chosen."""
+    return int(_counts(y, settings).sum())
+
+
+def _counts(y: IntArray, settings: Settings) -> IntArray:
+    """How many rows of each class are chosen: 1 at least of those that have any."""
+    sizes = np.bincount(y)
+    return np.where(sizes > 0, np.maximum(1, np.round(settings.rows_share * sizes).astype(np.int64)), 0)
 
 
 def fit_on(job: Job, both: Together, train: IntArray, weights: FloatArray, strength: float, tolerance: float) -> Solution:
