@@ -35,8 +35,9 @@ def describe_plan(target: Target, parts: Sequence[Part], rungs: Sequence[Rung], 
     from headstart.strategies.batches import HELD_BYTES
 
     decisions = len(parts) + (0 if parts[0].judge is None else 1)
+    labels = f", {target.rows.n_classes} labels" if target.labels else ""  # of answers in words there are none
     lines = [
-        f"{len(target.rows):,} usable rows of {len(target.examples):,}, {target.rows.n_classes} labels; judged on {_judges(target, parts)}",
+        f"{len(target.rows):,} usable rows of {len(target.examples):,}{labels}; judged on {_judges(target, parts)}",
         f"{decisions} decision{'s' if decisions > 1 else ''} within {settings.budget:,.0f} s: {seconds:,.0f} s each",
         "",
         f"{'rung':<28}{'expected':>10}{'seconds':>9}  what it does",

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 from torch import nn
 
 from headstart.backbone.reading import Reader
@@ -18,6 +17,7 @@ from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.ladder import Job
 from headstart.strategies.model import NO_LABEL
 from headstart.strategies.pieces import Piece, make_pieces
+from headstart.strategies.scratch import random_module, random_schedule
 from headstart.strategies.spans import SpanModel
 from headstart.strategies.training import END, START, Loss, Schedule, planned_steps, schedule_of, tune
 
@@ -42,19 +42,7 @@ def fit_span_head(job: Job) -> SpanModel:
 
 def fit_random_spans(job: Job, rate: float) -> SpanModel:
     """Everything from random weights."""
-    backbone = job.source.backbone
-    with torch.random.fork_rng():
-        torch.manual_seed(job.seed)
-        module = type(backbone.module)(backbone.module.config)
-    module.eval()
-    if backbone.pairs:
-        from headstart.backbone.encoding import tell_texts_apart
-
-        tell_texts_apart(module, backbone.tokenizer.sep_token_id)
-    plan = replace(
-        schedule_of(job, planned_steps("scratch", len(job.rows), job.settings)), learning_rate=rate, head_rate=rate, layer_decay=1.0
-    )
-    return tune_spans(job.source, job.rows, cut=0, schedule=plan, module=module)
+    return tune_spans(job.source, job.rows, cut=0, schedule=random_schedule(job, len(job.rows), rate), module=random_module(job))
 
 
 def tune_spans(

@@ -5,8 +5,6 @@ Letters in shapes: u words, t tokens, d width, c classes.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import nn
@@ -17,6 +15,7 @@ from headstart.data.split import test_split
 from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.ladder import Job
 from headstart.strategies.model import NO_LABEL
+from headstart.strategies.scratch import random_module, random_schedule
 from headstart.strategies.training import (
     STOPPING_FROM,
     STOPPING_SHARE,
@@ -108,13 +107,7 @@ def stopping_words(job: Job) -> tuple[Rows, Validate | None]:
 
 def random_words(job: Job, rate: float) -> WordModel:
     """Train everything from random weights, at this learning rate."""
-    backbone = job.source.backbone
-    with torch.random.fork_rng():
-        torch.manual_seed(job.seed)
-        module = type(backbone.module)(backbone.module.config)
-    module.eval()
-    head = LinearHead(np.zeros((job.rows.n_classes, backbone.width)), np.zeros(job.rows.n_classes))
+    head = LinearHead(np.zeros((job.rows.n_classes, job.source.backbone.width)), np.zeros(job.rows.n_classes))
     rows, validate = stopping_words(job)
-    plan = schedule_of(job, planned_steps("scratch", len(rows), job.settings))
-    plan = replace(plan, learning_rate=rate, head_rate=rate, layer_decay=1.0)
-    return tune_words(job.source, rows, cut=0, head=head, schedule=plan, module=module, validate=validate)
+    plan = random_schedule(job, len(rows), rate)
+    return tune_words(job.source, rows, cut=0, head=head, schedule=plan, module=random_module(job), validate=validate)
