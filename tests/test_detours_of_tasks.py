@@ -68,10 +68,10 @@ def fit(place, data, via, out_name="", **settings):
 @pytest.mark.parametrize(
     ("data", "via", "kinds", "metrics"),
     [
-        ("marked.jsonl", "labels.csv", ("ner", "classification"), ("entity_f1", "macro_f1")),
+        pytest.param("marked.jsonl", "labels.csv", ("ner", "classification"), ("entity_f1", "macro_f1"), marks=pytest.mark.slow),
         ("labels.csv", "marked.jsonl", ("classification", "ner"), ("macro_f1", "entity_f1")),
-        ("pairs.csv", "labels.csv", ("pairs", "classification"), ("macro_f1", "macro_f1")),
-        ("numbers.csv", "pairs.csv", ("regression", "pairs"), ("spearman", "macro_f1")),
+        pytest.param("pairs.csv", "labels.csv", ("pairs", "classification"), ("macro_f1", "macro_f1"), marks=pytest.mark.slow),
+        pytest.param("numbers.csv", "pairs.csv", ("regression", "pairs"), ("spearman", "macro_f1"), marks=pytest.mark.slow),
     ],
 )
 def test_a_source_task_may_be_of_another_kind(task, data, via, kinds, metrics):
@@ -117,6 +117,7 @@ def test_forgetting_of_entities_is_their_f1_under_the_saved_backbone(task):
     assert run.results.detour.after.value == pytest.approx(entity_f1(true, given, zero_division=0))
 
 
+@pytest.mark.slow
 def test_rows_of_a_source_task_that_the_target_has_too_are_known_in_whatever_form_they_stand(task, tmp_path):
     """Token lists on one side, running texts on the other."""
     rows = marked(70, 2)

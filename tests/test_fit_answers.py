@@ -161,6 +161,7 @@ def test_a_file_of_single_texts_is_refused_by_a_model_of_answers(task, transferr
 # --- the saved model in a fresh process ---
 
 
+@pytest.mark.slow
 def test_a_model_that_answers_otherwise_than_the_trained_one_is_found_out(transferred):
     texts = [join_pair(*pair) for pair in PAIRS[:3]]
     said = transferred.model.predict(PAIRS[:3])
@@ -169,6 +170,7 @@ def test_a_model_that_answers_otherwise_than_the_trained_one_is_found_out(transf
         verify_answers(transferred.folder / "model", "qa", as_given(texts, True), ["?", *said[1:]])
 
 
+@pytest.mark.slow
 def test_contexts_in_many_pieces_and_odd_texts_are_answered_alike_without_headstart(transferred):
     long = [(question, context) for question, context, _ in asked(3, 7, words=150)]
     odd = [("why " * 60, long[0][1]), ("", "card"), ("which card", ""), ("wo?", "Die rote Karte – «naïve» 你好 \u0301!  two  spaces")]

@@ -161,6 +161,7 @@ def test_none_that_can_be_used_is_one_sentence(place, tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_an_earlier_run_is_also_scored_by_its_head(place, settings, tmp_path):
     run = headstart.fit(
         str(place / "rows.csv"),
