@@ -16,7 +16,7 @@ from headstart.sources.resolve import resolve_source
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.language import BYTES, EXACT, NATS, ROUGE, TOKENS, WRITTEN, output_layer
-from headstart.strategies.language_training import fit_language_adapters, told_rows, untouched
+from headstart.strategies.language_training import FrozenHeadLoss, fit_language_adapters, told_rows, untouched
 from headstart.strategies.model import NO_LABEL
 from headstart.strategies.prompts import as_read, write
 from tiny import make_causal, make_tiny, make_tokenizer
@@ -135,3 +135,18 @@ def test_rows_are_told_their_own_tokens_alone(reader):
     told, longest = told_rows(reader, rows_of())
     assert len(told.y) == told.sizes.sum() and longest <= 64
     assert (told.y != NO_LABEL).sum() == untouched(job_of(reader)).compared(rows_of())[:, TOKENS].sum()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_loss_of_a_frozen_output_layer_and_its_gradient_are_those_of_autograd(bias, monkeypatch):
+    monkeypatch.setattr("headstart.strategies.language_training._AT_ONCE", 3)
+    generator = torch.Generator().manual_seed(0)
+    head = torch.nn.Linear(5, 11, bias=bias).requires_grad_(False).double()
+    states, ids = torch.randn(8, 5, generator=generator).double(), torch.randint(0, 11, (8,), generator=generator)
+    ours, theirs = states.clone().requires_grad_(True), states.clone().requires_grad_(True)
+    loss = FrozenHeadLoss.apply(ours, head.weight, head.bias, ids)
+    wanted = torch.nn.functional.cross_entropy(head(theirs), ids, reduction="sum")
+    (2.0 * loss).backward()
+    (2.0 * wanted).backward()
+    assert float(loss.detach()) == pytest.approx(float(wanted.detach()))
+    torch.testing.assert_close(ours.grad, theirs.grad)

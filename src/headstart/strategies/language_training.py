@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,14 +47,43 @@ class NextToken(nn.Module):
         with torch.autocast(states.device.type, enabled=False):
             some = labels[:, 1:] != NO_LABEL
             states, told = states[:, :-1].float()[some], labels[:, 1:][some]
-            loss = states.new_zeros(())
-            # Logits over a large vocabulary are made some tokens at a time, and once more for the gradient, so that memory stays bounded.
-            for part, ids in zip(torch.split(states, _AT_ONCE), torch.split(told, _AT_ONCE), strict=True):
-                loss = loss + checkpoint(self._loss_of, part, ids, use_reentrant=False)
+            if self.head.weight.requires_grad:  # tied to embeddings that learn
+                parts = zip(torch.split(states, _AT_ONCE), torch.split(told, _AT_ONCE), strict=True)
+                loss = states.new_zeros(()) + sum(checkpoint(self._loss_of, part, ids, use_reentrant=False) for part, ids in parts)
+            else:
+                loss = FrozenHeadLoss.apply(states, self.head.weight, self.head.bias, told)  # type: ignore[no-untyped-call]
             return {"loss": loss / some.sum().clamp(min=1)}
 
     def _loss_of(self, states: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(self.head(states), ids, reduction="sum")
+
+
+class FrozenHeadLoss(torch.autograd.Function):
+    """The summed cross-entropy of ids (n,) under an output layer (v, d) that does not learn, of states (n, d).
+
+    Logits are made `_AT_ONCE` tokens at a time, and what they give the states is worked out at once, (softmax - one-hot) W: so none is
+    kept and none is made twice, which over a large vocabulary is most of a step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, ids: torch.Tensor) -> torch.Tensor:
+        """The loss, a number."""
+        loss, gradient = states.new_zeros(()), torch.empty_like(states)
+        for begin in range(0, len(states), _AT_ONCE):
+            part = slice(begin, begin + _AT_ONCE)
+            logits = functional.linear(states[part], weight, bias)
+            loss = loss + functional.cross_entropy(logits, ids[part], reduction="sum")
+            logits = torch.softmax(logits, dim=1)
+            logits[torch.arange(len(logits), device=logits.device), ids[part]] -= 1.0
+            gradient[part] = logits @ weight
+        ctx.save_for_backward(gradient)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, outer: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """What the loss gives the states; nothing else learns."""
+        (gradient,) = ctx.saved_tensors
+        return outer * gradient, None, None, None
 
 
 def told_rows(reader: Reader, rows: Rows) -> tuple[Rows, int]:
