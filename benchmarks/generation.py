@@ -43,6 +43,7 @@ def train(cell: Cell, clock: Clock, *, stored: bool) -> Mapping[str, Any]:
     from headstart.sources.resolve import resolve_source
     from headstart.strategies.adapter import add_adapters
     from headstart.strategies.base import Rows
+    from headstart.strategies.batches import entering_of
     from headstart.strategies.ladder import Job
     from headstart.strategies.language import NATS, TOKENS, WritingModel, output_layer
     from headstart.strategies.language_training import NextToken, told_rows
@@ -77,10 +78,10 @@ def train(cell: Cell, clock: Clock, *, stored: bool) -> Mapping[str, Any]:
         if stored:
             reader.read_ahead(told.texts, [cell["cut"]])
         trunk = Trunk(module, cell["cut"], backbone.above, stored=stored, only=only)
-        model = Timed(trunk, head)
+        model = Timed(trunk, head, backbone.above)
         clock.start()
         plan = replace(lora_schedule(job, cell["steps"]), patience=None)
-        run_training(model, reader, told, cut=cell["cut"] if stored else 0, schedule=plan)
+        run_training(model, entering_of(reader, told, cell["cut"] if stored else 0), told.strata, plan)
         clock.stop()
         begun.append(time.perf_counter())
         outputs = WritingModel(reader, trunk.restore(), cell["cut"], head, longest).compared(held)

@@ -40,8 +40,9 @@ def train(cell: Cell, clock: Clock, *, stored: bool) -> Mapping[str, Any]:
     from headstart.strategies.base import Rows
     from headstart.strategies.ladder import Job
     from headstart.strategies.lora import ALPHA, RANK, lora_schedule
+    from headstart.strategies.losses import Loss
     from headstart.strategies.model import pooled_through
-    from headstart.strategies.training import Loss, TunedModel, start_head, tune
+    from headstart.strategies.training import TunedModel, start_head, tune
 
     settings = Settings(precision=Precision.FLOAT32, epochs=cell["passes"])
     task = few(cell["data"], cell["per_class"], 0)

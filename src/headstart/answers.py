@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from headstart.loaded import Loaded, LoadedLabels, LoadedNumber, LoadedPairs, LoadedTagger
     from headstart.loaded_answers import LoadedAnswers
+    from headstart.loaded_translation import LoadedTranslator
     from headstart.loaded_writing import LoadedWriter
 
 
@@ -63,6 +64,7 @@ _ONE_ANSWER = {
     "number": "predicts a number",
     "answers": "gives each question one answer",
     "writing": "writes one completion",
+    "translation": "writes one translation",
 }
 
 
@@ -86,8 +88,8 @@ def form_of(model: Model | Loaded, top: int) -> Form:
         return Form(("prediction", "probability"), frozenset({"probability"}), lambda texts: _labelled(texts, cast("LoadedLabels", model)))
     if kind == "number":
         return Form(("prediction",), frozenset({"prediction"}), lambda texts: _numbered(texts, cast("LoadedNumber", model)))
-    if kind == "writing":
-        return Form(("prediction",), frozenset(), lambda texts: _written(texts, cast("LoadedWriter", model)))
+    if kind in ("writing", "translation"):
+        return Form(("prediction",), frozenset(), lambda texts: _written(texts, cast("LoadedWriter | LoadedTranslator", model)))
     if kind == "answers":
         columns = ("prediction", "probability", "start", "end")
         return Form(columns, frozenset(columns[1:]), lambda texts: _answered(texts, cast("LoadedAnswers", model)))
@@ -137,8 +139,8 @@ def _answers(texts: Sequence[str], model: Model, top: int) -> dict[str, list[Any
     }
 
 
-def _written(texts: Sequence[str], model: LoadedWriter) -> dict[str, list[Any]]:
-    """For each different prompt: its completion."""
+def _written(texts: Sequence[str], model: LoadedWriter | LoadedTranslator) -> dict[str, list[Any]]:
+    """For each different text: its completion, or its translation."""
     different = _different(texts)
     return {text: [said] for text, said in zip(different, model.predict(different), strict=True)}
 

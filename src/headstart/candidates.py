@@ -23,7 +23,7 @@ from headstart.strategies.heads import class_weights, uneven
 from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies, rungs_with_rows
 from headstart.strategies.outputs import Output, output_of
 from headstart.target import Target
-from headstart.tasks.registry import TWO_TEXTS, deciding_metric
+from headstart.tasks.registry import TRANSLATION, TWO_TEXTS, deciding_metric
 
 if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
@@ -83,7 +83,9 @@ def open_means(settings: Settings) -> Iterator[Means]:
     with Store(store_folder(settings.store), int(settings.store_limit * 1e9)) as store:
         for name in settings.source or (None,):
             try:
-                backbone = load_backbone(resolve_source(name), settings.max_length, pairs=settings.task in TWO_TEXTS)
+                backbone = load_backbone(
+                    resolve_source(name), settings.max_length, pairs=settings.task in TWO_TEXTS, decoder=settings.task == TRANSLATION
+                )
             except SourceError as error:
                 if len(settings.source) < 2:
                     raise
@@ -125,7 +127,8 @@ def rungs_on(
             if detour is not None and (not strategy.transfers or strategy.name == "static"):
                 continue  # random weights are the same by whatever way, and the tokens' embeddings as good as the same
             here = replace(job, reader=reader, cut=cut_of(settings, reader))
-            if strategy.tunes_from is None or strategy.tunes_from(here) < reader.backbone.n_blocks:
+            unfit = strategy.tunes_from is not None and strategy.tunes_from(here) >= reader.backbone.n_blocks
+            if not unfit and (strategy.suits is None or strategy.suits(here)):
                 way = WITH_ROWS if name in rungs_with_rows() else detour
                 found.append(Rung(strategy, source if len(means.readers) > 1 else None, here, tokens[source], way))
     if not found:

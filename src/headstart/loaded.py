@@ -24,6 +24,7 @@ from headstart.strategies.outputs import sigmoid
 
 if TYPE_CHECKING:
     from headstart.loaded_answers import LoadedAnswers
+    from headstart.loaded_translation import LoadedTranslator
     from headstart.loaded_writing import LoadedWriter
 
 FloatArray = NDArray[np.float64]
@@ -200,7 +201,9 @@ def _one_word(word: str) -> str:
     return "\N{NO-BREAK SPACE}".join(word.split()) or "\N{REPLACEMENT CHARACTER}"
 
 
-Loaded: TypeAlias = "LoadedModel | LoadedPairs | LoadedLabels | LoadedNumber | LoadedTagger | LoadedAnswers | LoadedWriter"
+Loaded: TypeAlias = (
+    "LoadedModel | LoadedPairs | LoadedLabels | LoadedNumber | LoadedTagger | LoadedAnswers | LoadedTranslator | LoadedWriter"
+)
 """What `load` gives: by the task of the model."""
 _OF_TEXTS: dict[str, Callable[[tuple[str, ...], Path, Reads], Loaded]] = {
     "classification": LoadedModel,
@@ -210,7 +213,11 @@ _OF_TEXTS: dict[str, Callable[[tuple[str, ...], Path, Reads], Loaded]] = {
 }
 # What opens a model that answers with texts, by the task that stands in its config.json: a module, and a function of the folder.
 ANSWERS = "headstart_task"
-_OPENERS = {"qa": "headstart.loaded_answers:open_answers", "generation": "headstart.loaded_writing:open_writer"}
+_OPENERS = {
+    "qa": "headstart.loaded_answers:open_answers",
+    "translation": "headstart.loaded_translation:open_translator",
+    "generation": "headstart.loaded_writing:open_writer",
+}
 _BY_PROBLEM = {"multi_label_classification": "multilabel", "regression": "regression"}
 
 

@@ -31,7 +31,7 @@ from headstart.sources.names import expand_names, refuse_own_source
 from headstart.strategies.base import FloatArray, Rows, Trained
 from headstart.strategies.outputs import Output, output_of, said_of
 from headstart.target import Part, Target, data_name, parts_of, read_target
-from headstart.tasks.registry import deciding_metric
+from headstart.tasks.registry import TRANSLATION, deciding_metric
 from headstart.taught import COLUMN, SPLITS, refusal, text_digest
 
 if TYPE_CHECKING:
@@ -276,6 +276,10 @@ def _require_fit(task: str, reader: Reader) -> None:
 
         output_layer(backbone)
         end_of(backbone.tokenizer, backbone.source.name)
+    elif task == TRANSLATION:
+        from headstart.strategies.translation_start import require_translator
+
+        require_translator(backbone)
 
 
 def require_same_sources(run: RunFolder, means: Means) -> None:

@@ -221,6 +221,9 @@ def sharpened(rung: Rung, out_of_fold: FloatArray, outputs: FloatArray) -> Float
 def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
     """Predicted seconds to train a rung on this share of its rows."""
     rows = max(2, round(len(rung.job.rows) * share))
+    if rung.strategy.work is not None:
+        work = rung.strategy.work(rung.job, share)
+        return cost.training(rung.strategy.name, tokens=work.tokens, learning=work.learning, frozen=work.frozen, steps=work.steps)
     if rung.strategy.tunes_from is None or rung.job.reader is None:
         return cost.light(rung.strategy.name, rows, rung.job.rows.n_classes)
     from headstart.strategies.training import planned_steps, rows_a_step

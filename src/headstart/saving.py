@@ -10,6 +10,7 @@ from headstart.export.card import model_card
 from headstart.export.model_folder import save_model, save_text_model
 from headstart.export.span_folder import save_span_model
 from headstart.export.token_folder import save_token_model, token_places
+from headstart.export.translator_folder import save_translator
 from headstart.export.verify import as_given, verify, verify_answers
 from headstart.export.writing_folder import save_writing_model
 from headstart.progress import say
@@ -22,6 +23,7 @@ from headstart.strategies.outputs import Output, output_of
 from headstart.strategies.prompts import asked
 from headstart.strategies.sentence import SentenceModel
 from headstart.strategies.spans import SpanModel
+from headstart.strategies.translation import Translator
 from headstart.strategies.windows import make_windows
 from headstart.strategies.word_model import WordModel
 from headstart.target import Target
@@ -98,6 +100,8 @@ def _save_answering(folder: Path, model: Answering, target: Target, results: Res
         save_span_model(folder, model, card)
     elif isinstance(model, WritingModel):
         save_writing_model(folder, model, card)
+    elif isinstance(model, Translator):
+        save_translator(folder, model, card)
     else:
         raise TypeError(f"{type(model).__name__} cannot be saved")
     some = target.rows.take(range(0, len(target.rows), max(1, len(target.rows) // ANSWERED))[:ANSWERED])

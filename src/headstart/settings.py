@@ -89,6 +89,14 @@ class Precision(str, Enum):
     BFLOAT16 = "bfloat16"
 
 
+class Vocabulary(str, Enum):
+    """The pieces of words that a translator writes and reads when it goes on from a parent."""
+
+    KEEP = "keep"
+    EXTEND = "extend"
+    NEW = "new"
+
+
 class Export(str, Enum):
     """Further forms of the saved model."""
 
@@ -133,8 +141,8 @@ class Settings:
     task: str | None = _setting(
         None,
         "what is predicted: classification (a label for each text), pairs (one for two texts together), multilabel (any number of labels), "
-        "regression (a number), ner (entities), qa (answers in a context) or generation (what follows a prompt); without it the columns "
-        "tell",
+        "regression (a number), ner (entities), qa (answers in a context), translation (a text in another language) or generation (what "
+        "follows a prompt); without it the columns tell",
         group="data",
         placeholder="TASK",
     )
@@ -198,6 +206,12 @@ class Settings:
         group="transfer",
         unit="blocks",
         low=0,
+    )
+    vocabulary: Vocabulary = _setting(
+        Vocabulary.KEEP,
+        "of a translator that goes on from an encoder-decoder: keep its pieces of words, extend them by those of the new texts, or learn "
+        "new ones; rows of shared pieces are carried over, others are drawn from the mean and spread of the old",
+        group="transfer",
     )
     max_length: int = _setting(
         256, "longest text that is read; the rest of a longer one is cut off", group="transfer", unit="tokens", low=8, high=8192

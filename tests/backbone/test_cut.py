@@ -17,8 +17,9 @@ from headstart.backbone.reading import Reader
 from headstart.settings import Precision
 from headstart.strategies import training
 from headstart.strategies.base import LinearHead, Rows
+from headstart.strategies.losses import Loss
 from headstart.strategies.model import TransferModel, pooled_through
-from headstart.strategies.training import Loss, Schedule, TunedModel, tune
+from headstart.strategies.training import Schedule, TunedModel, tune
 from tiny import ARCHITECTURES, HIDDEN, WORDS, count_hooks
 
 Tiny = Callable[..., Backbone]

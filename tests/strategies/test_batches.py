@@ -15,7 +15,7 @@ from headstart.backbone.reading import Reader, tokenize
 from headstart.backbone.store import Store
 from headstart.strategies import batches
 from headstart.strategies.base import Rows
-from headstart.strategies.batches import Entering, GroupedBatches
+from headstart.strategies.batches import GroupedBatches, entering_of
 from tiny import HIDDEN
 
 Tiny = Callable[..., Backbone]
@@ -110,7 +110,7 @@ def test_rows_enter_as_they_are_read_however_few_stay_in_memory(cut: int, room: 
     wanted = Reader(backbone, None, 4096).activations(TEXTS, 2) if cut else tokenize(backbone, TEXTS)
     with Store(tmp_path, 2**24) as store:
         reader = Reader(backbone, store, 4096)
-        rows = Entering(reader, Rows(tuple(TEXTS), np.arange(6), 6), cut)
+        rows = entering_of(reader, Rows(tuple(TEXTS), np.arange(6), 6), cut)
         assert rows.lengths.tolist() == [len(ids) for ids in tokenize(backbone, TEXTS)]
         for _ in range(2):
             items = rows.__getitems__([3, 0, 5, 5])
@@ -127,7 +127,7 @@ def test_rows_of_tokens_enter_with_a_label_for_each_of_them(cut: int, tiny_backb
     backbone = tiny_backbone("bert")
     sizes = np.array([len(ids) for ids in tokenize(backbone, TEXTS)])
     labels = np.arange(sizes.sum())
-    rows = Entering(Reader(backbone, None, 4096), Rows(tuple(TEXTS), labels, 99, sizes, np.arange(6)), cut)
+    rows = entering_of(Reader(backbone, None, 4096), Rows(tuple(TEXTS), labels, 99, sizes, np.arange(6)), cut)
     ends = np.cumsum(sizes)
     assert len(rows) == 6 and len(set(sizes)) > 2
     for item, i in zip(rows.__getitems__([5, 0, 3]), (5, 0, 3), strict=True):

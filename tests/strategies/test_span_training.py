@@ -22,11 +22,11 @@ from headstart.sources.resolve import resolve_source
 from headstart.strategies import training
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, get_strategy
+from headstart.strategies.losses import END, START, spans_loss
 from headstart.strategies.model import NO_LABEL
 from headstart.strategies.pieces import make_pieces
 from headstart.strategies.span_training import tokens_of, told_pieces
 from headstart.strategies.spans import F1, MARGIN, SpanModel
-from headstart.strategies.training import END, START, spans_loss
 from small import COLOURS, answer_rows, asked
 from tiny import make_tiny, make_tokenizer
 

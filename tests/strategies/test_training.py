@@ -21,12 +21,11 @@ from headstart.settings import Precision, Settings
 from headstart.strategies import training
 from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.ladder import Job
+from headstart.strategies.losses import Loss, contrastive_loss
 from headstart.strategies.model import TransferModel
 from headstart.strategies.training import (
-    Loss,
     Schedule,
     TunedModel,
-    contrastive_loss,
     planned_steps,
     rows_a_step,
     schedule_of,
@@ -138,7 +137,7 @@ def test_each_block_learns_at_the_rate_asked_for(architecture: str, cut: int, ti
     model = fresh(backbone, cut)
     # What the optimiser is made of, without a training run around it.
     trainer = object.__new__(training._Trainer)
-    trainer.model, trainer.schedule, trainer.above = model, PLAN, backbone.above
+    trainer.model, trainer.schedule = model, PLAN
     optimizer = trainer.create_optimizer()
     rates = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
     assert len(rates) == sum(len(group["params"]) for group in optimizer.param_groups)
@@ -156,7 +155,7 @@ def test_each_block_learns_at_the_rate_asked_for(architecture: str, cut: int, ti
 def test_a_contrastive_loss_leaves_the_head_out_of_the_optimiser(tiny_backbone: Tiny) -> None:
     model = fresh(tiny_backbone("bert"), 2, loss=Loss.PAIRS)
     trainer = object.__new__(training._Trainer)
-    trainer.model, trainer.schedule, trainer.above = model, PLAN, frozenset()
+    trainer.model, trainer.schedule = model, PLAN
     held = {id(p) for group in trainer.create_optimizer().param_groups for p in group["params"]}
     assert not held & {id(p) for p in model.head.parameters()}
 

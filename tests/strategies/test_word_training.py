@@ -18,8 +18,9 @@ from headstart.settings import Precision, Settings
 from headstart.strategies import training, word_training
 from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.ladder import Job, get_strategy
+from headstart.strategies.losses import Loss
 from headstart.strategies.model import NO_LABEL
-from headstart.strategies.training import Loss, Schedule, TunedModel
+from headstart.strategies.training import Schedule, TunedModel
 from headstart.strategies.word_model import WordModel, words_at
 from headstart.strategies.word_training import fit_words, random_words, stopping_words, token_rows, tune_words
 from small import FAMILIES, PEOPLE, PLACES, marked, word_rows

@@ -74,23 +74,31 @@ def find_blocks(module: nn.Module) -> nn.ModuleList:
     """
     wanted = int(module.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
     lists = [child for child in module.modules() if isinstance(child, nn.ModuleList) and len(child) == wanted]
+    inner = {id(part) for child in lists for part in child.modules() if part is not child}
+    lists = [child for child in lists if id(child) not in inner]  # a block may hold a list of as many parts
     if len(lists) != 1:
         kind = getattr(module.config, "model_type", type(module).__name__)
         raise SourceError(f"A model of type {kind!r} has no single list of {wanted} blocks, so it cannot be cut; choose another source.")
     return lists[0]
 
 
-def load_backbone(source: Source, max_length: int, *, pairs: bool = False) -> Backbone:
+def load_backbone(source: Source, max_length: int, *, pairs: bool = False, decoder: bool = False) -> Backbone:
     """Load a checked source in float32, in evaluation mode, without running any code of the checkpoint.
 
     Args:
         source: from `sources.resolve`.
         max_length: tokens that are read of a text; the source's own limit applies when it is lower.
         pairs: whether the texts will be pairs.
+        decoder: whether it may be an encoder-decoder, of which the encoder is the backbone.
 
     Raises:
-        SourceError: the files turn out not to be a model that can be cut.
+        SourceError: the files turn out not to be a model that can be cut, or an encoder-decoder that was not asked for.
     """
+    if source.decodes and not decoder:
+        raise SourceError(
+            f"The source {source.name!r} is an encoder-decoder ({source.model_type}), which is transferred from for translation alone. "
+            "Choose an encoder or a causal model."
+        )
     module, tokenizer = open_source(source)
     for parameter in module.parameters():
         parameter.requires_grad_(False)

@@ -60,14 +60,15 @@ class CheckResult:
 class LabelChecks:
     """How labels are checked. `check` takes the training rows, their labels, which rows are usable (n,) and the number of folds; `names`
     gives the classes that a label names, `counted` is how people count them. `of_the_text`: a label says something of each word, so that
-    texts that are nearly the same need not bear the same one. `about`: what of a text must not stand on two sides of a split, as
-    the context of a question; None: all of it.
+    texts that are nearly the same need not bear the same one. `several`: a text may have several right labels, as translations are.
+    `about`: what of a text must not stand on two sides of a split, as the context of a question; None: all of it.
     """
 
     check: Callable[[Examples, Sequence[str], BoolArray, int], list[Finding]]
     names: Callable[[str], Sequence[str]]
     counted: str = "labels"
     of_the_text: bool = False
+    several: bool = False
     about: Callable[[str], str] | None = None
 
 
@@ -102,6 +103,8 @@ def check_examples(
     levelled = {label: level_label(label) for label in set(given)}  # spellings of one label do not conflict
     same_labels = [levelled[label] for label in given]
     repeated, conflicting = _repeats(texts, same_labels, filled)
+    if checks.several:
+        conflicting[:] = False
     leaked = np.zeros(n, dtype=np.bool_)
     findings = [*read_findings, *_empty(train, texts, given), *_repeat_findings(train, repeated, conflicting)]
     others = [(name, other) for name, other in (("test", test), ("validation", validation)) if other is not None]

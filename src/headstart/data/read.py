@@ -8,6 +8,7 @@ from pathlib import Path
 from headstart.data.columns import choose_columns, two_columns, usual_pair
 from headstart.data.examples import Examples
 from headstart.data.pairs import join_pair
+from headstart.data.parallel import language_pair
 from headstart.data.prompts import PromptColumns, as_prompt, chat_of, parted, prompt_columns
 from headstart.data.rows import RowList, counted, finding
 from headstart.data.table import Table, as_text, open_table
@@ -29,8 +30,8 @@ def read_examples(path: str | Path, *, text: str | None = None, label: str | Non
     Args:
         path: file, folder, `-` or `hub:NAME[:SPLIT]`.
         text: column of the text, of pairs both as `first,second`; None: the one called `text`, or two that are called as pairs are, or the
-            only one that can be it.
-        label: column of the label; None: the one called `label`, or the only one that can be it.
+            first of two languages, or the only one that can be it.
+        label: column of the label; None: the one called `label`, or the second of two languages, or the only one that can be it.
 
     Raises:
         DataError: the file is absent, empty, in another format, or has no such columns.
@@ -44,6 +45,9 @@ def read_examples(path: str | Path, *, text: str | None = None, label: str | Non
         pair = two_columns(table.columns, text) or usual_pair(table.columns, text, label)
         if pair is not None:
             return _read_pairs(table, pair, label, shown, str(path))
+        languages = language_pair(table.columns, text, label)
+        if languages is not None:
+            text, label = languages
         if len(table.columns) > 2 or (text is not None and label is not None):
             # The columns follow from their names alone, so the others need not be kept.
             chosen = choose_columns(table.columns, text, label, shown, lambda _: ())

@@ -14,6 +14,7 @@ from typing import IO, Any
 from headstart.data import conll
 from headstart.data.hub import hub_records
 from headstart.data.lines import Notes, open_bytes, read_error, take_sample, text_lines
+from headstart.data.parallel import is_tmx, line_records, side_names, tmx_records, two_files, unfolded
 from headstart.data.parse import (
     Record,
     delimited_records,
@@ -39,6 +40,8 @@ class Format(str, Enum):
     JSONL = "jsonl"
     PARQUET = "parquet"
     CONLL = "conll"
+    TMX = "tmx"
+    LINES = "lines"  # two files of parallel lines
     FOLDER = "folder"
     HUB = "hub"
 
@@ -50,6 +53,7 @@ _BY_SUFFIX = {
     ".jsonl": Format.JSONL,
     ".ndjson": Format.JSONL,
     ".parquet": Format.PARQUET,
+    ".tmx": Format.TMX,
     **dict.fromkeys((".conll", ".bio", ".bio2", ".iob", ".iob2", ".bioes"), Format.CONLL),
 }
 # What a file that bears a text format's name may be instead, by its first bytes.
@@ -157,9 +161,9 @@ class Table:
 def open_table(path: str | Path) -> Table:
     """Open a table by file, folder, `-` (standard input) or `hub:NAME[:SPLIT]`, whatever its size.
 
-    The format follows from the name: .csv, .tsv, .json, .jsonl, .conll (each also with .gz), .parquet; a folder has one sub-folder of .txt
-    files per class (columns text, label, file), and a .conll file gives tokens and tags. Standard input and files of other names are
-    recognised by their beginning.
+    The format follows from the name: .csv, .tsv, .json, .jsonl, .conll, .tmx (each also with .gz), .parquet; a folder has one sub-folder of
+    .txt files per class (columns text, label, file), and a .conll file gives tokens and tags. `FIRST,SECOND` are two files of which line n
+    of one is the translation of line n of the other. Standard input and files of other names are recognised by their beginning.
 
     Raises:
         DataError: no such file, an empty one, or not the format that its name says.
@@ -173,6 +177,9 @@ def open_table(path: str | Path) -> Table:
     if origin.startswith(HUB_PREFIX):
         records = hub_records(origin[len(HUB_PREFIX) :])
         return _columns_from_records(origin, Format.HUB, records, notes)
+    files = two_files(origin)
+    if files is not None:
+        return Table(origin, Format.LINES, side_names(*files), line_records(*files, notes), notes)
     file = Path(path)
     if file.is_dir():
         return Table(origin, Format.FOLDER, ("text", "label", "file"), _folder_records(file, notes), notes)
@@ -205,6 +212,8 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
             if origin == STANDARD_INPUT:
                 raise DataError(f"{notes.origin} is {what}; give it as a file.")
             raise DataError(f"{notes.origin} is {what}.")
+    if format is Format.TMX or (format is None and is_tmx(head)):
+        return _columns_from_records(origin, Format.TMX, tmx_records(joined, notes), notes, stream.close if owned else None)
     lines = text_lines(head, joined, notes)
     first = next((line for line in lines if line.strip()), "") if format is not Format.CONLL else ""  # whose lines are counted
     lines = itertools.chain([first], lines) if first else lines
@@ -250,6 +259,7 @@ def _columns_from_records(
     origin: str, format: Format, records: Iterator[tuple[int, Record]], notes: Notes, close: Callable[[], None] | None = None
 ) -> Table:
     """A table whose columns are those that its first rows name."""
+    records = ((row, unfolded(record)) for row, record in records)
     first = list(itertools.islice(records, BATCH_ROWS))
     if not first and notes.left_out.count:
         raise DataError(f"{notes.origin} is not JSON lines: no line holds a JSON object; name it by the format it is in.")

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from headstart.export.answer_program import LINES
+from headstart.export.translator_folder import LINES as TRANSLATION_LINES
 from headstart.judge.verdict import verdict_sentence
 from headstart.records import Estimate, Results, TrialStatus, names_by
 from headstart.settings import shown_metric
@@ -45,11 +46,12 @@ scores of rare labels lie above the frequencies with which they are right.
 _LIMITS = {
     "multilabel": "- Each label is judged by itself: that two of them exclude each other is not known to it.",
     "generation": "- What it writes reads well whether or not it is true: nothing checks it.",
+    "translation": "- A translation may read well and say something else: nothing checks it.",
     "qa": "- It finds what stands in the context word for word, one run of words: it neither counts nor concludes.",
     "regression": "- Beyond the numbers of its training data it has seen nothing, and its answers there are worth little.",
 }
 # What the hub calls models that do not classify texts; and the tasks whose long texts are read whole, in windows.
-_KINDS = {"ner": "token-classification", "qa": "question-answering", "generation": "text-generation"}
+_KINDS = {"ner": "token-classification", "qa": "question-answering", "generation": "text-generation", "translation": "translation"}
 _IN_WINDOWS = ("ner", "qa")
 _MOST_LABELS = 200  # named in the card; config.json names all
 _LONGEST_LABEL = 60
@@ -124,6 +126,10 @@ def _kind(results: Results, source: Source | None) -> str:
         if not results.winner.transfers:
             return f"A model that writes what follows a prompt: {base_model(source) or source.name if source else 'its source'}, as it is."
         what, how = "A model that writes what follows a prompt", "its source as it is"
+    elif results.task == "translation":
+        if source is None:
+            return "A translator, without transfer: a small one from random weights."
+        return f"A translator, transferred from {base_model(source) or source.name}."
     elif results.task == "ner":
         what = f"A model that marks {len(results.data.labels):,} types of entities"
         how = "a conditional random field on words and their shapes"
@@ -141,6 +147,15 @@ def _usage(results: Results, source: Source | None) -> str:
         results.task, '"a text"'
     )
     own = f'```python\nimport headstart\n\nheadstart.load("DIR").predict([{text}])\n```'
+    if results.task == "translation":
+        return f"""DIR is this folder.
+
+{own}
+
+Without headstart, with `folder = "DIR"`, the same comes of `translate(text)`:
+
+```python
+{TRANSLATION_LINES}```"""
     if source is None:
         return f"DIR is this folder.\n\n{own}"
     if results.task == "qa":
@@ -198,7 +213,7 @@ token vectors of this kind: it runs
 
 
 def _labels(results: Results) -> str:
-    if results.task == "generation":
+    if results.task in ("generation", "translation"):
         return "It has none: what it gives is text."
     rows = [f"| {_cell(label)} | {count:,} |" for label, count in results.data.labels[:_MOST_LABELS]]
     more = len(results.data.labels) - _MOST_LABELS

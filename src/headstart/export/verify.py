@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from headstart.data.pairs import split_pair
 from headstart.errors import RunError
 from headstart.export.answer_program import LINES as ANSWER_LINES
+from headstart.export.translator_folder import LINES as TRANSLATION_LINES
 from headstart.sources.resolve import WITHOUT_TRANSFER
 
 TOLERANCE = 1e-4
@@ -169,6 +170,13 @@ write = pipeline("text-generation", folder, device="cpu")
 assert "headstart" not in sys.modules
 said = [write(prompt, return_full_text=False)[0]["generated_text"] for prompt in asked]
 json.dump([text if isinstance(text, str) else text[-1]["content"] for text in said], open(out, "w"))
+""",
+    "translation": f"""
+import json, sys
+folder, ask, out = sys.argv[1:]
+{TRANSLATION_LINES}
+assert "headstart" not in sys.modules
+json.dump([translate(text) for text in json.load(open(ask, encoding="utf-8"))], open(out, "w"))
 """,
     "qa": f"""
 import json, sys

@@ -2,8 +2,8 @@
 
 Accuracy, macro-F1 and log-loss of single labels have closed forms or a sparse way of their own (`intervals.py`, `gains.py`); what is here
 serves every other score. The interval of a share is Wilson's at the number of trials that gives it the variance which resampled rows
-show, as for macro-F1; a correlation's is Student's on Fisher's scale (the hyperbolic arctangent), a loss's on a logarithmic one. The
-gain's is Student's with the paired variance of the same resamples.
+show, as for macro-F1; a correlation's is Student's on Fisher's scale (the hyperbolic arctangent), a loss's on a logarithmic one, that of
+a score in points (BLEU) on its own. The gain's is Student's with the paired variance of the same resamples.
 
 Letters in shapes: n rows, k sums, b resamples.
 """
@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,7 @@ class Range(Enum):
 
     SHARE = 1.0  # [0, 1]
     CORRELATION = 2.0  # [-1, 1]
+    POINTS = 100.0  # [0, 100]
     LOSS = math.inf  # 0 and above
 
 
@@ -98,7 +100,7 @@ def estimate(measure: Measure, sums: FloatArray, *, groups: IntArray | None, con
     totals = sums.sum(axis=0)
     value, trials = float(measure.value(totals)), float(measure.trials(totals))
     if trials == 0:
-        return Estimate(value, 0.0, 1.0, len(sums), confidence)
+        return Estimate(value, 0.0, 100.0 if measure.range is Range.POINTS else 1.0, len(sums), confidence)
     drawn = measure.value(_resampled([sums], groups, resamples, seed)[0])
     if measure.range is not Range.SHARE:
         return Estimate(
@@ -112,17 +114,23 @@ def estimate(measure: Measure, sums: FloatArray, *, groups: IntArray | None, con
     return Estimate(value, low, high, len(sums), confidence)
 
 
+# The scale on which a score that is no share is about normal, the way back, and the values that are taken to it.
+_SCALES: dict[Range, tuple[Callable[[Any], Any], Callable[[Any], Any], float, float]] = {
+    Range.CORRELATION: (np.arctanh, np.tanh, -0.999999, 0.999999),
+    Range.POINTS: (np.asarray, np.asarray, 0.0, 100.0),
+    Range.LOSS: (np.log, np.exp, 1e-12, math.inf),
+}
+
+
 def _on_a_scale(range: Range, value: float, drawn: FloatArray, u: int, confidence: float) -> tuple[float, float]:
-    """The interval of a correlation or a loss, from its resamples (b,) of u independent things, on the scale where it is about normal."""
-    lowest, highest = (-1.0, 1.0) if range is Range.CORRELATION else (0.0, math.inf)
+    """The interval of a score that is no share, from its resamples (b,) of u independent things, on the scale where it is about normal."""
+    lowest, highest = {Range.CORRELATION: (-1.0, 1.0), Range.POINTS: (0.0, 100.0)}.get(range, (0.0, math.inf))
     if u < 2:
         return lowest, highest
     # A few resamples may hold one row alone, whose correlation is 1: the edge of the scale is left out.
-    to, back = (np.arctanh, np.tanh) if range is Range.CORRELATION else (np.log, np.exp)
-    drawn = np.clip(drawn, -0.999999, 0.999999) if range is Range.CORRELATION else np.maximum(drawn, 1e-12)
-    inner = float(np.clip(value, -0.999999, 0.999999)) if range is Range.CORRELATION else max(value, 1e-12)
-    half = intervals.student_quantile(confidence, u - 1) * float(to(drawn).std()) * math.sqrt(u / (u - 1))
-    middle = float(to(inner))
+    to, back, least, most = _SCALES[range]
+    half = intervals.student_quantile(confidence, u - 1) * float(to(np.clip(drawn, least, most)).std()) * math.sqrt(u / (u - 1))
+    middle = float(to(np.clip(value, least, most)))
     return max(lowest, min(value, float(back(middle - half)))), min(highest, max(value, float(back(middle + half))))
 
 
@@ -149,7 +157,9 @@ def paired_gain(
         first, second = _resampled([ours, theirs], groups, resamples, seed)
         variance = float((measure.value(first) - measure.value(second)).var()) * u / (u - 1)
         trials = min(float(u), max(1.0, float(measure.trials(theirs.sum(axis=0)))))
-        half = intervals.student_quantile(confidence, u - 1) * math.sqrt(variance + 2.0 / trials**2)
+        # What one row may turn: of a share all of its part, of points as much of those that are there.
+        least = max(value_of(measure, ours), value_of(measure, theirs)) / trials if measure.range is Range.POINTS else 1.0 / trials
+        half = intervals.student_quantile(confidence, u - 1) * math.sqrt(variance + 2.0 * least**2)
     if folds is not None and len(names := np.unique(folds)) > 1:
         k = len(names)
         apart = np.array([value_of(measure, ours[folds == name]) - value_of(measure, theirs[folds == name]) for name in names])

@@ -101,6 +101,17 @@ _WORDS = {
         text='"a prompt\\n", return_full_text=False',
         own_text='"a prompt"',
     ),
+    "translation": Words(
+        one="translation",
+        many="translations",
+        counted="rows",
+        title="Translations beside the true ones",
+        verb="translate",
+        pipeline="",
+        options="",
+        lead="From the worst to the best by chrF++.",
+        lower="BLEU and chrF++ are in points, 0 to 100.",
+    ),
     "qa": Words(
         one="answer",
         many="answers",

@@ -30,7 +30,8 @@ def quiet_transformers() -> Iterator[None]:
 def open_source(source: Source) -> tuple[Any, Any]:
     """The bare model, float32 and in evaluation mode, and its tokenizer, padding on the right.
 
-    A model that headstart saved holds its backbone inside a classifier: the backbone is taken out of it.
+    A model that headstart saved holds its backbone inside a classifier: the backbone is taken out of it. Of an encoder-decoder it is the
+    encoder.
 
     Raises:
         SourceError: the files turn out not to be such a model, or lack weights that it needs.
@@ -73,6 +74,30 @@ def _open_model(source: Source, dtype: Any) -> tuple[Any, dict[str, Any]]:
 
         wrapper, info = HeadstartForSequenceClassification.from_pretrained(source.folder, **options)
         return wrapper.backbone, info
+    if source.decodes:
+        from transformers import AutoModelForSeq2SeqLM
+
+        whole, info = AutoModelForSeq2SeqLM.from_pretrained(source.folder, trust_remote_code=False, **options)
+        return whole.get_encoder(), info
     from transformers import AutoModel
 
     return AutoModel.from_pretrained(source.folder, trust_remote_code=False, **options)  # type: ignore[no-any-return]
+
+
+def open_encoder_decoder(source: Source) -> Any:
+    """The whole of an encoder-decoder, float32 and in evaluation mode.
+
+    Raises:
+        SourceError: its files are damaged.
+    """
+    import torch
+    from transformers import AutoModelForSeq2SeqLM
+
+    options = {"use_safetensors": True, "dtype": torch.float32, "trust_remote_code": False, "local_files_only": True}
+    try:
+        with quiet_transformers():
+            return AutoModelForSeq2SeqLM.from_pretrained(source.folder, **options).eval()
+    except Exception as error:  # as in `open_source`
+        raise SourceError(
+            f"The source {source.name!r} cannot be opened: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
+        ) from error

@@ -97,6 +97,7 @@ def _check(name: str, folder: Path, place: str) -> Source:
         licence=files.card_licence(folder),
         notes=notes,
         place=place,
+        decodes=bool(backbone.get("is_encoder_decoder")),
     )
 
 
@@ -211,11 +212,6 @@ def _check_kind(name: str, folder: Path, config: Mapping[str, Any]) -> None:
         raise SourceError(
             f"The tokenizer of {name!r} asks to run code that came with it; headstart never does. Choose a model with a tokenizer.json."
         )
-    if config.get("is_encoder_decoder"):
-        raise SourceError(
-            f"The source {name!r} is an encoder-decoder ({model_type}), which headstart does not transfer from yet. "
-            "Choose an encoder or a causal model."
-        )
 
 
 def _known(model_type: str) -> bool:
@@ -282,6 +278,7 @@ def _usual_pooling(config: Mapping[str, Any]) -> Pooling:
 def _max_length(folder: Path, config: Mapping[str, Any]) -> int | None:
     """The smallest of the limits that the source names, in tokens; None when it names none."""
     limits = [files.sentence_length(folder)]
+    config = config.get("encoder") or config  # of an encoder and a decoder joined it is the encoder that reads
     positions = next((config[key] for key in ("max_position_embeddings", "n_positions", "n_ctx") if config.get(key)), None)
     if positions:
         padding = config.get("pad_token_id")

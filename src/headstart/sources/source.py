@@ -23,7 +23,8 @@ class Source:
     `name` is as the user gave it. `pooling` is what the source itself says (sentence-transformers files), else what suits its kind.
     `max_length` is the longest text in tokens that it was made for; None: it does not say. `licence` and `model_type` come from its own
     files. `notes` says in words what of the source's own files is not followed; most have none. `place` is where the name leads, from
-    everywhere the same: an absolute folder, a package's name, or `hub:NAME`.
+    everywhere the same: an absolute folder, a package's name, or `hub:NAME`. `decodes`: it is an encoder-decoder, and what is read is its
+    encoder.
     """
 
     name: str
@@ -34,3 +35,4 @@ class Source:
     licence: str | None
     notes: tuple[str, ...] = ()
     place: str = ""
+    decodes: bool = False

@@ -5,7 +5,7 @@ Letters in shapes: t tokens, d width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,28 +22,29 @@ HELD_BYTES = 2**30
 _CHOICE = 8
 
 
+Fetch = Callable[[Sequence[int]], Sequence[Any]]
+"""Gives the rows at these positions as they enter the trunk."""
+
+
 class Entering(Dataset[dict[str, Any]]):
-    """Training rows as what enters the trunk: activations (t, d), or token ids (t,) where nothing is stored; with what is to be predicted
+    """Training rows as what enters the model: activations (t, d), or token ids (t,) where nothing is stored; with what is to be predicted
     of each, or of each token.
 
-    Rows are fetched a batch at a time; as many as `HELD_BYTES` take stay in memory, the others are fetched from the store again.
+    Rows are fetched a batch at a time; as many as `HELD_BYTES` take stay in memory, the others are fetched again. `lengths` (n,) are t.
     """
 
-    def __init__(self, reader: Reader, rows: Rows, cut: int) -> None:
-        self.reader, self.texts, self.cut = reader, rows.texts, cut
-        texts = rows.texts
-        self.labels: Sequence[Any] = rows.y.tolist() if rows.sizes is None else np.split(rows.y, np.cumsum(rows.sizes)[:-1])
-        self.lengths = np.array([len(ids) for ids in tokenize(reader.backbone, texts)])
+    def __init__(self, lengths: NDArray[np.int64], labels: Sequence[Any], fetch: Fetch) -> None:
+        self.lengths, self.labels, self.fetch = lengths, labels, fetch
         self._held: dict[int, Any] = {}
         self._room = HELD_BYTES
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self.lengths)
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         """A batch; PyTorch's loader looks for this name."""
         missing = [i for i in dict.fromkeys(indices) if i not in self._held]
-        fetched = dict(zip(missing, entering_rows(self.reader, [self.texts[i] for i in missing], self.cut), strict=True))
+        fetched = dict(zip(missing, self.fetch(missing), strict=True))
         for i, row in fetched.items():
             if row.nbytes <= self._room:
                 self._held[i] = row
@@ -52,6 +53,13 @@ class Entering(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.__getitems__([index])[0]
+
+
+def entering_of(reader: Reader, rows: Rows, cut: int) -> Entering:
+    """Rows as they enter a trunk at `cut`, at 0 as token ids; what the store holds is fetched from it."""
+    labels: Sequence[Any] = rows.y.tolist() if rows.sizes is None else np.split(rows.y, np.cumsum(rows.sizes)[:-1])
+    lengths = np.array([len(ids) for ids in tokenize(reader.backbone, rows.texts)])
+    return Entering(lengths, labels, lambda indices: entering_rows(reader, [rows.texts[i] for i in indices], cut))
 
 
 class GroupedBatches(Sampler[list[int]]):

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from headstart.strategies.heads import fit_head, usual_strength
 from headstart.strategies.ladder import Job, Strategy
+from headstart.strategies.losses import Loss
 from headstart.strategies.model import TransferModel
-from headstart.strategies.training import Loss, planned_steps, schedule_of, start_head, tune
+from headstart.strategies.training import planned_steps, schedule_of, start_head, tune
 
 # Tuned features of the training rows lie closer together than those of new rows; a firmer penalty keeps the head from trusting them.
 FIRMER = 3.0

@@ -10,9 +10,10 @@ from dataclasses import replace
 
 from headstart.records import CurvePoint
 from headstart.strategies.ladder import Job, Strategy
+from headstart.strategies.losses import Loss, loss_of
 from headstart.strategies.model import TransferModel
 from headstart.strategies.probe import usual_layers
-from headstart.strategies.training import Loss, loss_of, planned_steps, schedule_of, start_head, stopping_rows, tune
+from headstart.strategies.training import planned_steps, schedule_of, start_head, stopping_rows, tune
 
 
 def stages(blocks: int, cut: int) -> tuple[int, ...]:

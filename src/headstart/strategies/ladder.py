@@ -56,6 +56,12 @@ _MODULES = {
         "partial": "headstart.strategies.language_partial",
         "full": "headstart.strategies.language_full",
     },
+    "translation": {
+        "scratch": "headstart.strategies.translation_scratch",
+        "partial": "headstart.strategies.translation_partial",
+        "blocks": "headstart.strategies.translation_blocks",
+        "full": "headstart.strategies.translation_full",
+    },
     "qa": {
         "sentence": "headstart.strategies.sentence",
         "probe": "headstart.strategies.span_probe",
@@ -75,6 +81,16 @@ _WITH_ROWS = {
 }
 
 Folds = list[tuple[IntArray, IntArray]]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a training takes: `steps` that show so many `tokens` in all to `learning` weights, `frozen` ones running forwards alone."""
+
+    tokens: float
+    learning: float
+    frozen: float
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -116,8 +132,9 @@ class Strategy:
     `fit` trains on all rows of a job. `out_of_fold` gives logits (n, c) for rows that the job's folds hold out (others NaN) together with
     the model of all rows, where that is cheap; None: the planner trains fold by fold. `tunes_from` gives the lowest block that learns, for
     the cost model; None: no block learns. `reads` gives the layers whose token vectors it needs beside what enters the cut. `adds` tells
-    how many rows it learns beside the job's; None: none. `compared_only`: it is there to be compared with and never wins. `usual` False: it
-    is tried only where it is asked for by name.
+    how many rows it learns beside the job's; None: none. `work` gives what training on a share of the job's rows takes; None: it follows
+    from `tunes_from`. `suits` tells whether a job's source is of a kind that it can learn from; None: any is. `compared_only`: it is there
+    to be compared with and never wins. `usual` False: it is tried only where it is asked for by name.
     """
 
     name: str
@@ -129,6 +146,8 @@ class Strategy:
     tunes_from: Callable[[Job], int] | None = None
     reads: Callable[[Job], tuple[int, ...]] | None = None
     adds: Callable[[Job], int] | None = None
+    work: Callable[[Job, float], Work] | None = None
+    suits: Callable[[Job], bool] | None = None
     compared_only: bool = False
     usual: bool = True
 

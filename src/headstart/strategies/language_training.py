@@ -19,11 +19,12 @@ from headstart.backbone.cut import Trunk
 from headstart.backbone.reading import Reader
 from headstart.strategies.adapter import add_adapters, merge_adapters
 from headstart.strategies.base import Rows
+from headstart.strategies.batches import entering_of
 from headstart.strategies.ladder import Job
 from headstart.strategies.language import WritingModel, longest_of, output_layer
 from headstart.strategies.lora import ALPHA, RANK, lora_schedule
 from headstart.strategies.model import NO_LABEL
-from headstart.strategies.training import Loss, Schedule, planned_steps, run_training, schedule_of
+from headstart.strategies.training import Learned, Schedule, planned_steps, run_training, schedule_of, trunk_learning
 
 # The whole model learns at a tenth of what blocks above a cut do: a language model forgets how to write before it learns what to.
 _FULL_RATE = 0.1
@@ -34,12 +35,15 @@ _AT_ONCE = 256
 class NextToken(nn.Module):
     """Trunk and output layer; the loss is the mean cross-entropy of the tokens that are told. The output layer itself does not learn."""
 
-    loss = Loss.PAIRS  # so that no head is trained beside the trunk
-
-    def __init__(self, trunk: Trunk, head: nn.Linear) -> None:
+    def __init__(self, trunk: Trunk, head: nn.Linear, above: frozenset[str]) -> None:
         super().__init__()
         self.trunk = trunk
         self.head = head
+        self.above = above
+
+    def learning(self, plan: Schedule) -> list[Learned]:
+        """The trunk alone."""
+        return trunk_learning(self.trunk, self.above, plan)
 
     def forward(self, entering: torch.Tensor, mask: torch.Tensor | None, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """The loss of a batch; see `Trunk.forward` for `entering` and `mask`. `labels` (b, t) are ids, NO_LABEL where nothing is told."""
@@ -131,7 +135,8 @@ def tune_language(
     if getattr(module.config, "tie_word_embeddings", False):
         head.weight = module.get_input_embeddings().weight  # type: ignore[operator]
     trunk = Trunk(module, cut, reader.backbone.above, stored=stored, only=only)
-    curve = run_training(NextToken(trunk, head), reader, told, cut=cut if stored else 0, schedule=schedule)
+    model = NextToken(trunk, head, reader.backbone.above)
+    curve = run_training(model, entering_of(reader, told, cut if stored else 0), told.strata, schedule)
     return WritingModel(reader, trunk.restore(), cut, head, longest, curve)
 
 

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from headstart.strategies.adapter import add_adapters, merge_adapters
 from headstart.strategies.ladder import Job, Strategy
+from headstart.strategies.losses import Loss, loss_of
 from headstart.strategies.model import TransferModel
-from headstart.strategies.training import Loss, Schedule, loss_of, planned_steps, schedule_of, start_head, stopping_rows, tune
+from headstart.strategies.training import Schedule, planned_steps, schedule_of, start_head, stopping_rows, tune
 
 # Chosen on sets that no benchmark against a peer uses (docs/log.md).
 RANK = 16

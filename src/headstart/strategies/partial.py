@@ -8,8 +8,9 @@ arXiv 2011.01403.
 from __future__ import annotations
 
 from headstart.strategies.ladder import Job, Strategy
+from headstart.strategies.losses import Loss, loss_of
 from headstart.strategies.model import TransferModel
-from headstart.strategies.training import Loss, loss_of, planned_steps, schedule_of, start_head, stopping_rows, tune
+from headstart.strategies.training import planned_steps, schedule_of, start_head, stopping_rows, tune
 
 
 def fit_from(job: Job, cut: int) -> TransferModel:

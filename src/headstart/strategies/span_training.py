@@ -15,11 +15,12 @@ from headstart.data.answers import NOTHING, Answer, from_label
 from headstart.data.examples import IntArray
 from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.ladder import Job
+from headstart.strategies.losses import END, START, Loss
 from headstart.strategies.model import NO_LABEL
 from headstart.strategies.pieces import Piece, make_pieces
 from headstart.strategies.scratch import random_module, random_schedule
 from headstart.strategies.spans import SpanModel
-from headstart.strategies.training import END, START, Loss, Schedule, planned_steps, schedule_of, tune
+from headstart.strategies.training import Schedule, planned_steps, schedule_of, tune
 
 # Of each row so many pieces without its answer are learnt too, so that the model says where none is.
 _WITHOUT = 1

@@ -10,12 +10,12 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
@@ -30,12 +30,12 @@ from headstart.progress import bar
 from headstart.records import CurvePoint
 from headstart.settings import Precision, Settings
 from headstart.strategies.base import FloatArray, LinearHead, Rows
-from headstart.strategies.batches import Entering, GroupedBatches
+from headstart.strategies.batches import Entering, GroupedBatches, entering_of
 from headstart.strategies.free_heads import spread_of
 from headstart.strategies.heads import fit_head
 from headstart.strategies.ladder import Job
+from headstart.strategies.losses import Loss, contrastive_loss, head_loss, loss_of, spans_loss
 from headstart.strategies.model import NO_LABEL, TransferModel, collate, mean_pooled, pooled_through
-from headstart.strategies.outputs import Output, output_of
 from headstart.strategies.probe import mean_of_layers, usual_layers
 
 HEAD_RATE = 5.0  # the head's learning rate as a multiple of the top block's
@@ -50,27 +50,6 @@ _OF_WORDS = ("ner", "qa")
 _FEW_AT_ONCE = (*_OF_WORDS, "generation")
 _WORDS_SHARE, _WORDS_PASSES = 4, 2
 FEWEST_WORD_STEPS = 260
-
-
-# What a token of a piece is told: nothing, an answer's start, its end, or both.
-START, END = 1, 2
-
-
-class Loss(Enum):
-    """What training makes small."""
-
-    CROSS_ENTROPY = "cross-entropy"
-    PAIRS = "pairs"  # `contrastive_loss` alone; the head does not learn
-    BOTH = "both"
-    WORDS = "words"  # cross-entropy of every token that bears a label, where words have classes
-    SPANS = "spans"  # cross-entropy of where an answer begins and ends among a piece's tokens
-    LABELS = "labels"  # binary cross-entropy of each label, where a row may bear several
-    SQUARED = "squared"  # half the squared error, where a row has a number
-
-
-def loss_of(rows: Rows, usual: Loss) -> Loss:
-    """The loss that the targets of these rows ask for; of classes `usual`."""
-    return {Output.CLASS: usual, Output.LABELS: Loss.LABELS, Output.NUMBER: Loss.SQUARED}[output_of(rows.y)]
 
 
 @dataclass(frozen=True)
@@ -102,6 +81,7 @@ class TunedModel(nn.Module):
     ) -> None:
         super().__init__()
         self.trunk = trunk
+        self.above = reader.backbone.above
         self.layers = tuple(layers)
         self.pooling = reader.backbone.pooling
         self.head = nn.Linear(head.weight.shape[1], head.weight.shape[0])
@@ -134,55 +114,31 @@ class TunedModel(nn.Module):
                 loss = loss + contrastive_loss(pooled, labels)
         return {"loss": loss}
 
-
-def head_loss(logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor | None, loss: Loss) -> torch.Tensor:
-    """What the outputs (b, c) of a head cost: by `loss` binary cross-entropy, half the squared error, or cross-entropy weighed by class."""
-    if loss is Loss.LABELS:
-        return functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
-    if loss is Loss.SQUARED:
-        return 0.5 * functional.mse_loss(logits, labels.to(logits.dtype))
-    return functional.cross_entropy(logits, labels, weight)
-
-
-def spans_loss(scores: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of an answer's start and end among the tokens of a piece that can be one, the mean of both.
-
-    `scores` are (b, t, 2); `told` (b, t) has `START` and `END` as bits, NO_LABEL for tokens that can be neither.
-    """
-    able = told != NO_LABEL
-    loss = scores.new_zeros(())
-    for at, what in ((0, START), (1, END)):
-        among = scores[..., at].masked_fill(~able, float("-inf"))
-        target = ((told.clamp(min=0) & what) > 0).long().argmax(dim=1)
-        loss = loss + functional.cross_entropy(among, target)
-    return loss / 2
+    def learning(self, plan: Schedule) -> list[Learned]:
+        """The trunk, and the head where it has a part in the loss."""
+        head = [] if self.loss is Loss.PAIRS else [(parameter, plan.head_rate, 0.0) for parameter in self.head.parameters()]
+        return trunk_learning(self.trunk, self.above, plan) + head
 
 
 Validate = Callable[[TunedModel], tuple[float, float]]
 """The loss and the score of a model in training on rows that it does not train on."""
 
 
-def contrastive_loss(pooled: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cosines over all pairs of a batch, drawn to 1 for rows of one label and to 0 for others, from pooled vectors (b, d).
-
-    The mean squared error of either kind of pair counts alike, however many there are. It is the loss of SetFit (arXiv 2209.11055), which
-    forms its pairs one by one; the supervised contrastive loss (arXiv 2004.11362) did worse with few rows (docs/log.md).
-    """
-    unit = functional.normalize(pooled, dim=1)
-    cosine = unit @ unit.T  # (b, b)
-    same = (labels[:, None] == labels[None, :]).to(cosine.dtype)
-    alike = same - torch.eye(len(labels), dtype=cosine.dtype, device=labels.device)
-    unlike = 1 - same
-    pull = ((1 - cosine) ** 2 * alike).sum() / alike.sum().clamp(min=1)
-    push = (cosine**2 * unlike).sum() / unlike.sum().clamp(min=1)
-    return pull + push
+def trunk_learning(trunk: Trunk, above: frozenset[str], plan: Schedule) -> list[Learned]:
+    """What learns of a trunk: each block `layer_decay` times as fast as the next higher one; norms and biases do not decay."""
+    top = len(find_blocks(trunk.module)) - 1
+    found = []
+    for level, parameter in trunk.learning(above):
+        depth = max(0, top - level)  # a final norm learns as fast as the top block
+        found.append((parameter, plan.learning_rate * plan.layer_decay**depth, plan.weight_decay if parameter.ndim > 1 else 0.0))
+    return found
 
 
 class _Trainer(Trainer):  # type: ignore[misc]
-    """`transformers.Trainer` with our batches and layer-wise learning rates."""
+    """`transformers.Trainer` with our batches and learning rates."""
 
-    def __init__(self, schedule: Schedule, sampler: GroupedBatches, above: frozenset[str], **kwargs: Any) -> None:
-        self.schedule, self.sampler, self.above = schedule, sampler, above
+    def __init__(self, schedule: Schedule, sampler: GroupedBatches, **kwargs: Any) -> None:
+        self.schedule, self.sampler = schedule, sampler
         super().__init__(**kwargs)
 
     def get_train_dataloader(self) -> Any:
@@ -191,21 +147,13 @@ class _Trainer(Trainer):  # type: ignore[misc]
         return self.accelerator.prepare(loader)
 
     def create_optimizer(self, model: Any = None) -> Any:
-        """AdamW; each block learns `layer_decay` times as fast as the next higher one; norms and biases do not decay."""
-        tuned: Learns = self.model
-        plan = self.schedule
+        """AdamW with the rates that the model says."""
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        levels = tuned.trunk.learning(self.above)
-        top = len(find_blocks(tuned.trunk.module)) - 1
-        for level, parameter in levels:
-            depth = max(0, top - level)  # a final norm learns as fast as the top block
-            decay = plan.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((plan.learning_rate * plan.layer_decay**depth, decay), []).append(parameter)
-        if tuned.loss is not Loss.PAIRS:
-            groups[plan.head_rate, 0.0] = groups.get((plan.head_rate, 0.0), []) + list(tuned.head.parameters())
+        for parameter, rate, decay in self.model.learning(self.schedule):
+            groups.setdefault((rate, decay), []).append(parameter)
         self.optimizer = torch.optim.AdamW(
             [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()],
-            fused=tuned.head.weight.device.type in ("cpu", "cuda"),  # one pass over the weights in place of ten
+            fused=next(self.model.parameters()).device.type in ("cpu", "cuda"),  # one pass over the weights in place of ten
         )
         return self.optimizer
 
@@ -213,7 +161,7 @@ class _Trainer(Trainer):  # type: ignore[misc]
 class _Watch(TrainerCallback):  # type: ignore[misc]
     """Notes the losses, judges the validation rows after every pass, keeps the best weights, stops when they stop getting better."""
 
-    def __init__(self, model: TunedModel | None, validate: Validate | None, patience: int | None, shown: Any) -> None:
+    def __init__(self, model: Any, validate: Validate | None, patience: int | None, shown: Any) -> None:
         self.model, self.validate, self.patience, self.shown = model, validate, patience, shown
         self.begin = time.perf_counter()
         self.points: list[CurvePoint] = []
@@ -235,7 +183,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Judge the validation rows."""
-        if self.validate is None or self.model is None:
+        if self.validate is None:
             return
         loss, score = self.validate(self.model)
         self.points.append(CurvePoint(state.global_step, time.perf_counter() - self.begin, validation_loss=loss, validation_score=score))
@@ -288,54 +236,50 @@ def tune(
     trunk = Trunk(copy.deepcopy(backbone.module) if module is None else module, cut, backbone.above, stored=stored, only=only)
     layers = (backbone.n_blocks,) if loss in (Loss.WORDS, Loss.SPANS) else tuned_layers(backbone.n_blocks, cut)
     model = TunedModel(trunk, reader, layers, head, class_weight, loss)
-    points = run_training(
-        model, reader, rows, cut=cut if stored else 0, schedule=schedule, balanced=balanced, validate=validate, watched=model
-    )
+    entering = entering_of(reader, rows, cut if stored else 0)
+    points = run_training(model, entering, rows.strata, schedule, balanced=balanced, validate=validate)
     learned = LinearHead(model.head.weight.detach().double().numpy() * spread, model.head.bias.detach().double().numpy() * spread + mean)
     whole = trunk.restore()
     return TransferModel(reader, whole, cut, layers, learned, points)
 
 
-class Learns(Protocol):
-    """A model that `run_training` trains: a trunk under a head, called with a batch and giving its loss."""
+Learned = tuple[nn.Parameter, float, float]
+"""A parameter that learns, its rate and its weight decay."""
 
-    trunk: Trunk
-    head: nn.Linear
-    loss: Loss
+
+class Learns(Protocol):
+    """A model that `run_training` trains, called with a batch and giving its loss."""
+
+    def learning(self, plan: Schedule) -> list[Learned]:
+        """What learns, and how fast; all else stays as it is."""
+        ...
 
 
 def run_training(
     model: Any,
-    reader: Reader,
-    rows: Rows,
-    *,
-    cut: int,
+    entering: Entering,
+    strata: NDArray[np.int64],
     schedule: Schedule,
+    *,
     balanced: bool = False,
     validate: Validate | None = None,
-    watched: TunedModel | None = None,
 ) -> tuple[CurvePoint, ...]:
-    """Train a model (`Learns`) on rows as they enter its trunk at `cut`; returns its curve. Afterwards it is frozen, and on the CPU.
+    """Train a model (`Learns`); returns its curve. Afterwards it is frozen, and on the CPU.
 
     Args:
         model: is changed in place.
-        reader: reads the rows below the cut.
-        rows: what is learnt, by texts or by their tokens.
-        cut: where stored activations enter; 0: token ids do.
+        entering: the rows as they enter it.
+        strata: (n,) the class of each, for balanced batches.
         schedule: how long and how fast.
         balanced: every batch holds each class about equally often.
-        validate: called after each pass with `watched`; None: no early stopping.
-        watched: the model as `validate` takes it.
+        validate: called after each pass with the model; None: no early stopping.
     """
-    backbone = reader.backbone
-    entering = Entering(reader, rows, cut)
-    sampler = GroupedBatches(entering.lengths, rows.strata, schedule.batch_size, schedule.seed, balanced)
+    sampler = GroupedBatches(entering.lengths, strata, schedule.batch_size, schedule.seed, balanced)
     with bar(schedule.steps, "training", "step") as shown:
-        watch = _Watch(watched, validate, schedule.patience, shown)
+        watch = _Watch(model, validate, schedule.patience, shown)
         trainer = _Trainer(
             schedule,
             sampler,
-            backbone.above,
             model=model,
             args=_arguments(schedule),
             train_dataset=entering,

@@ -14,19 +14,10 @@ from headstart.backbone.reading import Reader
 from headstart.data.split import test_split
 from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.ladder import Job
+from headstart.strategies.losses import Loss
 from headstart.strategies.model import NO_LABEL
 from headstart.strategies.scratch import random_module, random_schedule
-from headstart.strategies.training import (
-    STOPPING_FROM,
-    STOPPING_SHARE,
-    Loss,
-    Schedule,
-    TunedModel,
-    Validate,
-    planned_steps,
-    schedule_of,
-    tune,
-)
+from headstart.strategies.training import STOPPING_FROM, STOPPING_SHARE, Schedule, TunedModel, Validate, planned_steps, schedule_of, tune
 from headstart.strategies.windows import ABSENT, make_windows
 from headstart.strategies.word_model import WordModel, words_through
 

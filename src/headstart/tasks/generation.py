@@ -106,7 +106,7 @@ TASK = Task(
     probabilities=lambda outputs: outputs,
     recognise=recognise,
     prepare=prepare,
-    checks=LabelChecks(check_completions, lambda label: (), "completions", of_the_text=True),
+    checks=LabelChecks(check_completions, lambda label: (), "completions", of_the_text=True, several=True),
     labels=make_labels,
     rows=make_rows,
     label_counts=lambda rows, names: (("a completion", len(rows)),),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "classification"
 PAIRS = "pairs"
+TRANSLATION = "translation"
 # Tasks whose texts are two in one (`data/pairs.py`).
 TWO_TEXTS = (PAIRS, "qa")
 # Recognised in this order; what nothing recognises is of the default.
@@ -21,6 +22,7 @@ _MODULES = {
     "qa": "headstart.tasks.qa",
     PAIRS: "headstart.tasks.pairs",
     "generation": "headstart.tasks.generation",
+    TRANSLATION: "headstart.tasks.translation",
     "ner": "headstart.tasks.ner",
     "multilabel": "headstart.tasks.multilabel",
     "regression": "headstart.tasks.regression",

@@ -1,0 +1,199 @@
+"""Translations: the forms in which texts of two languages stand side by side.
+
+Four are read: a table with a column for each language; records whose `translation` holds a text for each; two files of which line n of
+one is the translation of line n of the other, named together as `FIRST,SECOND`; and TMX, the exchange format of translation memories.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+from xml.parsers import expat
+
+from headstart.data.lines import Notes, open_bytes, take_sample, text_lines
+from headstart.data.parse import Record
+from headstart.errors import DataError
+
+TRANSLATION = "translation"
+# Two columns called so are a source and its translation, where nobody says otherwise.
+_SIDES = (("source", "target"), ("src", "tgt"), ("src", "trg"))
+# The languages of ISO 639-1 (https://www.loc.gov/standards/iso639-2), by their codes.
+_CODES_OF_LANGUAGES = (
+    "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el en eo es et eu fa ff "
+    "fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku "
+    "kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu "
+    "rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo "
+    "wa wo xh yi yo za zh zu"
+)
+_LANGUAGES = frozenset(_CODES_OF_LANGUAGES.split())
+_REGION = re.compile(r"[-_][A-Za-z0-9]{2,8}")
+_XML_LANGUAGE = ("xml:lang", "lang")
+# Within a segment of TMX these hold the codes of a layout, not its text.
+_CODES = frozenset({"bpt", "ept", "ph", "it", "ut"})
+_PIECE = 1 << 16
+
+
+def is_language(name: str) -> bool:
+    """Whether a name is the code of a language, perhaps with a region or a script: `de`, `pt-BR`, `zh_Hant`."""
+    return name[:2].lower() in _LANGUAGES and (len(name) == 2 or _REGION.fullmatch(name[2:]) is not None)
+
+
+def language_pair(columns: Sequence[str], text: str | None, label: str | None) -> tuple[str, str] | None:
+    """The column of the source and that of its translation, where a table plainly has them.
+
+    They are the only two called by a language's code, in the table's order, or `source` and `target`; a column that was named is the one
+    it was named for. None: there are no such two, or both were named.
+    """
+    if text is not None and label is not None:
+        return None
+    named = {text, label} - {None}
+    lowered = {column.lower(): column for column in columns}
+    pairs = [tuple(lowered[name] for name in pair) for pair in _SIDES if set(pair) <= lowered.keys()]
+    languages = tuple(column for column in columns if is_language(column))
+    for pair in [*([languages] if len(languages) == 2 else []), *pairs]:
+        if named <= set(pair):
+            first, second = pair
+            turned = text == second or label == first
+            return (second, first) if turned else (first, second)
+    return None
+
+
+def unfolded(record: Record) -> Record:
+    """A record with a column for each language, where it has one `translation` that holds them."""
+    sides = record.get(TRANSLATION)
+    if not isinstance(sides, dict):
+        return record
+    return {**{name: value for name, value in record.items() if name != TRANSLATION}, **{str(name): value for name, value in sides.items()}}
+
+
+# --- two files ---
+
+
+def two_files(origin: str) -> tuple[Path, Path] | None:
+    """The files that `FIRST,SECOND` names, where there is no file of that whole name; None: it names no two files."""
+    if "," not in origin or Path(origin).exists():
+        return None
+    for at in (i for i, sign in enumerate(origin) if sign == ","):
+        first, second = Path(origin[:at].strip()), Path(origin[at + 1 :].strip())
+        if first.is_file() and second.is_file():
+            return first, second
+    return None
+
+
+def side_names(first: Path, second: Path) -> tuple[str, str]:
+    """What the lines of two files are called: by their endings where these are languages (`train.en`, `train.de.gz`), else by their
+    sides."""
+    names = [Path(file.name.removesuffix(".gz")).suffix.lstrip(".") for file in (first, second)]
+    if all(map(is_language, names)) and names[0] != names[1]:
+        return names[0], names[1]
+    return _SIDES[0]
+
+
+def line_records(first: Path, second: Path, notes: Notes) -> Iterator[tuple[int, Record]]:
+    """Line n of both files as row n.
+
+    Raises:
+        DataError: one has more lines than the other, so that nobody knows which belong together.
+    """
+    names = side_names(first, second)
+    counts = [0, 0]
+    with open_bytes(first, repr(str(first))) as one, open_bytes(second, repr(str(second))) as two:
+        sides = [_lines(stream, str(file), notes) for stream, file in ((one, first), (two, second))]
+        for row, lines in enumerate(itertools.zip_longest(*sides), start=1):
+            counts = [count + (line is not None) for count, line in zip(counts, lines, strict=True)]
+            if None not in lines:
+                notes.row = row
+                yield row, dict(zip(names, lines, strict=True))
+    if counts[0] != counts[1]:
+        raise DataError(
+            f"{str(first)!r} has {counts[0]:,} lines and {str(second)!r} {counts[1]:,}; line n of one must be the translation of line n of "
+            "the other."
+        )
+
+
+def _lines(stream: IO[bytes], origin: str, notes: Notes) -> Iterator[str]:
+    """The lines of a file, each without its end."""
+    head, joined = take_sample(stream, repr(origin))
+    inner = Notes(repr(origin))
+    for line in text_lines(head, joined, inner):
+        inner.row += 1
+        yield line.rstrip("\r\n")
+    if inner.mixed.count or inner.encoding not in ("utf-8", "utf-8-sig"):
+        notes.mixed.add(max(1, notes.row))
+
+
+# --- TMX ---
+
+
+class _Units:
+    """What an XML parser calls while it reads TMX; whole units gather in `found`."""
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+        self.found: list[Record] = []
+        self._unit: dict[str, str] | None = None
+        self._language = ""
+        self._text: list[str] | None = None
+        self._codes = 0
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "tu":
+            self._unit = {}
+        elif name == "tuv":
+            self._language = next((attributes[key] for key in _XML_LANGUAGE if key in attributes), "")
+        elif name == "seg" and self._unit is not None and self._language:
+            self._text = []
+        elif name in _CODES:
+            self._codes += 1
+
+    def end(self, name: str) -> None:
+        if name == "seg" and self._text is not None and self._unit is not None:
+            self._unit.setdefault(self._language, "".join(self._text).strip())
+            self._text = None
+        elif name in _CODES:
+            self._codes -= 1
+        elif name == "tu" and self._unit is not None:
+            self.found.append(dict(self._unit))
+            self._unit = None
+
+    def text(self, text: str) -> None:
+        if self._text is not None and not self._codes:
+            self._text.append(text)
+
+    def entity(self, *_: Any) -> None:
+        raise DataError(f"{self.origin} declares entities of its own, which can blow up beyond all memory; save it again without them.")
+
+
+def tmx_records(stream: IO[bytes], notes: Notes) -> Iterator[tuple[int, Record]]:
+    """The units of a TMX file, a column for each language, unit by unit; memory stays bounded.
+
+    Raises:
+        DataError: the file is no XML, damaged, or declares entities.
+    """
+    units = _Units(notes.origin)
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = units.start, units.end
+    parser.CharacterDataHandler, parser.EntityDeclHandler = units.text, units.entity
+    row = 0
+    for piece in itertools.chain(iter(lambda: stream.read(_PIECE), b""), [None]):
+        try:
+            parser.Parse(piece or b"", piece is None)
+        except expat.ExpatError as error:
+            raise DataError(
+                f"{notes.origin} is damaged XML at line {error.lineno:,} ({expat.errors.messages[error.code]}); export it again as TMX."
+            ) from None
+        for record in units.found:
+            row += 1
+            notes.row = row
+            yield row, record
+        units.found.clear()
+    if not row:
+        raise DataError(f"{notes.origin} holds no unit of translation (<tu>); export it again as TMX.")
+
+
+def is_tmx(head: bytes) -> bool:
+    """Whether a file that begins so is TMX."""
+    return b"<tmx" in head[:4096] or b"<\x00t\x00m\x00x\x00" in head[:4096]

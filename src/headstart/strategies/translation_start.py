@@ -1,0 +1,196 @@
+"""What a translator's training begins from: a parent with its pieces kept, extended or new; a new decoder over an encoder; or nothing.
+
+Letters in shapes: v pieces, d width.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from headstart.backbone.backbone import Backbone
+from headstart.errors import SourceError
+from headstart.settings import Vocabulary
+from headstart.sources.opening import open_encoder_decoder
+from headstart.strategies.base import Rows
+from headstart.strategies.ladder import Job
+from headstart.strategies.vocabulary import carried_over, extended, learn_again, learn_vocabulary
+
+# Where a saved translator keeps the tokenizer of its translations, if that is another than the one of its texts.
+TARGET = "target_tokenizer"
+# A new decoder, and a translator from nothing: few pairs fill no more, and more pairs gained little from more (docs/log.md).
+WIDTH, BLOCKS, HEADS, INNER = 256, 3, 4, 1024
+_POSITIONS = 512
+# Tokens of a configuration that go by a piece's number.
+_SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
+
+
+@dataclass(frozen=True)
+class Start:
+    """A translator before it learns: see `translation.Translator`. `own`: its encoder reads as the source's own does."""
+
+    whole: Any
+    reads: Any
+    writes: Any
+    own: bool
+
+
+def require_translator(backbone: Backbone) -> None:
+    """Raise where no translator can be made of a source.
+
+    Raises:
+        SourceError: it asks for a language's code, or its tokenizer ends no text.
+    """
+    if not backbone.source.decodes:
+        return
+    writes = target_tokenizer(backbone.source.folder) or backbone.tokenizer
+    if hasattr(writes, "lang_code_to_token") or hasattr(writes, "tgt_lang"):
+        raise SourceError(
+            f"The source {backbone.source.name!r} is told the language by a code, which headstart does not set. Choose a parent of one "
+            "pair of languages (Marian, T5, BART ...)."
+        )
+    if writes.eos_token_id is None and writes.sep_token_id is None:
+        raise SourceError(
+            f"The tokenizer of {backbone.source.name!r} has no token that ends a text, so no translation would end; choose another source."
+        )
+
+
+def begin(job: Job) -> Start:
+    """What training on the job's rows begins from, on its source."""
+    backbone = job.source.backbone
+    if not backbone.source.decodes:
+        writes = learn_vocabulary(job.rows.y.tolist())
+        return Start(joined(copy.deepcopy(backbone.module), writes, job.seed), backbone.tokenizer, writes, True)
+    whole = open_encoder_decoder(backbone.source)
+    reads = backbone.tokenizer
+    writes = target_tokenizer(backbone.source.folder) or reads
+    asked = job.settings.vocabulary
+    if asked is Vocabulary.KEEP:
+        return Start(whole, reads, writes, True)
+    learn = extended if asked is Vocabulary.EXTEND else learn_again
+    if writes is not reads:  # the encoder's own pieces are of a side by themselves
+        new = learn(writes, job.rows.y.tolist())
+        renew(whole.decoder, writes, new, job.seed)
+        _renumber(whole, writes, new)
+        return Start(whole, reads, new, True)
+    new = learn(reads, [*job.rows.texts, *job.rows.y.tolist()])
+    renew(whole, reads, new, job.seed)
+    _renumber(whole, reads, new)
+    return Start(whole, new, new, False)
+
+
+def target_tokenizer(folder: Path) -> Any:
+    """The tokenizer of translations that a saved translator has beside that of its texts; None: there is none."""
+    from transformers import AutoTokenizer
+
+    if not (folder / TARGET).is_dir():
+        return None
+    return AutoTokenizer.from_pretrained(folder / TARGET, trust_remote_code=False, local_files_only=True)
+
+
+def from_nothing(rows: Rows, seed: int) -> Start:
+    """A small translator with random weights and pieces learnt from both sides of the rows (Vaswani et al. 2017, as Marian has it)."""
+    from transformers import MarianConfig, MarianMTModel
+
+    tokenizer = learn_vocabulary([*rows.texts, *rows.y.tolist()])
+    config = MarianConfig(
+        vocab_size=len(tokenizer),
+        d_model=WIDTH,
+        encoder_layers=BLOCKS,
+        decoder_layers=BLOCKS,
+        encoder_attention_heads=HEADS,
+        decoder_attention_heads=HEADS,
+        encoder_ffn_dim=INNER,
+        decoder_ffn_dim=INNER,
+        activation_function="relu",
+        max_position_embeddings=_POSITIONS,
+        scale_embedding=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.pad_token_id,
+        forced_eos_token_id=None,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        whole = MarianMTModel(config).eval()
+        _spread_evenly(whole)
+        nn.init.normal_(whole.get_input_embeddings().weight, std=WIDTH**-0.5)
+    return Start(whole, tokenizer, tokenizer, False)
+
+
+def joined(encoder: Any, writes: Any, seed: int) -> Any:
+    """The stock class of an encoder under a decoder of another kind, here a new one with random weights."""
+    from transformers import BertConfig, BertLMHeadModel, EncoderDecoderModel
+
+    config = BertConfig(
+        vocab_size=len(writes),
+        hidden_size=WIDTH,
+        num_hidden_layers=BLOCKS,
+        num_attention_heads=HEADS,
+        intermediate_size=INNER,
+        max_position_embeddings=_POSITIONS,
+        type_vocab_size=1,
+        pad_token_id=writes.pad_token_id,
+        eos_token_id=writes.eos_token_id,
+        is_decoder=True,
+        add_cross_attention=True,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        decoder = BertLMHeadModel(config)
+        _spread_evenly(decoder)
+        whole = EncoderDecoderModel(encoder=encoder, decoder=decoder).eval()
+    for settings in (whole.config, whole.generation_config):
+        settings.pad_token_id, settings.eos_token_id = writes.pad_token_id, writes.eos_token_id
+        settings.decoder_start_token_id = writes.pad_token_id
+    whole.config.vocab_size = len(writes)
+    return whole
+
+
+def _spread_evenly(module: nn.Module) -> None:
+    """Glorot's weights for linear layers, with which few steps get far; embeddings and norms stay as they are made."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear) and part.weight.shape[0] < 4 * INNER:  # not the output layer, which may be the embeddings
+            nn.init.xavier_uniform_(part.weight)
+
+
+def renew(whole: Any, old: Any, new: Any, seed: int) -> None:
+    """Give a model the rows of a new vocabulary, in place: embeddings, output layer and its bias, tied or not."""
+    generator = torch.Generator().manual_seed(seed)
+    before, now = old.get_vocab(), new.get_vocab()
+    rows = whole.get_input_embeddings().weight.detach().clone()
+    layer = whole.get_output_embeddings()
+    tied = layer.weight is whole.get_input_embeddings().weight
+    out = None if tied else layer.weight.detach().clone()
+    bias = None if layer.bias is None else layer.bias.detach().clone()
+    final = getattr(whole, "final_logits_bias", None)
+    final = None if final is None else final.detach().clone()
+    size = max(now.values()) + 1
+    whole.resize_token_embeddings(size, mean_resizing=False)
+    layer = whole.get_output_embeddings()
+    with torch.no_grad():
+        whole.get_input_embeddings().weight.copy_(carried_over(rows, before, now, generator))
+        if out is not None:
+            layer.weight.copy_(carried_over(out, before, now, generator))
+        if bias is not None:
+            layer.bias.copy_(carried_over(bias, before, now, generator))
+        if final is not None:
+            whole.final_logits_bias.copy_(carried_over(final[0], before, now, generator)[None])
+
+
+def _renumber(whole: Any, old: Any, new: Any) -> None:
+    """Special tokens go by their new numbers."""
+    numbers = new.get_vocab()
+    names: Sequence[Any] = [whole.config, whole.generation_config, getattr(whole.config, "decoder", None)]
+    for settings in names:
+        for name in _SPECIAL if settings is not None else ():
+            number = getattr(settings, name, None)
+            if isinstance(number, int):
+                piece = old.convert_ids_to_tokens(number)
+                setattr(settings, name, numbers.get(piece, number))
