@@ -161,3 +161,54 @@ def write_sentence_files(folder: Path, pooling: str, *, max_seq_length: int = 32
 def count_hooks(module: Any) -> int:
     """Hooks on all parts of a model; transformers leaves some of its own where hidden states were asked for, by whatever test."""
     return sum(len(part._forward_pre_hooks) + len(part._forward_hooks) for part in module.modules())
+
+
+# --- encoder-decoders ---
+
+PARENTS = ("marian", "t5", "bart")
+
+
+def make_pieces(kind: str, texts: tuple[str, ...] = (_WORDS,)) -> Any:
+    """A tokenizer with pieces learnt from texts: `BPE` on bytes, `Unigram`, or `WordPiece`; each ends a text with </s>."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    common = {"special_tokens": ["<pad>", "</s>", "<unk>"], "show_progress": False}
+    if kind == "BPE":
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(), decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(vocab_size=320, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), **common)
+    elif kind == "Unigram":
+        tokenizer = Tokenizer(models.Unigram())
+        tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+        trainer = trainers.UnigramTrainer(vocab_size=120, unk_token="<unk>", initial_alphabet=list(string.ascii_lowercase), **common)
+    else:
+        tokenizer = Tokenizer(models.WordPiece(unk_token="<unk>"))
+        tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Whitespace(), decoders.WordPiece()
+        trainer = trainers.WordPieceTrainer(vocab_size=120, initial_alphabet=list(string.ascii_lowercase), **common)
+    tokenizer.train_from_iterator([text for text in texts for _ in range(3)], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=MAX_LENGTH
+    )
+
+
+def make_parent(folder: Path, architecture: str = "marian", *, pieces: str = "BPE", seed: int = 0) -> Path:
+    """A folder with a tiny encoder-decoder of random weights, two blocks a side; returns it."""
+    import torch
+    from transformers import BartConfig, BartForConditionalGeneration, MarianConfig, MarianMTModel, T5Config, T5ForConditionalGeneration
+
+    tokenizer = make_pieces(pieces)
+    ends = {"vocab_size": len(tokenizer), "pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
+    sizes = {"d_model": HIDDEN, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    sizes |= {"encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "max_position_embeddings": MAX_LENGTH, "forced_eos_token_id": None}
+    torch.manual_seed(seed)
+    if architecture == "marian":
+        model: Any = MarianMTModel(MarianConfig(**ends, **sizes))
+    elif architecture == "bart":
+        model = BartForConditionalGeneration(BartConfig(**ends, **sizes, bos_token_id=None))
+    else:
+        model = T5ForConditionalGeneration(T5Config(**ends, d_model=HIDDEN, d_kv=16, d_ff=64, num_layers=2, num_heads=2))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

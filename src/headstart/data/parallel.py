@@ -53,6 +53,8 @@ def language_pair(columns: Sequence[str], text: str | None, label: str | None) -
     lowered = {column.lower(): column for column in columns}
     pairs = [tuple(lowered[name] for name in pair) for pair in _SIDES if set(pair) <= lowered.keys()]
     languages = tuple(column for column in columns if is_language(column))
+    if len(languages) == 3:  # Indonesian, or what numbers the rows
+        languages = tuple(column for column in languages if column.lower() != "id")
     for pair in [*([languages] if len(languages) == 2 else []), *pairs]:
         if named <= set(pair):
             first, second = pair

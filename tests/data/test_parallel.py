@@ -1,0 +1,118 @@
+"""Translations as files hold them."""
+
+import gzip
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart.data.parallel import is_language, language_pair
+from headstart.data.read import read_examples
+from headstart.data.table import open_table
+from headstart.errors import DataError
+
+TMX = """<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE tmx SYSTEM "tmx14.dtd">
+<tmx version="1.4"><header srclang="en"/><body>{units}</body></tmx>"""
+
+
+def unit(**sides):
+    return "<tu>" + "".join(f'<tuv xml:lang="{code}"><seg>{text}</seg></tuv>' for code, text in sides.items()) + "</tu>"
+
+
+def read(path, **columns):
+    examples = read_examples(path, **columns).examples
+    return examples.text_column, examples.label_column, list(zip(examples.texts, examples.labels, strict=True))
+
+
+def test_two_languages_of_a_table_are_source_and_translation_in_its_order(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("id,de,en\n1,Hallo,Hello\n2,Ja,Yes\n")  # "id" is Indonesian too
+    assert read(path) == ("de", "en", [("Hallo", "Hello"), ("Ja", "Yes")])
+    assert read(path, text="en") == ("en", "de", [("Hello", "Hallo"), ("Yes", "Ja")])
+    assert read(path, label="de")[:2] == ("en", "de")
+    path.write_text("fr,de,en\nOui,Ja,Yes\nNon,Nein,No\n")
+    with pytest.raises(DataError):
+        read(path)
+    assert read(path, text="de", label="en")[2] == [("Ja", "Yes"), ("Nein", "No")]
+
+
+def test_records_with_a_translation_have_a_column_for_each_language(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(json.dumps({"id": str(i), "translation": {"en": f"x {i}", "fr": f"y {i}"}}) for i in range(3)))
+    with open_table(path) as table:
+        assert table.columns == ("id", "en", "fr")
+    assert read(path, text="en", label="fr")[2] == [("x 0", "y 0"), ("x 1", "y 1"), ("x 2", "y 2")]
+
+
+@pytest.mark.parametrize("names", [("a.en", "a.de"), ("a.en.gz", "a.de"), ("one.txt", "two.txt")])
+def test_line_n_of_one_file_is_the_translation_of_line_n_of_the_other(tmp_path, names):
+    first, second = (tmp_path / name for name in names)
+    # What other programs take for the end of a line stands within one here.
+    for file, text in ((first, "One\u2028more.\n\nThree\n"), (second, "Eins.\r\nZwei\r\nDrei")):
+        file.write_bytes(gzip.compress(text.encode()) if file.suffix == ".gz" else text.encode())
+    columns = ("source", "target") if names[0] == "one.txt" else ("en", "de")
+    assert read(f"{first},{second}") == (*columns, [("One\u2028more.", "Eins."), ("", "Zwei"), ("Three", "Drei")])
+
+
+def test_files_of_different_lengths_are_refused(tmp_path):
+    first, second = tmp_path / "a.en", tmp_path / "a.de"
+    first.write_text("1\n2\n3\n")
+    second.write_text("1\n2\n")
+    with pytest.raises(DataError) as error:
+        read(f"{first},{second}")
+    assert str(error.value) == (
+        f"{str(first)!r} has 3 lines and {str(second)!r} 2; line n of one must be the translation of line n of the other."
+    )
+
+
+def test_tmx_gives_a_column_for_each_language(tmp_path):
+    path = tmp_path / "memory.tmx"
+    units = [unit(en="Hello <ph>%s</ph><hi>you</hi> &amp; me", **{"pt-BR": "Olá"}), unit(en="No <bpt i='1'>x</bpt>", **{"pt-BR": ""})]
+    path.write_text(TMX.format(units="".join(units)), encoding="utf-8")
+    assert read(path) == ("en", "pt-BR", [("Hello you & me", "Olá"), ("No", "")])
+    path.write_bytes(TMX.format(units="".join(units)).replace("UTF-8", "UTF-16").encode("utf-16"))
+    assert read(path)[2][0] == ("Hello you & me", "Olá")
+
+
+def test_tmx_of_many_units_is_read_whole(tmp_path):
+    path = tmp_path / "memory.tmx"
+    path.write_text(TMX.format(units="".join(unit(en=f"text {i}", de=f"Text {i}") for i in range(5000))), encoding="utf-8")
+    assert read(path)[2] == [(f"text {i}", f"Text {i}") for i in range(5000)]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (TMX.format(units="<tu><tuv"), "{path!r} is damaged XML at line 3 (not well-formed (invalid token)); export it again as TMX."),
+        (TMX.format(units=""), "{path!r} holds no unit of translation (<tu>); export it again as TMX."),
+        (
+            '<!DOCTYPE tmx [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><tmx><body/></tmx>',
+            "{path!r} declares entities of its own, which can blow up beyond all memory; save it again without them.",
+        ),
+    ],
+)
+def test_bad_tmx_is_refused(tmp_path, content, message):
+    path = tmp_path / "memory.tmx"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(DataError) as error:
+        read(path)
+    assert str(error.value) == message.format(path=str(path))
+
+
+@given(st.lists(st.sampled_from(["en", "de", "pt-BR", "zh_Hant", "text", "label", "source", "target", "nr"]), unique=True, max_size=6))
+def test_no_pair_is_guessed_where_three_could_be_meant(columns):
+    found = language_pair(columns, None, None)
+    languages = [column for column in columns if is_language(column)]
+    if len(languages) == 2:
+        assert found == tuple(languages)
+    else:
+        assert found == (("source", "target") if {"source", "target"} <= set(columns) else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"), [("de", True), ("DE", True), ("pt-BR", True), ("zh_Hant", True), ("den", False), ("xx", False)]
+)
+def test_codes_of_languages(name, is_one):
+    assert is_language(name) is is_one

@@ -1,0 +1,268 @@
+"""Translators: what they begin from, how they are trained over stored and running encoders, and what they write."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from transformers import EncoderDecoderModel, MarianMTModel
+
+from headstart.backbone.backbone import load_backbone
+from headstart.backbone.reading import Reader
+from headstart.backbone.store import Store
+from headstart.errors import SourceError
+from headstart.settings import make_settings
+from headstart.sources.resolve import resolve_source
+from headstart.strategies import translation_start, translation_training
+from headstart.strategies.base import Rows
+from headstart.strategies.ladder import Job, get_strategy
+from headstart.strategies.model import NO_LABEL, collate
+from headstart.strategies.translation import OUTPUTS, longest_of, source_ids, target_ids, translate
+from headstart.strategies.translation_start import begin, from_nothing, joined, renew, require_translator
+from headstart.strategies.translation_training import Translating, fit_from_nothing, fit_translation
+from headstart.strategies.vocabulary import extended, learn_again
+from tiny import PARENTS, WORDS, make_parent, make_pieces, make_tiny
+
+TEXTS = tuple(" ".join(WORDS[i : i + 2 + i % 3]) for i in range(12))
+TRUE = tuple(" ".join(reversed(text.split())) + " ü" for text in TEXTS)
+
+
+def rows_of(texts=TEXTS, true=TRUE):
+    y = np.empty(len(true), dtype=object)
+    y[:] = true
+    return Rows(tuple(texts), y, 1, kinds=np.zeros(len(true), dtype=np.int64))
+
+
+def job_of(reader=None, rows=None, **settings):
+    rows = rows or rows_of()
+    made = make_settings({"task": "translation", "precision": "float32", **settings})
+    return Job(rows, np.arange(len(rows)), [], made, 0, reader=reader)
+
+
+def reader_of(folder, store=None):
+    return Reader(load_backbone(resolve_source(str(folder)), 40, decoder=True), store, 4096)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    place = tmp_path_factory.mktemp("parents")
+    made = {name: make_parent(place / name, name) for name in PARENTS}
+    return made | {"bert": make_tiny(place / "bert", "bert")}
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    monkeypatch.setattr(translation_training, "_FEWEST", 6)
+    monkeypatch.setattr(translation_training, "_PASSES", 1)
+    for name, size in (("WIDTH", 64), ("INNER", 128), ("BLOCKS", 1)):
+        monkeypatch.setattr(translation_start, name, size)
+
+
+# --- what is read ---
+
+
+@pytest.mark.parametrize("name", [*PARENTS, "bert"])
+def test_the_encoder_is_the_backbone_and_reads_as_it_does_in_the_whole(name, folders):
+    reader = reader_of(folders[name])
+    assert reader.backbone.n_blocks == (2 if name != "bert" else 4)
+    start = begin(job_of(reader))
+    states = reader.activations(list(TEXTS), reader.backbone.n_blocks)
+    encoder = start.whole.get_encoder().eval()
+    for text, found in zip(TEXTS, states, strict=True):
+        ids = torch.tensor(source_ids(start.reads, [text], 40))
+        with torch.inference_mode():
+            wanted = encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0].numpy()
+        np.testing.assert_allclose(found, wanted, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", [*PARENTS, "bert"])
+def test_a_stored_encoder_gives_the_loss_of_a_running_one(name, folders, tmp_path):
+    with Store(tmp_path, 2**24) as store:
+        reader = reader_of(folders[name], store)
+        start = begin(job_of(reader))
+        whole = start.whole.eval()
+        told = target_ids(start.writes, TRUE)
+        ids, states = source_ids(start.reads, TEXTS, 40), reader.activations(list(TEXTS), reader.backbone.n_blocks)
+        assert len({len(row) for row in ids}) > 1  # so that there is padding
+        losses, gradients = [], []
+        learns = [p for n, p in whole.named_parameters() if id(p) not in set(map(id, whole.get_encoder().parameters()))]
+        for frozen, rows in ((False, [np.array(row) for row in ids]), (True, states)):
+            items = [{"row": row, "label": np.array(label)} for row, label in zip(rows, told, strict=True)]
+            model = Translating(whole, frozen, learns, frozenset()).eval()
+            loss = model(**collate(items))["loss"]
+            loss.backward()
+            losses.append(float(loss.detach()))
+            gradients.append([p.grad.clone() for p in learns if p.grad is not None])
+            whole.zero_grad()
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+        for one, two in zip(*gradients, strict=True):
+            torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-3)
+
+
+def test_the_loss_is_that_of_the_stock_class_with_the_truth_smoothed(folders):
+    reader = reader_of(folders["marian"])
+    start = begin(job_of(reader))
+    whole = start.whole.eval()
+    told = target_ids(start.writes, TRUE)
+    items = [{"row": np.array(row), "label": np.array(label)} for row, label in zip(source_ids(start.reads, TEXTS, 40), told, strict=True)]
+    batch = collate(items)
+    with torch.inference_mode():
+        found = float(Translating(whole, False, [], frozenset()).eval()(**batch)["loss"])
+        logits = whole(input_ids=batch["entering"], attention_mask=batch["mask"], labels=batch["labels"]).logits  # it shifts them itself
+    logs, some = logits.log_softmax(dim=-1), batch["labels"] != NO_LABEL
+    true = logs.gather(2, batch["labels"].clamp(min=0)[..., None])[..., 0]
+    assert found == pytest.approx(float(-(0.9 * true + 0.1 * logs.mean(dim=-1))[some].mean()), rel=1e-5)
+
+
+# --- what learns ---
+
+
+@pytest.mark.parametrize("name", [*PARENTS, "bert"])
+@pytest.mark.parametrize("strategy", ["partial", "blocks", "full"])
+def test_what_is_frozen_stays_and_the_rest_learns(name, strategy, folders, tmp_path):
+    with Store(tmp_path, 2**24) as store:
+        reader = reader_of(folders[name], store)
+        if strategy == "blocks" and not get_strategy("blocks", "translation").suits(job_of(reader)):
+            assert name == "bert"
+            return
+        before = {n: p.clone() for n, p in begin(job_of(reader)).whole.state_dict().items()}
+        model = fit_translation(job_of(reader), strategy)
+        encoder = {n for n, p in model.whole.named_parameters() if id(p) in set(map(id, model.whole.get_encoder().parameters()))}
+        embeddings = {n for n in before if "shared" in n or "embed_tokens" in n or "word_embeddings" in n or "lm_head" in n}
+        changed = {n for n, p in model.whole.named_parameters() if not torch.equal(p, before[n])}
+        frozen = {"partial": encoder, "blocks": embeddings, "full": set()}[strategy]
+        assert not changed & frozen
+        never = {n for n in before if "pooler" in n}
+        # Biases of keys change nothing of what attention gives, so that they hardly learn; Marian's positions are sines.
+        never |= {n for n in before if name == "marian" and "embed_positions" in n}
+        still = {n for n, _ in model.whole.named_parameters()} - changed - frozen - never
+        assert all("bias" in n or "relative" in n for n in still), still
+        assert all(not p.requires_grad for p in model.whole.parameters())
+
+
+def test_the_same_seed_gives_the_same_translator(folders):
+    first, again, other = (fit_from_nothing(Job(**{**vars(job_of()), "seed": seed})) for seed in (3, 3, 4))
+    weights = [model.whole.model.encoder.layers[0].fc1.weight for model in (first, again, other)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_a_few_pairs_are_learnt_from_nothing_and_from_an_encoder(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(translation_training, "_FEWEST", 200)
+    monkeypatch.setattr(translation_training, "_DROPOUT", 0.0)
+    rows, fast = rows_of(TEXTS[:4], TRUE[:4]), {"learning_rate": 1e-3}
+    with Store(tmp_path, 2**24) as store:
+        reader = reader_of(folders["bert"], store)
+        for model in (fit_from_nothing(job_of(None, rows, **fast)), fit_translation(job_of(reader, rows, **fast), "partial")):
+            said = model.answer(rows)
+            assert said.answers == TRUE[:4]
+            assert said.outputs.shape == (4, OUTPUTS)
+            assert model.curve[0].train_loss > model.curve[-1].train_loss
+        assert model.stored and reader.read == 4  # each text once, in training and in translating
+
+
+# --- pieces ---
+
+
+@pytest.mark.parametrize("name", PARENTS)
+@pytest.mark.parametrize("learn", [extended, learn_again])
+def test_a_renewed_model_says_of_shared_pieces_what_it_said(name, learn, folders):
+    whole = begin(job_of(reader_of(folders[name]))).whole
+    old = make_pieces("BPE")
+    new = learn(old, [f"{text} {true}" for text, true in zip(TEXTS, TRUE, strict=True)] * 3)
+    before, now = old.get_vocab(), new.get_vocab()
+    shared = sorted(set(before) & set(now))
+    assert 20 < len(shared) < len(now)
+    ids = [before[piece] for piece in shared[:5]]
+    first = copy.deepcopy(whole)
+    renew(whole, old, new, 0)
+    with torch.inference_mode():
+        wanted = first(input_ids=torch.tensor([ids]), decoder_input_ids=torch.tensor([ids])).logits[0, :, [before[p] for p in shared]]
+        here = torch.tensor([[now[piece] for piece in shared[:5]]])
+        found = whole(input_ids=here, decoder_input_ids=here).logits
+    torch.testing.assert_close(found[0, :, [now[p] for p in shared]], wanted, atol=1e-5, rtol=1e-4)
+    assert found.shape[-1] == max(now.values()) + 1 == whole.config.vocab_size
+    assert whole.get_output_embeddings().weight is whole.get_input_embeddings().weight
+
+
+@pytest.mark.parametrize("vocabulary", ["extend", "new"])
+def test_special_tokens_go_by_their_new_numbers_and_the_child_writes_signs_that_the_parent_lacked(vocabulary, folders):
+    reader = reader_of(folders["marian"])
+    model = fit_translation(job_of(reader, vocabulary=vocabulary), "full")
+    config = model.whole.config
+    assert model.writes.convert_ids_to_tokens([config.pad_token_id, config.eos_token_id]) == ["<pad>", "</s>"]
+    assert model.writes.convert_ids_to_tokens(config.decoder_start_token_id) == "<pad>"
+    assert model.writes is model.reads and not model.stored
+    assert len(model.writes) == config.vocab_size
+    suits = get_strategy("partial", "translation").suits
+    assert not suits(job_of(reader, vocabulary=vocabulary)) and suits(job_of(reader))
+
+
+# --- what is written ---
+
+
+def test_texts_are_translated_as_one_by_one_and_blank_ones_stay_blank(folders):
+    start = begin(job_of(reader_of(folders["marian"])))
+    texts = [*TEXTS, "", TEXTS[0], "the"]
+    found = translate(start.whole, start.reads, start.writes, texts, 40, 9)
+    assert found[-3] == "" and found[-2] == found[0]
+    for text, said in zip(texts, found, strict=True):
+        if text:
+            assert translate(start.whole, start.reads, start.writes, [text], 40, 9) == [said]
+            ids = start.reads(text, return_tensors="pt")
+            stock = start.whole.generate(
+                **{n: ids[n] for n in ("input_ids", "attention_mask")}, num_beams=5, early_stopping=True, max_new_tokens=9
+            )
+            assert start.writes.decode(stock[0], skip_special_tokens=True).strip() == said
+
+
+def test_of_many_held_out_rows_some_are_compared(folders, monkeypatch):
+    monkeypatch.setattr("headstart.strategies.translation.MOST_COMPARED", 5)
+    model = fit_from_nothing(job_of())
+    outputs = model.compared(rows_of())
+    assert np.flatnonzero(~np.isnan(outputs[:, 0])).tolist() == [0, 3, 6, 9]
+    assert not np.isnan(outputs[[0, 3, 6, 9]]).any() and np.isnan(outputs[1]).all()
+
+
+def test_targets_end_as_texts_do_and_begin_with_nothing_of_their_own(folders):
+    tokenizer = make_pieces("BPE")
+    assert target_ids(tokenizer, ["my card", ""]) == [tokenizer("my card")["input_ids"], [1]]
+    assert [len(row) for row in target_ids(tokenizer, ["card " * 100], most=10)] == [10]
+    assert target_ids(tokenizer, ["card " * 100], most=10)[0][-1] == 1
+    bert = reader_of(folders["bert"]).backbone.tokenizer  # [CLS] ... [SEP], and no token that it calls an end
+    [row] = target_ids(bert, ["my card"])
+    assert row[-1] == bert.sep_token_id and bert.cls_token_id not in row
+    assert longest_of([[1]] * 3) == 8 and longest_of([[1] * 100]) == 130 and longest_of([[1] * 1000]) == 256
+
+
+def test_new_decoders_stand_over_any_encoder(folders):
+    backbone = reader_of(folders["bert"]).backbone
+    writes = make_pieces("BPE")
+    whole = joined(copy.deepcopy(backbone.module), writes, 0)
+    assert isinstance(whole, EncoderDecoderModel) and isinstance(from_nothing(rows_of(), 0).whole, MarianMTModel)
+    assert torch.equal(
+        whole.decoder.bert.embeddings.word_embeddings.weight,
+        joined(copy.deepcopy(backbone.module), writes, 0).decoder.bert.embeddings.word_embeddings.weight,
+    )
+
+
+# --- what is refused ---
+
+
+def test_an_encoder_decoder_is_for_translation_alone(folders):
+    with pytest.raises(SourceError) as error:
+        load_backbone(resolve_source(str(folders["marian"])), 40)
+    assert str(error.value) == (
+        f"The source {str(folders['marian'])!r} is an encoder-decoder (marian), which is transferred from for translation alone. "
+        "Choose an encoder or a causal model."
+    )
+
+
+def test_a_parent_that_ends_no_text_is_refused(folders):
+    reader = reader_of(folders["marian"])
+    require_translator(reader.backbone)
+    reader.backbone.tokenizer.eos_token = None
+    with pytest.raises(SourceError) as error:
+        require_translator(reader.backbone)
+    assert str(error.value) == (
+        f"The tokenizer of {str(folders['marian'])!r} has no token that ends a text, so no translation would end; choose another source."
+    )
