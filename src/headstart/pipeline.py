@@ -230,7 +230,7 @@ def leave_out_taught(target: Target, means: Means) -> None:
     Raises:
         SourceError: there is no other source.
     """
-    texts = [*target.rows.texts, *(target.test.texts if target.test is not None else ())]
+    texts = [text for rows in (target.rows, target.test) if rows is not None for text in target.taught_by(rows)]
     for name, reader in list(means.readers.items()):
         why = refusal(reader.backbone.source, texts)
         if not why:
@@ -329,7 +329,7 @@ def write_splits(folder: Path, target: Target, parts: list[Part], pool: Pool | N
         if part.judge is not None:
             judge[part.judge] = part.name
     numbers = [target.examples.rows[i] if i >= 0 else -1 for i in target.origin]
-    labels, digests = target.labels_of(target.rows), [text_digest(text) for text in target.rows.texts]
+    labels, digests = target.labels_of(target.rows), [text_digest(text) for text in target.taught_by(target.rows)]
     groups = target.groups.tolist()
     if pool is not None:
         numbers += pool.numbers.tolist()

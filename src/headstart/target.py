@@ -22,7 +22,7 @@ from headstart.records import Finding, Severity
 from headstart.settings import Settings
 from headstart.strategies.base import Rows
 from headstart.strategies.outputs import Output, output_of
-from headstart.tasks.registry import DEFAULT, get_task
+from headstart.tasks.registry import DEFAULT, TRANSLATION, get_task
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,13 @@ class Target:
                     hasher.update(f"{len(text)} {label}\0{text}".encode("utf-8", "surrogatepass"))
         hasher.update(b"" if self.validation is None else self.validation.tobytes())
         return hasher.hexdigest()
+
+    def taught_by(self, rows: Rows) -> list[str]:
+        """What a source must not have been taught to be judged on rows: their texts; of translations both sides together, for what a parent
+        read of one side beside another language tells nothing of the other."""
+        if self.task != TRANSLATION:
+            return list(rows.texts)
+        return [f"{text}\0{said}" for text, said in zip(rows.texts, rows.y, strict=True)]
 
     def labels_of(self, rows: Rows) -> list[str]:
         """The label of each row in words; where its words have labels, all of them with a space between; of several labels a JSON list."""

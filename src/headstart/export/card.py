@@ -8,6 +8,7 @@ import yaml
 
 from headstart.export.answer_program import LINES
 from headstart.export.translator_folder import LINES as TRANSLATION_LINES
+from headstart.judge.bleu import signature
 from headstart.judge.verdict import verdict_sentence
 from headstart.records import Estimate, Results, TrialStatus, names_by
 from headstart.settings import shown_metric
@@ -263,6 +264,8 @@ def _measured(results: Results) -> str:
     table = "\n".join(f"| {shown_metric(name)} | {_number(estimate)} |" for name, estimate in results.scores.items())
     main = results.scores[results.metric]
     opening = f"Judged on {results.judged_on} ({main.n:,} rows); the brackets are {100 * main.confidence:g} % intervals."
+    if results.task == "translation" and results.shown:
+        opening += f" BLEU is that of sacreBLEU: `{signature([row.truth for row in results.shown])}`."
     return f"{opening}\n\n| | |\n|---|---|\n{table}"
 
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from headstart.errors import ResourceError
+from headstart.judge.bleu import signature
 from headstart.judge.verdict import detour_sentence, rows_sentences, verdict_sentence
 from headstart.records import Results, RowNote, TrialRecord, TrialStatus
 from headstart.report import figures, rows_figures, wording
@@ -201,8 +202,15 @@ def build_report(results: Results, folder: str | None = None) -> str:
         at_once=CLASSES_AT_ONCE,
         max_panels=figures.MAX_PANELS,
         lower=lower_is_better(results.metric),
-        words=_WORDS.get(results.task, _WORDS["classification"]),
+        words=_words(results),
     )
+
+
+def _words(results: Results) -> Words:
+    words = _WORDS.get(results.task, _WORDS["classification"])
+    if results.task == "translation" and results.shown:
+        return replace(words, lower=f"{words.lower} BLEU is that of sacreBLEU: {signature([row.truth for row in results.shown])}.")
+    return words
 
 
 def write_report(results: Results, path: str | Path) -> None:

@@ -17,7 +17,7 @@ from torch import nn
 from headstart.backbone.backbone import Backbone
 from headstart.errors import SourceError
 from headstart.settings import Vocabulary
-from headstart.sources.opening import open_encoder_decoder
+from headstart.sources.opening import open_encoder_decoder, quiet_transformers
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job
 from headstart.strategies.vocabulary import carried_over, extended, learn_again, learn_vocabulary
@@ -172,7 +172,8 @@ def renew(whole: Any, old: Any, new: Any, seed: int) -> None:
     final = getattr(whole, "final_logits_bias", None)
     final = None if final is None else final.detach().clone()
     size = max(now.values()) + 1
-    whole.resize_token_embeddings(size, mean_resizing=False)
+    with quiet_transformers():  # of how it would draw the new rows, which are put in its place
+        whole.resize_token_embeddings(size, mean_resizing=False)
     layer = whole.get_output_embeddings()
     with torch.no_grad():
         whole.get_input_embeddings().weight.copy_(carried_over(rows, before, now, generator))

@@ -27,7 +27,7 @@ from headstart.strategies.translation_start import BLOCKS, INNER, WIDTH, Start, 
 # Share of the truth that is spread over all pieces (Szegedy et al. 2016, as Vaswani et al. 2017 have it).
 _SMOOTHING = 0.1
 # A translator learns in many more steps than a classifier: so many passes for each of `epochs`, and steps at least and at most.
-_PASSES, _FEWEST, _MOST = 8, 1000, 9000
+_PASSES, _FEWEST, _MOST = 5, 1000, 4000
 # From random weights rows are seen this much more often.
 _FROM_NOTHING = 1.5
 # Rates as multiples of `learning_rate`: random weights have nothing that long steps could spoil.

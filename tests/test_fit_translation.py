@@ -1,0 +1,142 @@
+"""Whole runs on translations: read, judged, saved, opened, translated with, gone on from."""
+
+import csv
+import json
+import random
+
+import pytest
+import torch
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+import headstart
+from headstart import cli
+from headstart.errors import SourceError
+from headstart.report.build import build_report
+from headstart.runs import open_run
+from headstart.strategies import translation_start, translation_training
+from tiny import WORDS, make_parent, make_tiny
+
+
+def pairs(n, seed):
+    """n different texts, each with its words turned round and a sign that no word has."""
+    rng = random.Random(seed)
+    rows = {}
+    while len(rows) < n:
+        words = rng.sample(WORDS, rng.randint(2, 4))
+        rows.setdefault(" ".join(words), "ü " + " ".join(reversed(words)))
+    return list(rows.items())
+
+
+@pytest.fixture(scope="module")
+def small():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in (("WIDTH", 32), ("INNER", 64), ("BLOCKS", 1)):
+            patch.setattr(translation_start, name, size)
+        patch.setattr(translation_training, "_FEWEST", 25)
+        patch.setattr(translation_training, "_PASSES", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory, small):
+    folder = tmp_path_factory.mktemp("translation")
+    make_tiny(folder / "source", "bert")
+    make_parent(folder / "parent", "marian")
+    for name, rows in (("train", pairs(40, 1)), ("test", pairs(12, 2))):
+        with (folder / f"{name}.jsonl").open("w") as file:
+            file.writelines(json.dumps({"translation": {"en": one, "de": two}}) + "\n" for one, two in rows)
+    return folder
+
+
+def fit(task, **settings):
+    values = {"source": str(task / "source"), "test": str(task / "test.jsonl"), "store": str(task / "store"), "resamples": 100, "epochs": 1}
+    values |= {"inner_folds": 2, "out": str(task / "run"), "learning_rate": 1e-3}
+    return headstart.fit(str(task / "train.jsonl"), **(values | settings))
+
+
+@pytest.fixture(scope="module")
+def run(task):
+    return fit(task, strategy=("scratch", "partial"))
+
+
+def test_the_task_is_recognised_and_both_scores_are_told(run):
+    results = run.results
+    assert (results.task, results.metric) == ("translation", "bleu")
+    assert list(results.scores) == ["bleu", "chrf"]
+    assert {trial.name for trial in results.trials} == {"scratch", "partial"}
+    names = {results.winner.name, results.opponent.name} if results.winner.transfers else {results.winner.name}
+    assert "scratch" in names
+    assert len(results.shown) == 12 and all(row.truth.startswith("ü ") for row in results.shown)
+    assert [row.score for row in results.shown] == sorted(row.score for row in results.shown)
+    page = build_report(results)
+    assert "Translations beside the true ones" in page and "tok:13a|smooth:exp" in page
+    assert "tok:13a|smooth:exp" in (run.folder / "model" / "README.md").read_text()
+
+
+def test_the_stock_classes_translate_as_headstart_does(task):
+    for strategy, out in (("partial", "alone"), ("scratch", "nothing")):
+        run = fit(task, strategy=strategy, out=str(task / out))
+        texts = [text for text, _ in pairs(4, 3)]
+        said = headstart.load(run.folder).predict([*texts, ""])
+        assert said[-1] == "" and run.model.predict(texts) == said[:-1]
+        place = run.folder / "model"
+        model, reads = AutoModelForSeq2SeqLM.from_pretrained(place), AutoTokenizer.from_pretrained(place)
+        assert (place / "target_tokenizer").is_dir() is (strategy == "partial")
+        writes = AutoTokenizer.from_pretrained(place / "target_tokenizer") if strategy == "partial" else reads
+        for text, expected in zip(texts, said, strict=False):
+            read = reads(text, return_tensors="pt")
+            with torch.inference_mode():
+                found = model.generate(input_ids=read["input_ids"], attention_mask=read["attention_mask"])
+            assert writes.decode(found[0], skip_special_tokens=True).strip() == expected
+
+
+def test_every_row_of_a_file_gets_its_translation(run, task, capsys):
+    rows = pairs(5, 4)
+    with (task / "new.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("nr", "en"), *enumerate([one for one, _ in rows]), (9, "")])
+    assert cli.main(["predict", str(run.folder), str(task / "new.csv"), "--out", str(task / "said.csv")]) == 0
+    with (task / "said.csv").open() as file:
+        found = list(csv.DictReader(file))
+    assert [row["prediction"] for row in found] == [*headstart.load(run.folder).predict([one for one, _ in rows]), ""]
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    "vocabulary", ["extend", pytest.param("keep", marks=pytest.mark.slow), pytest.param("new", marks=pytest.mark.slow)]
+)
+def test_a_child_goes_on_from_a_parent(task, vocabulary):
+    run = fit(task, source=str(task / "parent"), strategy="full", vocabulary=vocabulary, out=str(task / f"child_{vocabulary}"))
+    config = json.loads((run.folder / "model" / "config.json").read_text())
+    parent = json.loads((task / "parent" / "config.json").read_text())
+    size = {"keep": 0, "extend": 1, "new": -1}[vocabulary]
+    assert (config["vocab_size"] > parent["vocab_size"]) - (config["vocab_size"] < parent["vocab_size"]) in (size, abs(size))
+    assert config["model_type"] == "marian"
+    with pytest.raises(SourceError, match="was taught 40 of these 52 rows"):
+        fit(task, source=str(run.folder), strategy="full", out=str(task / "grandchild"))
+    # The child is a parent in its turn: the same texts in a third language tell nothing of what is asked.
+    rows = [json.dumps({"en": one, "fr": two[::-1]}) for one, two in pairs(40, 1)]
+    (task / "french.jsonl").write_text("\n".join(rows))
+    settings = {"source": str(run.folder), "strategy": "full", "store": str(task / "store"), "resamples": 100, "epochs": 1}
+    again = headstart.fit(str(task / "french.jsonl"), outer_folds=2, out=str(task / f"grandchild_{vocabulary}"), **settings)
+    assert again.results.winner.source == str(run.folder)
+
+
+def test_every_rung_of_a_parent_is_on_the_ladder_and_a_run_goes_on(task, capsys):
+    arguments = ["fit", str(task / "train.jsonl"), "--test", str(task / "test.jsonl"), "--source", str(task / "parent")]
+    arguments += ["--store", str(task / "store"), "--inner-folds", "2", "--epochs", "1", "--resamples", "100", "--out", str(task / "all")]
+    assert cli.main(arguments) == 0
+    results = open_run(task / "all").results
+    assert {trial.name for trial in results.trials} == {"scratch", "partial", "blocks", "full"}
+    assert cli.main(arguments) == 0
+    assert "finished already" in capsys.readouterr().err
+
+
+def test_a_parent_is_refused_for_other_tasks(task, tmp_path):
+    rows = "".join(f"{text},{'ab'[i % 2]}\n" for i, (text, _) in enumerate(pairs(40, 5)))
+    (tmp_path / "a.csv").write_text("text,label\n" + rows)
+    with pytest.raises(SourceError) as error:
+        headstart.fit(str(tmp_path / "a.csv"), source=str(task / "parent"), out=str(tmp_path / "run"))
+    assert str(error.value) == (
+        f"The source {str(task / 'parent')!r} is an encoder-decoder (marian), which is transferred from for translation alone. "
+        "Choose an encoder or a causal model."
+    )
