@@ -200,3 +200,24 @@ def test_select_writes_rows_with_score_and_reason(task, capsys):
     assert [line["text"] for line in lines] == [row["text"] for row in rows]
     assert cli.main(["select", str(task / "train.csv"), "--source", str(task / "source")]) == 2
     assert "There is nothing to choose from; name neighbouring data with --rows-from." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("way", ["sure", "nearest", "density", "boosting"])
+def test_of_a_large_file_every_row_is_weighed_a_part_at_a_time(task, way, monkeypatch, capsys):
+    words = ["select", str(task / "train.csv"), "--rows-from", str(task / "like.csv"), "--rows-from", str(task / "false.csv")]
+    words += ["--source", str(task / "source"), "--store", str(task / "store"), "--rows-by", way, "--rows-share", "0.5"]
+    found = []
+    for name, size in (("whole", 20_000), ("parts", 40)):
+        monkeypatch.setattr("headstart.instances.pool.MOST_ROWS", size)
+        monkeypatch.setattr("headstart.instances.select.PART", size)
+        monkeypatch.setattr("headstart.instances.select.BESIDE", 80)
+        assert cli.main([*words, "--out", str(task / f"{name}.csv")]) == 0
+        with (task / f"{name}.csv").open() as file:
+            found.append({(row["from"], row["row"], row["text"], row["label"]) for row in csv.DictReader(file)})
+        assert capsys.readouterr().err.count(" of 60 rows\n") == 2  # nothing of rows that were not drawn
+    whole, parts = found
+    # Either writes as many rows, each as its file has it; what is chosen is much the same.
+    assert len(whole) == len(parts) and len(whole & parts) >= (0.9 if way == "nearest" else 0.7) * len(whole)
+    for path, row, text, label in parts:
+        with open(path, newline="") as file:
+            assert list(csv.reader(file))[int(row)] == [text, label]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from headstart.data.pairs import join_pair
 from headstart.data.parallel import language_pair
 from headstart.data.prompts import PromptColumns, as_prompt, chat_of, parted, prompt_columns
 from headstart.data.rows import RowList, counted, finding
-from headstart.data.table import Table, as_text, open_table
+from headstart.data.table import BATCH_ROWS, Table, as_text, open_table
 from headstart.errors import DataError
 from headstart.records import Finding, Severity
 
@@ -67,6 +70,36 @@ def read_examples(path: str | Path, *, text: str | None = None, label: str | Non
         label_column=chosen[1],
     )
     return ReadResult(examples, findings)
+
+
+@dataclass(frozen=True)
+class RowStream:
+    """Rows of an open table, once from front to back: number, text and label of each, "" where it has none; and where they stand."""
+
+    text_column: str
+    label_column: str
+    rows: Iterator[tuple[int, str, str]]
+
+
+@contextmanager
+def stream_examples(path: str | Path, *, text: str | None = None, label: str | None = None) -> Iterator[RowStream]:
+    """The labelled texts of a table of any size in constant memory; arguments as of `read_examples`. What columns hold is told by its
+    first rows.
+
+    Raises:
+        DataError: as `read_examples`.
+        ResourceError: it may not be read.
+    """
+    with open_table(path) as table:
+        shown = repr(table.origin)
+        records = table.records()
+        first = list(itertools.islice(records, BATCH_ROWS))
+        if not first:
+            raise DataError(_no_rows(shown, table))
+        cells = {column: [as_text(record.get(column)) for _, record in first] for column in table.columns}
+        chosen = choose_columns(table.columns, text, label, shown, cells.__getitem__)
+        rows = ((row, *(as_text(record.get(column)) for column in chosen)) for row, record in itertools.chain(first, records))
+        yield RowStream(*chosen, rows)  # type: ignore[arg-type]
 
 
 def _read_prompts(table: Table, columns: PromptColumns, shown: str, origin: str) -> ReadResult:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.examples import Examples, IntArray
-from headstart.data.read import read_examples
+from headstart.data.read import stream_examples
 from headstart.data.rows import counted
 from headstart.data.spelling import level_label
 from headstart.data.table import STANDARD_INPUT
@@ -27,9 +27,12 @@ from headstart.records import Finding, Severity
 from headstart.settings import Settings, did_you_mean
 from headstart.target import Target, data_name
 from headstart.tasks.registry import DEFAULT
+from headstart.taught import text_digest
 
 # Of a larger set so many rows are drawn at random before any is looked at: every one is read by the source.
 MOST_ROWS = 20_000
+# Of a file with more kinds of labels than this the others are counted together: it is text, or a number a row.
+_MOST_KINDS, _OTHERS = 10_000, "others"
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,7 @@ def read_pool(target: Target, settings: Settings) -> Pool | None:
     if target.task != DEFAULT:
         raise SettingsError(f"--rows-from is for {DEFAULT}; the task is {target.task}. Leave it out.")
     get_way(settings.rows_by)  # before anything is read
-    ours = {level_label(label): k for k, label in enumerate(target.labels)}
-    mapped = _read_map(settings.label_map, target.labels) if settings.label_map is not None else {}
+    joining = joining_of(target, settings)
     texts: list[str] = []
     y: list[int] = []
     of: list[int] = []
@@ -100,34 +102,30 @@ def read_pool(target: Target, settings: Settings) -> Pool | None:
     sets: list[SourceSet] = []
     findings: list[Finding] = []
     met: set[str] = set()
-    for path in dict.fromkeys(settings.rows_from):
-        examples = _read(path, target, settings)
-        met.update(examples.labels)
-        classes = [mapped.get(label.strip(), ours.get(level_label(label))) for label in examples.labels]
-        known = [i for i, k in enumerate(classes) if k is not None]
-        strange = Counter(label for label, k in zip(examples.labels, classes, strict=True) if k is None)
-        if not known:
+    for number, path in enumerate(dict.fromkeys(settings.rows_from)):
+        found = draw(path, target, settings, joining, seed=settings.seed + number)
+        met |= found.met
+        if not found.known:
             raise DataError(
-                f"No label of {path!r} (--rows-from) is one of the target's. Its labels: {_listed(list(strange))}; the target's: "
+                f"No label of {path!r} (--rows-from) is one of the target's. Its labels: {_listed(list(found.strange))}; the target's: "
                 f"{_listed(target.labels)}. Say with --label-map which stands for which."
             )
-        rng = np.random.default_rng(settings.seed)
-        drawn = np.sort(rng.permutation(known)[:MOST_ROWS])
-        kept = apart_from(examples.take(drawn), target)
+        drawn = found.drawn
+        kept = apart_from(drawn, target)
         if not len(kept):
             raise DataError(f"All {len(drawn):,} rows of {path!r} (--rows-from) say nearly the same as rows of the target.")
-        place = dict(zip(examples.rows, classes, strict=True))
-        new = [int(place[row] or 0) for row in kept.rows]
-        made = SourceSet(
-            data_name(path), path, len(examples), len(examples) - len(known), len(drawn) - len(kept), len(known) - len(drawn), len(kept)
-        )
-        findings += _findings(made, strange, len(set(new)))
+        place = dict(zip(drawn.rows, found.classes, strict=True))
+        new = [place[row] for row in kept.rows]
+        strange = sum(found.strange.values())
+        undrawn = found.known - len(drawn)
+        made = SourceSet(data_name(path), path, found.known + strange, strange, len(drawn) - len(kept), undrawn, len(kept))
+        findings += _findings(made, found.strange, len(set(new)))
         texts += kept.texts
         y += new
         of += [len(sets)] * len(kept)
         numbers += kept.rows
         sets.append(made)
-    unmet = [theirs for theirs in mapped if theirs not in {label.strip() for label in met}]
+    unmet = [theirs for theirs in joining.mapped if theirs not in met]
     if unmet:
         stand = "stands" if len(unmet) == 1 else "stand"
         message = f"{counted(len(unmet), 'label')} of the map {settings.label_map!r} {stand} in no row: {_listed(unmet)}."
@@ -136,25 +134,95 @@ def read_pool(target: Target, settings: Settings) -> Pool | None:
     return Pool(tuple(texts), target_classes, sets_of, rows, tuple(sets), tuple(findings))
 
 
-def _read(path: str, target: Target, settings: Settings) -> Examples:
-    """The rows of a file that have a text and a label, each text once."""
+@dataclass(frozen=True)
+class Joining:
+    """How labels of other data become classes of the target: `ours` by their levelled names, `mapped` by what the user said."""
+
+    ours: Mapping[str, int]
+    mapped: Mapping[str, int]
+
+    def class_of(self, label: str) -> int | None:
+        """The target's class of a label; None: it has none."""
+        return self.mapped.get(label.strip(), self.ours.get(level_label(label)))
+
+
+def joining_of(target: Target, settings: Settings) -> Joining:
+    """How labels join: by name, and as `--label-map` says.
+
+    Raises:
+        SettingsError: the map is none, or names a label that the target does not have.
+    """
+    mapped = _read_map(settings.label_map, target.labels) if settings.label_map is not None else {}
+    return Joining({level_label(label): k for k, label in enumerate(target.labels)}, mapped)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Rows drawn from a file: `drawn` with the `classes` of each, of `known` that bear a label of the target; how often each of the
+    `strange` labels was met (of very many kinds only the first), and all labels that the map names and were `met`.
+    """
+
+    drawn: Examples
+    classes: tuple[int, ...]
+    known: int
+    strange: Counter[str]
+    met: set[str]
+
+
+def known_rows(path: str, target: Target, settings: Settings, joining: Joining) -> Iterator[tuple[int, str, str, int | None]]:
+    """Number, text, label and class (None: the target has none such) of each row of a file that has both, each text once; in constant
+    memory but for eight bytes and what a set takes a row.
+
+    Raises:
+        DataError: the file is one of the target's own, or cannot be read; the message names it.
+    """
     for what, file in (("data", target.examples.origin), ("test file", settings.test), ("validation file", settings.validation)):
         if file is not None and same_file(path, file):
             raise DataError(f"--rows-from names {path!r}, which is the {what} of the target itself; name other data.")
     if path == STANDARD_INPUT:
         raise DataError(f"--rows-from is {path!r}; the rows must stand in a file, a folder or hub:NAME.")
+    seen: set[int] = set()
+    classes: dict[str, int | None] = {}
     try:
         text, label = columns_like(path, target, settings)
-        examples = read_examples(path, text=text, label=label).examples
+        with stream_examples(path, text=text, label=label) as stream:
+            for row, said, named in stream.rows:
+                if not said.strip() or not named.strip():
+                    continue
+                digest = text_digest(said)
+                if digest in seen:
+                    continue
+                seen.add(digest)
+                if named not in classes and len(classes) < _MOST_KINDS:
+                    classes[named] = joining.class_of(named)
+                yield row, said, named, classes[named] if named in classes else joining.class_of(named)
     except DataError as error:
         raise DataError(f"The rows of {path!r} (--rows-from) cannot be read: {error}") from None
-    first: dict[str, int] = {}
-    for i, (said, label) in enumerate(zip(examples.texts, examples.labels, strict=True)):
-        if said.strip() and label.strip():
-            first.setdefault(said.strip(), i)
-    if not first:
+    if not seen:
         raise DataError(f"No row of {path!r} (--rows-from) has a text and a label.")
-    return examples.take(list(first.values()))
+
+
+def draw(path: str, target: Target, settings: Settings, joining: Joining, *, seed: int) -> Drawn:
+    """At most `MOST_ROWS` rows of a file by chance, each with the same, however long it is (Vitter 1985, algorithm R)."""
+    rng = np.random.default_rng(seed)
+    kept: list[tuple[int, str, str, int]] = []
+    strange: Counter[str] = Counter()
+    met: set[str] = set()
+    known = 0
+    for row, text, label, number in known_rows(path, target, settings, joining):
+        if label.strip() in joining.mapped:
+            met.add(label.strip())
+        if number is None:
+            strange[label if label in strange or len(strange) < _MOST_KINDS else _OTHERS] += 1
+            continue
+        known += 1
+        if len(kept) < MOST_ROWS:
+            kept.append((row, text, label, number))
+        elif (place := int(rng.integers(known))) < MOST_ROWS:
+            kept[place] = row, text, label, number
+    kept.sort()
+    rows, texts, labels, classes = zip(*kept, strict=True) if kept else ((), (), (), ())
+    return Drawn(Examples(texts, labels, rows, path, "text", "label"), classes, known, strange, met)
 
 
 def _read_map(path: str, labels: Sequence[str]) -> dict[str, int]:

@@ -25,7 +25,7 @@ from headstart.strategies.vocabulary import carried_over, extended, learn_again,
 # Where a saved translator keeps the tokenizer of its translations, if that is another than the one of its texts.
 TARGET = "target_tokenizer"
 # A new decoder, and a translator from nothing: few pairs fill no more, and more pairs gained little from more (docs/log.md).
-WIDTH, BLOCKS, HEADS, INNER = 256, 3, 4, 1024
+WIDTH, BLOCKS, HEADS, INNER = 256, 2, 4, 1024
 _POSITIONS = 512
 # Tokens of a configuration that go by a piece's number.
 _SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")

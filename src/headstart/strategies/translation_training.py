@@ -31,7 +31,7 @@ _PASSES, _FEWEST, _MOST = 5, 1000, 4000
 # From random weights rows are seen this much more often.
 _FROM_NOTHING = 1.5
 # Rates as multiples of `learning_rate`: random weights have nothing that long steps could spoil.
-_NEW_RATE, _OLD_RATE = 3.0, 1.5
+_NEW_RATE, _OLD_RATE = 2.5, 1.5
 # Few pairs are learnt by heart without it.
 _DROPOUT = 0.3
 _MANY_PAIRS, _LESS_DROPOUT = 10_000, 0.1

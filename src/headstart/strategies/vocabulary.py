@@ -21,8 +21,8 @@ import torch
 from headstart.errors import SettingsError
 
 PADDING, END, UNKNOWN = "<pad>", "</s>", "<unk>"
-# Pieces for so many words of text: this often the square root of their number. 1,000 pairs of captions have 25,000 words: 2,000 pieces.
-_A_ROOT = 13.0
+# Pieces for so many words of text: this often the square root of their number. 1,000 pairs of captions have 25,000 words: 1,200 pieces.
+_A_ROOT = 7.5
 _FEWEST, _MOST = 500, 16_000
 
 
