@@ -202,6 +202,19 @@ def test_select_writes_rows_with_score_and_reason(task, capsys):
     assert "There is nothing to choose from; name neighbouring data with --rows-from." in capsys.readouterr().err
 
 
+def test_each_set_is_weighed_alone_and_the_rows_are_told_in_labels(helped):
+    rows = helped.results.rows
+    assert all(one.alone is not None and one.alone.low < one.alone.value < one.alone.high for one in rows.sets)
+    assert rows.labels_worth in rows_sentences(helped.results) and "without rows of neighbouring data" in rows.labels_worth.lower()
+
+
+def test_a_head_is_held_to_the_source_rows_where_that_is_asked_for(task):
+    run = fit(task, "prior", "like.csv", strategy=("tfidf", "prior_rows"))
+    assert {"tfidf", "prior_rows"} <= {trial.strategy for trial in run.results.trials}
+    usual = fit(task, "usual", "like.csv", strategy=("tfidf", "probe"))
+    assert "prior_rows" not in {trial.strategy for trial in usual.results.trials}
+
+
 @pytest.mark.parametrize("way", ["sure", "nearest", "density", "boosting"])
 def test_of_a_large_file_every_row_is_weighed_a_part_at_a_time(task, way, monkeypatch, capsys):
     words = ["select", str(task / "train.csv"), "--rows-from", str(task / "like.csv"), "--rows-from", str(task / "false.csv")]

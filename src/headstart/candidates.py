@@ -61,7 +61,8 @@ def asked_strategies(settings: Settings) -> list[str]:
         if name in rungs_with_rows() and not settings.rows_from:
             raise SettingsError(f"--strategy {name} learns from rows of neighbouring data; name them with --rows-from.")
     if settings.rows_from and not set(names) & set(rungs_with_rows()):
-        names += [name for name in rungs_with_rows() if name != "partial_rows" or "partial" in names]
+        usual = [name for name in rungs_with_rows() if get_strategy(name, settings.task).usual]
+        names += [name for name in usual if name != "partial_rows" or "partial" in names]
     return names
 
 

@@ -244,7 +244,8 @@ class Detour:
 @dataclass(frozen=True)
 class SourceRows:
     """One set of neighbouring rows: of `rows` with text and label, `strange` bear labels that the target does not have, `shared` say nearly
-    the same as rows of the target, `undrawn` were never looked at; of the `used` ones `chosen` were chosen.
+    the same as rows of the target, `undrawn` were never looked at; of the `used` ones `chosen` were chosen. `alone` is the gain of a probe
+    that learns from this set beside the target's rows over one that learns from no source row, on the target's folds; None: not measured.
     """
 
     name: str
@@ -255,6 +256,7 @@ class SourceRows:
     undrawn: int
     used: int
     chosen: int
+    alone: Gain | None = None
 
 
 @dataclass(frozen=True)
@@ -281,7 +283,8 @@ class NeighbourRows:
     `way` chose `chosen` of them, by scores of which `histogram` counts rows from the least to the greatest in equal steps. `learnt`: the
     winner learnt from them. `gains` are those of the best rung with source rows over the best without, and of the chosen rows over all
     rows and over as many random ones, on the judged rows. `first` and `last` are source rows that were put first and last, in which
-    `predicted` names the set and `probability` is the score; `map` are some rows in the plane.
+    `predicted` names the set and `probability` is the score; `map` are some rows in the plane. `labels_worth` says in a sentence how many
+    labels of the target's own would be needed for the same score without them; "": that was not measured.
     """
 
     way: str
@@ -294,6 +297,7 @@ class NeighbourRows:
     first: tuple[RowNote, ...]
     last: tuple[RowNote, ...]
     map: tuple[MapPoint, ...]
+    labels_worth: str = ""
 
 
 @dataclass(frozen=True)

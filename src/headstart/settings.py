@@ -192,7 +192,7 @@ class Settings:
     )
     rows_by: str = _setting(
         "sure",
-        "how rows of --rows-from are chosen: sure, nearest, agreement, density, dsir, mean_matching, influence or boosting",
+        "how rows of --rows-from are chosen: sure, nearest, agreement, density, dsir, mean_matching, influence, boosting or whole_sets",
         group="transfer",
         placeholder="WAY",
     )

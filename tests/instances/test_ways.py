@@ -1,12 +1,14 @@
 """Every way of weighing source rows against an independent computation, or on data where the right answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.errors import SettingsError
-from headstart.instances import agreement, boosting, density, dsir, influence, mean_matching, nearest, sure
+from headstart.instances import agreement, boosting, density, dsir, influence, mean_matching, nearest, sure, whole_sets
 from headstart.instances.base import Neighbours, effective_rows, unit_rows
 from headstart.instances.registry import get_way, known_ways
 
@@ -20,7 +22,7 @@ def drawn(n=30, m=80, d=6, seed=0, texts=False):
     source[:, 0] += 3 * source_y
     source[:, 1] += rng.uniform(0, 4, m)
     said = [" ".join(rng.choice(["red", "blue", "card", "tree"], 4)) for _ in range(n + m)] if texts else [""] * (n + m)
-    return Neighbours(target.astype(np.float32), y, source.astype(np.float32), source_y, 2, said[:n], said[n:], seed)
+    return Neighbours(target.astype(np.float32), y, source.astype(np.float32), source_y, 2, said[:n], said[n:], np.arange(m) % 3, seed)
 
 
 def units(given):
@@ -45,7 +47,9 @@ def test_every_way_says_what_it_is_and_gives_a_weight_for_each_row(name):
 def test_no_way_trips_over_few_rows_on_either_side(name, n, m):
     given_rows = drawn(n, m, texts=True)
     y = np.arange(n) % 2
-    few = Neighbours(given_rows.target, y, given_rows.source, np.arange(m) % 2, 2, given_rows.target_texts, given_rows.source_texts, 0)
+    few = Neighbours(
+        given_rows.target, y, given_rows.source, np.arange(m) % 2, 2, given_rows.target_texts, given_rows.source_texts, given_rows.of, 0
+    )
     assert get_way(name).weigh(few).shape == (m,)
 
 
@@ -90,7 +94,15 @@ def test_density_follows_the_true_ratio():
     target, source = rng.normal(1.0, 1.0, (300, 1)), rng.normal(0.0, 1.0, (900, 1))
     far = np.column_stack([target, rng.normal(size=300)]), np.column_stack([source, rng.normal(size=900)])
     rows = Neighbours(
-        far[0].astype(np.float32), np.zeros(300, int), far[1].astype(np.float32), np.zeros(900, int), 2, [""] * 300, [""] * 900, 0
+        far[0].astype(np.float32),
+        np.zeros(300, int),
+        far[1].astype(np.float32),
+        np.zeros(900, int),
+        2,
+        [""] * 300,
+        [""] * 900,
+        np.zeros(900, int),
+        0,
     )
     truth = np.exp(source[:, 0] - 0.5)  # N(1, 1) over N(0, 1)
     found = density.weigh(rows)
@@ -100,7 +112,15 @@ def test_density_follows_the_true_ratio():
 
 def test_dsir_is_the_geometric_mean_of_the_terms_ratios():
     rows = Neighbours(
-        np.zeros((2, 1)), np.zeros(2, int), np.zeros((2, 1)), np.zeros(2, int), 2, ["red red", "red tree"], ["red", "blue sky"], 0
+        np.zeros((2, 1)),
+        np.zeros(2, int),
+        np.zeros((2, 1)),
+        np.zeros(2, int),
+        2,
+        ["red red", "red tree"],
+        ["red", "blue sky"],
+        np.zeros(2, int),
+        0,
     )
     counts = {"red": (3, 1), "red red": (1, 0), "tree": (1, 0), "red tree": (1, 0), "blue": (0, 1), "sky": (0, 1), "blue sky": (0, 1)}
     totals = [sum(pair[side] for pair in counts.values()) + dsir.BUCKETS for side in (0, 1)]
@@ -169,7 +189,7 @@ def test_rows_of_the_wrong_label_are_put_last(way):
     given_rows = drawn(60, 120)
     wrong = np.arange(120) % 6 == 0
     labels = np.where(wrong, 1 - given_rows.source_y, given_rows.source_y)
-    turned = Neighbours(given_rows.target, given_rows.y, given_rows.source, labels, 2, [""] * 60, [""] * 120, 0)
+    turned = Neighbours(given_rows.target, given_rows.y, given_rows.source, labels, 2, [""] * 60, [""] * 120, given_rows.of, 0)
     weights = way.weigh(turned)
     assert np.median(weights[wrong]) < np.quantile(weights[~wrong], 0.1)
 
@@ -197,3 +217,27 @@ def test_a_head_of_weighted_rows_is_that_of_rows_repeated(seed):
     once = solve_path(z, y, 3, 0.3, None, 1e-5, row_weight=times.astype(float))
     again = solve_path(np.repeat(z, times, axis=0), np.repeat(y, times), 3, 0.3, None, 1e-5)
     np.testing.assert_allclose(once.logits(z), again.logits(z), atol=5e-3)
+
+
+def test_whole_sets_are_weighed_by_how_likely_their_own_heads_find_the_targets_labels():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    given_rows = drawn(40, 90, 4, seed=3)
+    # The second set's labels are turned round, the third's are chance.
+    labels = given_rows.source_y.copy()
+    labels[given_rows.of == 1] = 1 - labels[given_rows.of == 1]
+    labels[given_rows.of == 2] = np.arange(30) % 2
+    rows = replace(given_rows, source_y=labels)
+    losses = whole_sets.set_losses(rows)
+    assert losses.argsort().tolist() == [0, 2, 1]
+    both = StandardScaler().fit_transform(np.concatenate([rows.target, rows.source])) / np.sqrt(4)
+    for k in range(3):
+        model = LogisticRegression(C=1 / 0.1).fit(both[40:][rows.of == k], labels[rows.of == k])
+        assert losses[k] == pytest.approx(-np.log(model.predict_proba(both[:40])[np.arange(40), rows.y]).mean(), rel=0.05)
+    weights = whole_sets.weigh(rows)
+    assert weights[rows.of == 0].min() > weights[rows.of == 2].max() > weights[rows.of == 1].max()
+    target, source = units(rows)
+    middle = target.mean(axis=0) / np.linalg.norm(target.mean(axis=0))
+    own = rows.of == 0
+    np.testing.assert_allclose(weights[own], (1 + source[own] @ middle) / 2, rtol=1e-4)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from headstart.errors import SourceError
 from headstart.strategies.base import LinearHead
 from headstart.strategies.heads import (
+    FINAL,
     STRENGTHS,
     Solution,
     choose_head,
@@ -14,6 +15,7 @@ from headstart.strategies.heads import (
     log_loss,
     make_space,
     softmax,
+    solve,
     solve_path,
     uneven,
     usual_strength,
@@ -252,3 +254,23 @@ def test_a_column_that_a_model_has_shut_gets_no_weight() -> None:
     head = fit_head(features, y, 2, strength=0.1)
     assert np.abs(head.weight[:, 3]).max() == 0.0
     assert np.abs(head.weight).max() < 100
+
+
+def test_a_prior_is_where_the_penalty_measures_from():
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(size=(40, 5)).astype(np.float32), rng.integers(0, 3, 40)
+    prior = Solution(rng.normal(size=(3, 5)), np.zeros(3))
+
+    def objective(flat, strength):
+        weight, bias = flat[:15].reshape(3, 5), flat[15:]
+        logits = z @ weight.T + bias
+        losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(40), y]
+        return losses.sum() + 0.5 * strength * ((weight - prior.weight) ** 2).sum()
+
+    for strength in (0.3, 3.0, 3000.0):
+        found = solve(z, y, 3, strength, None, None, FINAL, prior=prior)
+        wanted = minimize(objective, np.zeros(18), args=(strength,), method="BFGS", options={"gtol": 1e-6, "maxiter": 2000}).fun
+        assert objective(np.concatenate([found.weight.ravel(), found.bias]), strength) == pytest.approx(wanted, rel=1e-4)
+    assert np.abs(found.weight - prior.weight).max() < 0.02  # the last penalty leaves hardly anything else

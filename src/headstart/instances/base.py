@@ -20,7 +20,7 @@ class Neighbours:
     """Target rows and source rows as one source model reads them.
 
     `target` (n, d) and `source` (m, d) are features, `y` (n,) and `source_y` (m,) classes in [0, n_classes), the target's. The texts are
-    those of the rows. Only rows that train are among the target's: what judges has no say.
+    those of the rows, and `of` (m,) is the set of each source row. Only rows that train are among the target's: what judges has no say.
     """
 
     target: NDArray[np.float32]
@@ -30,6 +30,7 @@ class Neighbours:
     n_classes: int
     target_texts: Sequence[str]
     source_texts: Sequence[str]
+    of: IntArray
     seed: int
 
 

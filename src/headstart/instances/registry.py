@@ -8,7 +8,7 @@ from headstart.errors import SettingsError
 from headstart.instances.base import Way
 from headstart.settings import did_you_mean
 
-_NAMES = ("sure", "nearest", "agreement", "density", "dsir", "mean_matching", "influence", "boosting")
+_NAMES = ("sure", "nearest", "agreement", "density", "dsir", "mean_matching", "influence", "boosting", "whole_sets")
 
 
 def known_ways() -> list[str]:

@@ -104,7 +104,9 @@ def select_rows(data: str | Path | Examples, settings: Settings, *, out: str, fo
 def weigh_pool(target: Target, pool: Pool, reader: Reader, way: Way, settings: Settings) -> Weighed:
     """The rows of a pool, all at once."""
     features = read_features(reader, pool.texts)
-    weights = way.weigh(replace(_target_alone(target, reader, settings), source=features, source_y=pool.y, source_texts=pool.texts))
+    weights = way.weigh(
+        replace(_target_alone(target, reader, settings), source=features, source_y=pool.y, source_texts=pool.texts, of=pool.of)
+    )
     return Weighed(weights, pool.y, pool.of, pool.numbers)
 
 
@@ -120,7 +122,8 @@ def weigh_parts(target: Target, pool: Pool, settings: Settings, joining: Joining
         for k, examples, classes in _parts(target, pool, settings, joining):
             theirs = read_features(reader, examples.texts)
             features, y = np.concatenate([read, theirs]), np.concatenate([some_y, classes])
-            weights = way.weigh(replace(alone, source=features, source_y=y, source_texts=[*some, *examples.texts]))
+            of = np.concatenate([pool.of[drawn], np.full(len(classes), k)])
+            weights = way.weigh(replace(alone, source=features, source_y=y, source_texts=[*some, *examples.texts], of=of))
             # What a way makes of the drawn rows is its scale: some have a mean of 1 over all rows that they are given.
             scale = float(weights[: len(some)].mean()) or 1.0
             numbers = np.array(examples.rows, dtype=np.int64)
@@ -144,7 +147,8 @@ def _parts(target: Target, pool: Pool, settings: Settings, joining: Joining) -> 
 def _target_alone(target: Target, reader: Reader, settings: Settings) -> Neighbours:
     """What a way is given of the target; source rows are put in (`dataclasses.replace`)."""
     own = read_features(reader, target.rows.texts)
-    return Neighbours(own, target.rows.y, own[:0], target.rows.y[:0], len(target.labels), target.rows.texts, (), settings.seed)
+    none = target.rows.y[:0]
+    return Neighbours(own, target.rows.y, own[:0], none, len(target.labels), target.rows.texts, (), none, settings.seed)
 
 
 def read_features(reader: Reader, texts: Sequence[str]) -> NDArray[np.float32]:

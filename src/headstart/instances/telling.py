@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.examples import BoolArray
+from headstart.data.examples import BoolArray, IntArray
 from headstart.data.split import few_folds
+from headstart.errors import DataError
 from headstart.instances.pool import Pool
-from headstart.records import Gain, MapPoint, NeighbourRows, RowNote, SharePoint, SourceRows
+from headstart.records import Estimate, Gain, MapPoint, NeighbourRows, RowNote, SharePoint, SourceRows
 from headstart.settings import Settings
+from headstart.strategies.base import FloatArray
 from headstart.target import Part, Target
 from headstart.tasks.registry import deciding_metric, get_task
 
@@ -31,6 +33,7 @@ SHARES = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
 SHOWN = 5  # source rows put first, and last
 ON_THE_MAP = 300  # rows of each kind
 BINS = 24
+WITH = "chosen_rows"
 
 
 def tell_rows(
@@ -56,8 +59,9 @@ def tell_rows(
     both = read_together(job)
     weights = get_way(settings.rows_by).weigh(neighbours(job, both, np.arange(len(rows))))
     order, chosen = np.argsort(-weights, kind="stable"), first_rows(weights, pool.y, settings) > 0
+    alone = _alone(job, both, settings)
     sets = tuple(
-        SourceRows(one.name, one.path, one.rows, one.strange, one.shared, one.undrawn, one.used, int(chosen[pool.of == k].sum()))
+        SourceRows(one.name, one.path, one.rows, one.strange, one.shared, one.undrawn, one.used, int(chosen[pool.of == k].sum()), alone[k])
         for k, one in enumerate(pool.sets)
     )
 
@@ -77,6 +81,7 @@ def tell_rows(
         first=tuple(note(i, "source row put first") for i in order[:SHOWN].tolist()),
         last=tuple(note(i, "source row put last") for i in order[::-1][:SHOWN].tolist()),
         map=_map(both.target, both.source, chosen, settings.seed),
+        labels_worth=_labels_worth(job, both, settings),
     )
 
 
@@ -122,6 +127,67 @@ def _curve(job: Job, both: Together, settings: Settings) -> tuple[SharePoint, ..
         score = judge.estimate(deciding_metric(settings), logits[seen], rows.take(seen), job.groups[seen], settings)
         points.append(SharePoint(round(share * m), score))
     return tuple(points)
+
+
+def _alone(job: Job, both: Together, settings: Settings) -> list[Gain | None]:
+    """Of each set the gain of a probe with its rows over one without any, on the target's folds."""
+    from headstart.instances.with_rows import fit_on
+    from headstart.strategies.heads import trying, usual_strength
+
+    assert job.pool is not None  # there is something to tell of
+    rows, of, sets = job.rows, job.pool.of, len(job.pool.sets)
+    if not job.folds:
+        return [None] * sets
+    weights = [np.zeros(len(of)), *((of == k).astype(np.float64) for k in range(sets))]
+    logits = [np.full((len(rows), rows.n_classes), np.nan) for _ in weights]
+    for train, held in job.folds:
+        for kept, said in zip(weights, logits, strict=True):
+            found = fit_on(job, both, train, kept, usual_strength(rows.n_classes), trying(int(kept.sum()) + len(train)))
+            said[held] = found.logits(both.space.z[held])
+    seen = rows.measured(logits[0])
+    part, groups = rows.take(seen), job.groups[seen]
+    judge, metric = get_task(settings.task).judge, deciding_metric(settings)
+    return [
+        judge.gain((said[seen], logits[0][seen]), (job.pool.sets[k].name, "no source rows"), metric, part, groups, None, settings)
+        for k, said in enumerate(logits[1:])
+    ]
+
+
+def _labels_worth(job: Job, both: Together, settings: Settings) -> str:
+    """How many labels a probe without source rows needs for the score of one with the chosen rows, in a sentence; "": too few rows."""
+    from headstart.instances.with_rows import best_rows, fit_on, neighbours
+    from headstart.judge.label_curve import label_curve
+    from headstart.strategies.heads import trying, usual_strength
+
+    rows, m = job.rows, len(both.source)
+    if len(rows) < 2 * max(8, rows.n_classes):
+        return ""
+    metric = deciding_metric(settings)
+
+    def predict_at(rung: str, train: IntArray, held: IntArray) -> FloatArray:
+        kept = best_rows(neighbours(job, both, train), settings) if rung == WITH else np.zeros(m)
+        return fit_on(job, both, train, kept, usual_strength(rows.n_classes), trying(m)).logits(both.space.z[held])
+
+    def judge_at(logits: FloatArray, held: IntArray) -> Estimate:
+        return get_task(settings.task).judge.estimate(metric, logits, rows.take(held), job.groups[held], settings)
+
+    try:
+        curve = label_curve(
+            predict_at,
+            judge_at,
+            rows.strata,
+            groups=job.groups,
+            rungs=(WITH, "probe"),
+            baseline="probe",
+            metric=metric,
+            folds=settings.outer_folds,
+            repeats=settings.outer_folds,
+            seed=settings.seed,
+            lacking="rows of neighbouring data",
+        )
+    except DataError:  # no class has two rows that are apart
+        return ""
+    return curve.note
 
 
 def _map(target: Float32, source: Float32, chosen: BoolArray, seed: int) -> tuple[MapPoint, ...]:

@@ -66,6 +66,7 @@ def label_curve(
     folds: int,
     repeats: int,
     seed: int,
+    lacking: str = "transfer",
 ) -> LabelCurve:
     """Measure every rung at every size.
 
@@ -81,6 +82,7 @@ def label_curve(
             always trained on.
         repeats: how many of the parts are held out in turn, 1 to `folds`.
         seed: of the parts and the draws.
+        lacking: what the baseline is without, in words.
 
     Raises:
         DataError: no class has two independent rows, so none can be held out.
@@ -97,40 +99,41 @@ def label_curve(
         for rung in rungs:
             found = [predict_at(rung, np.sort(order[:size]), rows) for order, rows in zip(orders, helds, strict=True)]
             points.append(LabelPoint(rung, size, judge_at(np.concatenate(found), held)))
-    needed = _needed_by(points, rungs[0], baseline, metric)
+    needed = _needed_by(points, rungs[0], baseline, metric, lacking)
     return LabelCurve(tuple(points), needed.labels, needed.note)
 
 
-def needed_labels(points: Sequence[tuple[int, float, float]], target: float, *, ceiling: float) -> Needed:
+def needed_labels(points: Sequence[tuple[int, float, float]], target: float, *, ceiling: float, lacking: str = "transfer") -> Needed:
     """The labels at which the curve through `points` reaches `target`.
 
     Args:
         points: (labels, score, standard error of the score); greater scores are better. At least three different numbers of labels.
         target: the score to reach.
         ceiling: the greatest score there is: 1 for accuracy and macro-F1, 0 for log-loss with its sign turned.
+        lacking: as in `label_curve`.
     """
     sizes_measured = {labels for labels, _, _ in points}
     if len(sizes_measured) < 3:
-        return Needed(None, "Too few sizes were measured to tell how many labels would be needed without transfer.")
+        return Needed(None, f"Too few sizes were measured to tell how many labels would be needed without {lacking}.")
     fewest, most = min(sizes_measured), max(sizes_measured)
     law = fit_power_law(points, ceiling)
     top, drop, power = law.top, law.drop, law.power
     if top <= target:
-        return Needed(None, f"From its curve up to {most:,} labels, the rung without transfer never reaches the same score.")
+        return Needed(None, f"From its curve up to {most:,} labels, the rung without {lacking} never reaches the same score.")
     # In logarithms, for a small power overflows; a flat curve that lies above the target needs nothing.
     log_needed = math.log(drop / (top - target)) / power if drop > 0 else -math.inf
     if log_needed > math.log(_REACH * most):
         beyond = f"more than {_REACH * most:,} labels, {_REACH} times those at hand,"
-        return Needed(None, f"Without transfer {beyond} would be needed for the same score.")
+        return Needed(None, f"Without {lacking} {beyond} would be needed for the same score.")
     labels = math.ceil(math.exp(log_needed) - 1e-6)
     if labels <= fewest:
-        return Needed(fewest, f"Without transfer {fewest:,} labels or fewer reach the same score.")
+        return Needed(fewest, f"Without {lacking} {fewest:,} labels or fewer reach the same score.")
     if labels <= most:
-        return Needed(labels, f"Without transfer about {labels:,} labels reach the same score.")
-    return Needed(labels, f"Without transfer about {labels:,} labels would be needed for the same score (drawn out from {most:,}).")
+        return Needed(labels, f"Without {lacking} about {labels:,} labels reach the same score.")
+    return Needed(labels, f"Without {lacking} about {labels:,} labels would be needed for the same score (drawn out from {most:,}).")
 
 
-def _needed_by(points: Sequence[LabelPoint], rung: str, baseline: str | None, metric: Metric) -> Needed:
+def _needed_by(points: Sequence[LabelPoint], rung: str, baseline: str | None, metric: Metric, lacking: str) -> Needed:
     """What the baseline needs for the score that `rung` has at its most labels."""
     if baseline is None or baseline == rung:
         return Needed(None, "")
@@ -141,7 +144,7 @@ def _needed_by(points: Sequence[LabelPoint], rung: str, baseline: str | None, me
         for point in points
         if point.rung == baseline
     ]
-    return needed_labels(curve, sign * target, ceiling=ceiling)
+    return needed_labels(curve, sign * target, ceiling=ceiling, lacking=lacking)
 
 
 def nested_order(y: IntArray, rows: IntArray, rng: np.random.Generator) -> IntArray:

@@ -112,7 +112,7 @@ def rows_sentences(results: Results) -> tuple[str, ...]:
         told = _difference(gain, metric)
         clear = "" if gain.low > 0 or gain.high < 0 else ", no clear difference"
         said.append(f"{gain.winner} stands {told} {gain.opponent}{clear} ({gain.n:,} rows, {100 * gain.confidence:g} % interval).")
-    return (first, *said)
+    return (first, *said, *filter(None, [rows.labels_worth]))
 
 
 def ranking_footing(ranking: Ranking) -> str:

@@ -230,10 +230,12 @@ def solve(
     tolerance: float,
     *,
     row_weight: FloatArray | None = None,
+    prior: Solution | None = None,
 ) -> Solution:
     """The minimum of the objective for rows z (n, r), a float32 array or scipy sparse matrix; fastest on principal axes with mean 0.
 
     `row_weight` (n,) weighs the rows of classes beside their classes (None: all 1); a class that weighs nothing counts as without rows.
+    `prior` is the weight from which the penalty measures (None: 0); it is for classes that all have rows, else it counts for nothing.
 
     A class without rows has weight 0 and the bias at which its probability is about 1 in 2n. `tolerance` bounds every entry of the gradient
     in the stretched coordinates; probabilities are then good to about a tenth of it.
@@ -243,7 +245,7 @@ def solve(
             return Solution(*solve_free(z, y, strength, None if start is None else (start.weight, start.bias), tolerance))
     if row_weight is not None and not row_weight.all():
         kept = np.flatnonzero(row_weight > 0)
-        return solve(z[kept], y[kept], n_classes, strength, class_weight, start, tolerance, row_weight=row_weight[kept])
+        return solve(z[kept], y[kept], n_classes, strength, class_weight, start, tolerance, row_weight=row_weight[kept], prior=prior)
     counts = class_counts(y, n_classes)
     present = np.flatnonzero(counts)
     place = np.zeros(n_classes, dtype=np.int64)
@@ -253,10 +255,11 @@ def solve(
     if len(present) > 1:
         first = None if start is None else Solution(start.weight[present], start.bias[present])
         with threads(z.shape[0] * z.shape[1] * n_classes):
-            found = _minimise(z, place[y], len(present), strength, rows, first, tolerance)
+            towards = prior if len(present) == n_classes else None
+            found = _minimise(z, place[y], len(present), strength, rows, first, tolerance, towards)
             if tolerance <= FINAL:
                 # A head that is kept is taken up once more with the curvature at its own place, which weak penalties need.
-                found = _minimise(z, place[y], len(present), strength, rows, found, tolerance)
+                found = _minimise(z, place[y], len(present), strength, rows, found, tolerance, towards)
     else:
         found = Solution(np.zeros((1, z.shape[1])), np.zeros(1))
     weight, bias = np.zeros((n_classes, z.shape[1])), np.zeros(n_classes)
@@ -277,6 +280,7 @@ def _minimise(
     row_weight: NDArray[np.float32],
     start: Solution | None,
     tolerance: float,
+    prior: Solution | None,
 ) -> Solution:
     """`solve` where every class has rows."""
     from scipy.optimize import minimize
@@ -292,6 +296,7 @@ def _minimise(
     stretch = np.sqrt((squares.T @ spread.astype(np.float32)).T + strength).astype(np.float64)
     bias_stretch = np.sqrt(spread.sum(axis=0))
     rows = np.arange(n)
+    middle = np.zeros((c, r)) if prior is None else prior.weight
 
     def objective(flat: FloatArray) -> tuple[float, FloatArray]:
         v = flat.reshape(c, r + 1)
@@ -306,9 +311,9 @@ def _minimise(
         logits *= (row_weight / total)[:, None]
         logits[rows, y] -= row_weight
         gradient = np.empty_like(v)
-        gradient[:, :r] = ((z.T @ logits).T + strength * weight) / stretch
+        gradient[:, :r] = ((z.T @ logits).T + strength * (weight - middle)) / stretch
         gradient[:, r] = logits.sum(axis=0, dtype=np.float64) / bias_stretch
-        return loss + 0.5 * strength * float(np.vdot(weight, weight)), gradient.ravel()
+        return loss + 0.5 * strength * float(np.vdot(weight - middle, weight - middle)), gradient.ravel()
 
     begin = np.concatenate([start.weight * stretch, (start.bias * bias_stretch)[:, None]], axis=1)
     # Many terms times many classes: fewer remembered steps keep memory within a few hundred megabytes.
