@@ -237,8 +237,8 @@ def test_whole_sets_are_weighed_by_how_likely_their_own_heads_find_the_targets_l
         model = LogisticRegression(C=2 / 0.1).fit(both[40:][rows.of == k], labels[rows.of == k])
         assert losses[k] == pytest.approx(-np.log(model.predict_proba(both[:40])[np.arange(40), rows.y]).mean(), rel=0.05)
     weights = whole_sets.weigh(rows)
-    assert weights[rows.of == 0].min() > weights[rows.of == 2].max() > weights[rows.of == 1].max()
     target, source = units(rows)
     middle = target.mean(axis=0) / np.linalg.norm(target.mean(axis=0))
-    own = rows.of == 0
-    np.testing.assert_allclose(weights[own], (1 + source[own] @ middle) / 2, rtol=1e-4)
+    factors = np.exp(-(losses - losses.min()) / whole_sets.SCALE)
+    assert factors[0] == 1.0 > factors[2] > factors[1]
+    np.testing.assert_allclose(weights, factors[rows.of] * (1 + source @ middle) / 2, rtol=1e-3)
