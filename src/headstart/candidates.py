@@ -20,7 +20,7 @@ from headstart.records import Finding, Severity
 from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows
 from headstart.strategies.heads import class_weights, uneven
-from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies, rungs_with_rows
+from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies, rungs_unlabelled, rungs_with_rows
 from headstart.strategies.outputs import Output, output_of
 from headstart.target import Target
 from headstart.tasks.registry import TRANSLATION, TWO_TEXTS, deciding_metric
@@ -48,12 +48,15 @@ class Means:
 WITH_ROWS = "rows of neighbouring data"
 
 
-def asked_strategies(settings: Settings) -> list[str]:
-    """The strategies to try, checked; where rows of neighbouring data are given, those that learn from them too.
+def asked_strategies(settings: Settings, *, unlabelled: bool = False) -> list[str]:
+    """The strategies to try, checked; where rows of neighbouring data are given, those that learn from them too. `unlabelled`: the target
+    has no labels of its own.
 
     Raises:
         SettingsError: one of them does not exist, or learns from such rows and there are none.
     """
+    if unlabelled:
+        return _of_unlabelled(settings)
     names = list(settings.strategy) or known_strategies(settings.task)
     found = [get_strategy(name, settings.task) for name in names]
     names = [name for name, strategy in zip(names, found, strict=True) if strategy.usual or settings.strategy]
@@ -64,6 +67,15 @@ def asked_strategies(settings: Settings) -> list[str]:
         usual = [name for name in rungs_with_rows() if get_strategy(name, settings.task).usual]
         names += [name for name in usual if name != "partial_rows" or "partial" in names]
     return names
+
+
+def _of_unlabelled(settings: Settings) -> list[str]:
+    """The rungs of a target without labels: tfidf on the source's rows, and the ways of fitting to the target's texts."""
+    known = ["tfidf", *rungs_unlabelled()]
+    for name in settings.strategy:
+        if name not in known:
+            raise SettingsError(f"--strategy is {name!r}; for a target without labels it must be one of {', '.join(known)}.")
+    return list(settings.strategy) or known
 
 
 @contextmanager
@@ -115,6 +127,7 @@ def rungs_on(
         seed=settings.seed,
         class_weight=weight,
         pool=means.pool,
+        unlabelled=target.unlabelled,
     )
     found = []
     tokens = {source: mean_tokens(reader, rows) for source, reader in means.readers.items()}

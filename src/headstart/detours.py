@@ -117,7 +117,7 @@ def _read_task(path: str, name: str, target: Target, settings: Settings) -> Task
     if path == STANDARD_INPUT:
         raise DataError(f"--via is {path!r}; the data of a source task must be a file, a folder or hub:NAME.")
     try:
-        text, label = columns_like(path, target, settings)
+        text, label = columns_like(path, target.examples, settings)
         examples = read_examples(path, text=text, label=label).examples
         kind, _ = recognise_task(examples)
         kept = apart_from(examples, target, kind.prepare(examples).examples.texts)

@@ -24,7 +24,7 @@ def same_file(one: str, other: str) -> bool:
     return one == other or (Path(one).exists() and Path(other).exists() and Path(one).resolve() == Path(other).resolve())
 
 
-def columns_like(path: str, target: Target, settings: Settings) -> tuple[str | None, str | None]:
+def columns_like(path: str, target: Examples, settings: Settings) -> tuple[str | None, str | None]:
     """The columns of another file: those named for the target where the file has them too, else None, which finds its only ones.
 
     Raises:
@@ -32,7 +32,7 @@ def columns_like(path: str, target: Target, settings: Settings) -> tuple[str | N
     """
     with open_table(path) as table:
         columns = table.columns
-    own = (settings.text or target.examples.text_column, settings.label or target.examples.label_column)
+    own = (settings.text or target.text_column, settings.label or target.label_column)
     text, label = (name if name in columns else None for name in own)
     if two_columns(columns, own[0]) is not None:
         return own[0], label
@@ -56,6 +56,11 @@ def apart_from(examples: Examples, target: Target, read_as: Sequence[str] | None
     `read_as` are the rows' texts in their task's own form; None: as they stand.
     """
     own = [*target.examples.texts, *target.rows.texts, *(target.test.texts if target.test is not None else ())]
+    return unlike(examples, own, read_as)
+
+
+def unlike(examples: Examples, own: Sequence[str], read_as: Sequence[str] | None = None) -> Examples:
+    """The rows that say nothing that one of the texts `own` says; `read_as` as of `apart_from`."""
     texts = [text.strip() for text in (*own, *(examples.texts if read_as is None else read_as))]
     # No bound on a cluster: a text that another one joins to the target's is left out too, which costs a row and never lets one through.
     groups = near_duplicates(texts, largest_cluster=len(texts)).groups

@@ -152,7 +152,8 @@ def gain_of(
 def _judged_on(target: Target, parts: Sequence[Part]) -> str:
     if target.test is not None:
         return target.judged_on
-    return "one stratified test split" if len(parts) == 1 else f"{len(parts)} outer folds"
+    folds = "one stratified test split" if len(parts) == 1 else f"{len(parts)} outer folds"
+    return f"{folds} of neighbouring rows; no label of the target has checked this" if target.unlabelled else folds
 
 
 def _summary(target: Target, reader: Reader, judged_rows: int) -> DataSummary:

@@ -20,6 +20,7 @@ from headstart.data.examples import Examples, IntArray
 from headstart.detours import Task, contents, describe_tasks, read_tasks, take_detours, tell, with_source_tasks
 from headstart.errors import RunError, SettingsError, SourceError
 from headstart.instances.pool import Pool, read_pool
+from headstart.instances.target_texts import has_no_labels, read_unlabelled
 from headstart.instances.telling import tell_rows
 from headstart.judge.verdict import verdict_sentence
 from headstart.planner import Decision, Rung, calibration_of, decide, failure_of, trial_seconds
@@ -83,7 +84,7 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -
     refuse_own_source(run_folder(data_name(data), settings), settings.source)
     if settings.export is Export.ONNX:
         check_onnx_installed()  # before hours are spent, not after
-    target = read_target(data, settings)
+    target = read_whole(data, settings)
     settings = settings_for(target, settings)
     tasks, pool = read_tasks(target, settings), read_pool(target, settings)
     return fit_target(target, settings, tasks=tasks, pool=pool, command=command, begin=begin)
@@ -104,7 +105,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
     from headstart.saving import export_model, save_winner
     from headstart.sources.adding import note_origin
 
-    strategies = asked_strategies(settings)
+    strategies = asked_strategies(settings, unlabelled=bool(target.unlabelled))
     run = RunFolder.open(run_folder(target.name, settings), asked(target, settings, tasks, pool))
     with suppress(RunError):  # not finished yet, or its results were damaged: then it goes on
         finished = open_run(run.path)
@@ -171,18 +172,25 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
 
     settings = replace(settings, source=expand_names(settings.source))
     refuse_own_source(run_folder(data_name(data), settings), settings.source)
-    target = read_target(data, settings)
+    target = read_whole(data, settings)
     settings = settings_for(target, settings)
     tasks = read_tasks(target, settings)
     parts = parts_of(target, settings)
     with open_means(settings) as means:
         means.pool = read_pool(target, settings)
-        rungs = rungs_on(target, parts[0].learn, settings, means, asked_strategies(settings))
+        rungs = rungs_on(target, parts[0].learn, settings, means, asked_strategies(settings, unlabelled=bool(target.unlabelled)))
         described = describe_plan(target, parts, rungs, means.cost, settings, allowance(settings, parts, 0.0))
     return "\n".join(filter(None, [described, describe_tasks(tasks)]))
 
 
 # --- what was asked ---
+
+
+def read_whole(data: str | Path | Examples, settings: Settings) -> Target:
+    """The target; where it has no labels and rows of neighbouring data are given, these in its place and its texts beside them."""
+    if settings.rows_from and has_no_labels(data, settings):
+        return read_unlabelled(data, settings)
+    return read_target(data, settings)
 
 
 def settings_for(target: Target, settings: Settings) -> Settings:
@@ -192,7 +200,7 @@ def settings_for(target: Target, settings: Settings) -> Settings:
         SettingsError: a strategy or a metric that the task does not have, or what is not to be had for it.
     """
     settings = replace(settings, task=target.task)
-    asked_strategies(settings)
+    asked_strategies(settings, unlabelled=bool(target.unlabelled))
     deciding_metric(settings)
     texts = output_of(target.rows.y) is Output.TEXT
     if settings.export is not Export.NONE and texts:

@@ -28,7 +28,7 @@ from headstart.records import TrialRecord, TrialStatus
 from headstart.runs import RunFolder
 from headstart.settings import Metric, by_scale
 from headstart.strategies.base import FloatArray
-from headstart.strategies.ladder import Job, Strategy, rungs_with_rows
+from headstart.strategies.ladder import Job, Strategy, rungs_unlabelled, rungs_with_rows
 from headstart.strategies.outputs import Output, as_classes, output_of, outputs_of
 from headstart.tasks.registry import DEFAULT, deciding_metric, get_task
 
@@ -159,7 +159,8 @@ def decide(
 
     logits = {state.rung.name: state.logits for state in states if state.logits is not None}
     records = tuple(_record(state, winner, metric, cost) for state in everything)
-    beside = tuple(state.rung for state in lights if state.rung.strategy.name in rungs_with_rows() and not state.failed)
+    compared = {*rungs_with_rows(), *rungs_unlabelled()}
+    beside = tuple(state.rung for state in lights if state.rung.strategy.name in compared and not state.failed)
     return Decision(winner.rung, best(True), best(False), best_way(True), best_way(False), logits, records, beside)
 
 

@@ -30,7 +30,8 @@ class Target:
     """What a run learns and is judged on.
 
     `rows` are the usable training rows, a validation file's among them (`validation` holds their positions; None: no such file). `groups`
-    (n,) bears one number for near duplicates. `origin` (n,) is each row's position in `examples`, -1 for rows of the validation file.
+    (n,) bears one number for near duplicates. `unlabelled` are the texts of a target without labels, whose `rows` are those of neighbouring
+    data; (): it has labels. `origin` (n,) is each row's position in `examples`, -1 for rows of the validation file.
     `test` None: no test file; `judged_on` says in words what those rows are. `labels` are the class names in sorted order.
     """
 
@@ -47,6 +48,7 @@ class Target:
     near_duplicates: IntArray
     judged_on: str = "the test file"
     task: str = DEFAULT
+    unlabelled: tuple[str, ...] = ()
 
     def content(self) -> str:
         """A digest of every text and label that the run may see."""
@@ -56,6 +58,8 @@ class Target:
                 for text, label in zip(rows.texts, self.labels_of(rows), strict=True):
                     hasher.update(f"{len(text)} {label}\0{text}".encode("utf-8", "surrogatepass"))
         hasher.update(b"" if self.validation is None else self.validation.tobytes())
+        for text in self.unlabelled:
+            hasher.update(f"{len(text)}\0{text}".encode("utf-8", "surrogatepass"))
         return hasher.hexdigest()
 
     def taught_by(self, rows: Rows) -> list[str]:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,7 @@ class Pool:
 
 
 def read_pool(target: Target, settings: Settings) -> Pool | None:
-    """The rows of `settings.rows_from`; None: none were asked for.
+    """The rows of `settings.rows_from`; None: none were asked for, or the target has no other.
 
     Raises:
         SettingsError: the task is none with single labels, there is no such way of choosing, or the map is none.
@@ -87,6 +88,8 @@ def read_pool(target: Target, settings: Settings) -> Pool | None:
         if settings.label_map is not None:
             raise SettingsError("--label-map is given without --rows-from; name the data whose labels it maps.")
         return None
+    if target.unlabelled:
+        return None  # such rows are the target's own rows
     if settings.via:
         raise SettingsError(
             "--via and --rows-from are both given; try one of them at a time, for each changes what the other is compared with."
@@ -103,7 +106,7 @@ def read_pool(target: Target, settings: Settings) -> Pool | None:
     findings: list[Finding] = []
     met: set[str] = set()
     for number, path in enumerate(dict.fromkeys(settings.rows_from)):
-        found = draw(path, target, settings, joining, seed=settings.seed + number)
+        found = draw(path, target.examples, settings, joining, seed=settings.seed + number)
         met |= found.met
         if not found.known:
             raise DataError(
@@ -134,6 +137,19 @@ def read_pool(target: Target, settings: Settings) -> Pool | None:
     return Pool(tuple(texts), target_classes, sets_of, rows, tuple(sets), tuple(findings))
 
 
+class Joins(Protocol):
+    """What gives labels of other data a class; `mapped` are those that the user's map names."""
+
+    @property
+    def mapped(self) -> Mapping[str, Any]:
+        """The labels that the map names."""
+        ...
+
+    def class_of(self, label: str) -> int | None:
+        """The class of a label; None: it has none."""
+        ...
+
+
 @dataclass(frozen=True)
 class Joining:
     """How labels of other data become classes of the target: `ours` by their levelled names, `mapped` by what the user said."""
@@ -152,7 +168,7 @@ def joining_of(target: Target, settings: Settings) -> Joining:
     Raises:
         SettingsError: the map is none, or names a label that the target does not have.
     """
-    mapped = _read_map(settings.label_map, target.labels) if settings.label_map is not None else {}
+    mapped = _mapped(settings.label_map, target.labels) if settings.label_map is not None else {}
     return Joining({level_label(label): k for k, label in enumerate(target.labels)}, mapped)
 
 
@@ -169,14 +185,14 @@ class Drawn:
     met: set[str]
 
 
-def known_rows(path: str, target: Target, settings: Settings, joining: Joining) -> Iterator[tuple[int, str, str, int | None]]:
+def known_rows(path: str, target: Examples, settings: Settings, joining: Joins) -> Iterator[tuple[int, str, str, int | None]]:
     """Number, text, label and class (None: the target has none such) of each row of a file that has both, each text once; in constant
     memory but for eight bytes and what a set takes a row.
 
     Raises:
         DataError: the file is one of the target's own, or cannot be read; the message names it.
     """
-    for what, file in (("data", target.examples.origin), ("test file", settings.test), ("validation file", settings.validation)):
+    for what, file in (("data", target.origin), ("test file", settings.test), ("validation file", settings.validation)):
         if file is not None and same_file(path, file):
             raise DataError(f"--rows-from names {path!r}, which is the {what} of the target itself; name other data.")
     if path == STANDARD_INPUT:
@@ -202,7 +218,7 @@ def known_rows(path: str, target: Target, settings: Settings, joining: Joining) 
         raise DataError(f"No row of {path!r} (--rows-from) has a text and a label.")
 
 
-def draw(path: str, target: Target, settings: Settings, joining: Joining, *, seed: int) -> Drawn:
+def draw(path: str, target: Examples, settings: Settings, joining: Joins, *, seed: int) -> Drawn:
     """At most `MOST_ROWS` rows of a file by chance, each with the same, however long it is (Vitter 1985, algorithm R)."""
     rng = np.random.default_rng(seed)
     kept: list[tuple[int, str, str, int]] = []
@@ -225,11 +241,11 @@ def draw(path: str, target: Target, settings: Settings, joining: Joining, *, see
     return Drawn(Examples(texts, labels, rows, path, "text", "label"), classes, known, strange, met)
 
 
-def _read_map(path: str, labels: Sequence[str]) -> dict[str, int]:
-    """The target's class of each label that the file names.
+def read_map(path: str) -> dict[str, str]:
+    """The label of the target that each label of other data stands for.
 
     Raises:
-        SettingsError: there is no such file, it is no map, or it names a label that the target does not have.
+        SettingsError: there is no such file, or it is no map.
     """
     import yaml
 
@@ -243,16 +259,24 @@ def _read_map(path: str, labels: Sequence[str]) -> dict[str, int]:
         raise SettingsError(f"{path!r} (--label-map) cannot be read: {str(error).splitlines()[0]}.") from None
     if not isinstance(told, Mapping) or not told:
         raise SettingsError(f"{path!r} (--label-map) is no map; write a line `theirs: ours` for each label.")
+    return {str(theirs).strip(): str(ours).strip() for theirs, ours in told.items()}
+
+
+def _mapped(path: str, labels: Sequence[str]) -> dict[str, int]:
+    """The target's class of each label that the file names.
+
+    Raises:
+        SettingsError: as `read_map`, or it names a label that the target does not have.
+    """
     number = {level_label(label): k for k, label in enumerate(labels)}
     found = {}
-    for theirs, ours in told.items():
-        name = str(ours).strip()
+    for theirs, name in read_map(path).items():
         if level_label(name) not in number:
             raise SettingsError(
-                f"{path!r} (--label-map) maps {str(theirs).strip()!r} to {name!r}, which is no label of the target."
+                f"{path!r} (--label-map) maps {theirs!r} to {name!r}, which is no label of the target."
                 f"{did_you_mean(name, labels)} Its labels: {_listed(labels)}."
             )
-        found[str(theirs).strip()] = number[level_label(name)]
+        found[theirs] = number[level_label(name)]
     return found
 
 
@@ -268,12 +292,17 @@ def _findings(one: SourceSet, strange: Counter[str], classes: int) -> list[Findi
         message = f"{counted(one.shared, 'row')} of {one.path!r} {says} nearly the same as rows of the target; {they} left out."
         found.append(Finding("source rows left out", Severity.NOTE, message, count=one.shared))
     if one.undrawn:
-        message = f"{one.path!r} has more rows than are looked at; {MOST_ROWS:,} were drawn at random, {one.undrawn:,} were not."
+        message = not_drawn(one.path, one.undrawn)
         found.append(Finding("source rows not drawn", Severity.NOTE, message, count=one.undrawn))
     if classes == 1:
         message = f"The rows of {one.path!r} are of one class only; they can say little of what tells classes apart."
         found.append(Finding("source of one class", Severity.WARNING, message, count=one.used))
     return found
+
+
+def not_drawn(path: str, undrawn: int) -> str:
+    """That a file has more rows than are looked at, in a sentence."""
+    return f"{path!r} has more rows than are looked at; {MOST_ROWS:,} were drawn at random, {undrawn:,} were not."
 
 
 def _listed(names: Sequence[str]) -> str:

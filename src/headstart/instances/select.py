@@ -135,7 +135,7 @@ def weigh_parts(target: Target, pool: Pool, settings: Settings, joining: Joining
 def _parts(target: Target, pool: Pool, settings: Settings, joining: Joining) -> Iterator[tuple[int, Examples, IntArray]]:
     """The rows of every set in parts that say nothing that a row of the target says, each with the set's number and the rows' classes."""
     for k, one in enumerate(pool.sets):
-        rows = (row for row in known_rows(one.path, target, settings, joining) if row[3] is not None)
+        rows = (row for row in known_rows(one.path, target.examples, settings, joining) if row[3] is not None)
         while part := list(itertools.islice(rows, PART)):
             numbers, texts, labels, classes = zip(*part, strict=True)
             kept = apart_from(Examples(texts, labels, numbers, one.path, "text", "label"), target)
@@ -169,7 +169,7 @@ def _texts_of(
     wanted = {(int(found.of[i]), int(found.numbers[i])): i for i in order.tolist()}
     texts = {}
     for k, one in enumerate(pool.sets):
-        for row, text, _, _ in known_rows(one.path, target, settings, joining):
+        for row, text, _, _ in known_rows(one.path, target.examples, settings, joining):
             if (k, row) in wanted:
                 texts[wanted[k, row]] = text
     return texts

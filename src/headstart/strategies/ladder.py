@@ -81,6 +81,9 @@ _WITH_ROWS = {
     "partial_rows": "headstart.instances.partial_rows",
 }
 
+# Rungs of a target without labels: its labelled rows are of neighbouring data, and they are fitted to its texts.
+_UNLABELLED = {name: f"headstart.instances.{name}" for name in ("source_rows", "weighted_rows", "aligned", "self_labels")}
+
 Folds = list[tuple[IntArray, IntArray]]
 
 
@@ -100,7 +103,7 @@ class Job:
 
     `groups` (n,) bears one number for rows that must not be parted. `reader` None: only for strategies without a source. `class_weight`
     (c,) None: all rows count alike. `cut`: blocks kept frozen, for strategies that tune. `logs` None: no
-    TensorBoard events. `pool` None: there are no rows of neighbouring data.
+    TensorBoard events. `pool` None: there are no rows of neighbouring data. `unlabelled` are the texts of a target without labels.
     """
 
     rows: Rows
@@ -113,6 +116,7 @@ class Job:
     cut: int = 0
     logs: Path | None = None
     pool: Pool | None = None
+    unlabelled: tuple[str, ...] = ()
 
     @property
     def source(self) -> Reader:
@@ -173,6 +177,11 @@ def rungs_with_rows() -> list[str]:
     return list(_WITH_ROWS)
 
 
+def rungs_unlabelled() -> list[str]:
+    """The names of the rungs of a target without labels."""
+    return list(_UNLABELLED)
+
+
 def get_strategy(name: str, task: str | None = None) -> Strategy:
     """The strategy of this name on the ladder of a task; None: classification.
 
@@ -180,7 +189,7 @@ def get_strategy(name: str, task: str | None = None) -> Strategy:
         SettingsError: there is none.
     """
     modules, added = _MODULES[task or _USUAL], _added(task or _USUAL)
-    place = modules.get(name) or (_WITH_ROWS.get(name) if (task or _USUAL) == _USUAL else None)
+    place = modules.get(name) or ((_WITH_ROWS | _UNLABELLED).get(name) if (task or _USUAL) == _USUAL else None)
     if place is not None:
         found: Strategy = importlib.import_module(place).STRATEGY
         return found
