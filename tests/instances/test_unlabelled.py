@@ -1,0 +1,144 @@
+"""A target without labels: heads fitted to its texts, on data where the right answer is known."""
+
+import json
+
+import numpy as np
+import pytest
+
+import headstart
+from headstart.errors import DataError, SettingsError
+from headstart.instances.target_texts import has_no_labels, read_unlabelled
+from headstart.instances.unlabelled import DEFAULT_WAY, WAYS, Sides, align
+from headstart.settings import make_settings
+from small import TOPICS, sentences, write_csv
+from tiny import make_tiny
+
+
+def shifted(n=400, m=400, d=5, seed=0):
+    """Two classes along the first axis; the target is stretched along the second and moved along the third."""
+    rng = np.random.default_rng(seed)
+    y, truth = rng.integers(0, 2, m), rng.integers(0, 2, n)
+    source, target = rng.normal(size=(m, d)), rng.normal(size=(n, d))
+    source[:, 0] += 3 * y
+    target[:, 0] += 3 * truth
+    target[:, 1] *= 4
+    target[:, 2] += 5
+    return Sides(source.astype(np.float32), y, target.astype(np.float32), 2, seed), truth
+
+
+def test_aligned_features_have_the_targets_mean_and_covariance():
+    sides, _ = shifted(3000, 3000)
+    found = align(sides.source, sides.target)
+    np.testing.assert_allclose(found.mean(axis=0), sides.target.mean(axis=0), atol=1e-3)
+    np.testing.assert_allclose(np.cov(found.T), np.cov(sides.target.T), atol=0.25)
+
+
+@pytest.mark.parametrize("name", sorted(WAYS))
+def test_every_way_tells_the_classes_apart_where_the_texts_are_merely_shifted(name):
+    sides, truth = shifted()
+    head = WAYS[name](sides)
+    # Weights help where both sides overlap, and here they hardly do.
+    assert ((head.logits(sides.target).argmax(axis=1)) == truth).mean() > (0.7 if name == "weighted_rows" else 0.85)
+    again = WAYS[name](sides)
+    np.testing.assert_array_equal(head.weight, again.weight)
+
+
+@pytest.mark.parametrize("name", sorted(WAYS))
+def test_no_way_trips_over_few_rows_or_a_class_that_the_target_never_shows(name):
+    sides, _ = shifted(12, 9)
+    many = Sides(sides.source, np.arange(9) % 3, sides.target, 3, 0)
+    assert np.isfinite(WAYS[name](many).logits(many.target)).all()
+
+
+def test_rows_that_are_likely_among_the_targets_count_more():
+    rng = np.random.default_rng(0)
+    # Far from the target the classes are turned round.
+    near, far = rng.normal(size=(300, 2)), rng.normal(loc=(0, 6), size=(900, 2))
+    y = np.concatenate([near[:, 0] > 0, far[:, 0] < 0]).astype(np.int64)
+    target = rng.normal(size=(300, 2)).astype(np.float32)
+    sides = Sides(np.concatenate([near, far]).astype(np.float32), y, target, 2, 0)
+    right = {name: ((WAYS[name](sides).logits(target).argmax(axis=1)) == (target[:, 0] > 0)).mean() for name in WAYS}
+    assert right["weighted_rows"] > 0.9 > right["source_rows"]
+
+
+# --- whole runs ---
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unlabelled")
+    rows = sentences(150, 3)
+    (folder / "target.csv").write_text("text\n" + "\n".join(text for text, _ in rows[:30]))
+    write_csv(folder / "test.csv", rows[30:60])
+    write_csv(folder / "one.csv", [*rows[60:110], rows[2], rows[31]])
+    write_csv(folder / "two.csv", [(text, label.upper()) for text, label in rows[110:]])
+    make_tiny(folder / "source", "bert", blocks=2)
+    return folder
+
+
+def fit(task, out, **settings):
+    values = {"source": str(task / "source"), "rows_from": [str(task / "one.csv"), str(task / "two.csv")], "out": str(task / out)}
+    values |= {"store": str(task / "store"), "resamples": 100}
+    return headstart.fit(str(task / "target.csv"), **(values | settings))
+
+
+def test_a_target_without_labels_learns_neighbouring_rows_and_says_who_checked_it(task):
+    run = fit(task, "unchecked")
+    results = run.results
+    assert results.judged_on == "5 outer folds of neighbouring rows; no label of the target has checked this"
+    assert {trial.strategy for trial in results.trials} == {"tfidf", *WAYS}
+    assert results.winner.strategy in ("tfidf", DEFAULT_WAY)
+    assert "no label of the target has checked this" in (run.folder / "report.html").read_text()
+    assert "no label of the target has checked this" in (run.folder / "model" / "README.md").read_text()
+    assert [finding.kind for finding in results.findings].count("no labels") == 1
+    # Two rows of the first set stand in the target or among other rows' texts; spellings of a label are one.
+    assert sorted(run.model.labels) == sorted(TOPICS)
+    assert results.data.used == 90 + 1  # the row that the target has is left out; there is no test file here
+    assert set(run.model.predict(["lost card account"])) <= set(TOPICS)
+
+
+def test_a_test_file_judges_it_and_its_texts_are_not_learnt(task):
+    run = fit(task, "checked", test=str(task / "test.csv"))
+    assert run.results.judged_on == "the test file" and run.results.data.used == 90
+    asked = fit(task, "asked", strategy="aligned")
+    assert asked.results.winner.strategy == "aligned"
+
+
+def test_a_map_turns_labels_into_the_names_that_are_wanted(task):
+    (task / "map.json").write_text(json.dumps({"card": "money", "CARD": "money", "login": "access", "LOGIN": "access"}))
+    target = read_unlabelled(
+        str(task / "target.csv"),
+        make_settings({"rows_from": [str(task / "one.csv"), str(task / "two.csv")], "label_map": str(task / "map.json")}),
+    )
+    assert sorted(label.lower() for label in target.labels) == ["access", "money", "order"]
+    assert len(target.unlabelled) == 30
+
+
+def test_only_a_table_without_a_label_is_one(task, tmp_path):
+    settings = make_settings({"rows_from": [str(task / "one.csv")]})
+    assert has_no_labels(str(task / "target.csv"), settings)
+    blank = tmp_path / "blank.csv"
+    blank.write_text("text,label\nmy card,\nmy order,\n")
+    assert has_no_labels(str(blank), settings)
+    blank.write_text("text,label\nmy card,\nmy order,order\n")
+    assert not has_no_labels(str(blank), settings)
+    blank.write_text("text,topic\nmy card,\nmy order,\n")  # who knows which column is the label
+    assert not has_no_labels(str(blank), settings)
+
+
+def test_what_takes_labels_is_refused(task, tmp_path):
+    with pytest.raises(SettingsError) as error:
+        fit(task, "no", strategy="probe")
+    known = "tfidf, source_rows, weighted_rows, aligned, self_labels"
+    assert str(error.value) == f"--strategy is 'probe'; for a target without labels it must be one of {known}."
+    with pytest.raises(SettingsError) as error:
+        fit(task, "no", validation=str(task / "test.csv"))
+    assert str(error.value) == "--validation is given, but the target has no labels; leave it out."
+    (tmp_path / "few.csv").write_text("text\na\nb\n")
+    with pytest.raises(DataError) as error:
+        headstart.fit(str(tmp_path / "few.csv"), rows_from=str(task / "one.csv"), out=str(tmp_path / "run"))
+    assert str(error.value) == f"{str(tmp_path / 'few.csv')!r} has 2 texts and no labels; give at least 10 texts."
+    write_csv(tmp_path / "single.csv", [(text, "card") for text, _ in sentences(20, 9)])
+    with pytest.raises(DataError) as error:
+        fit(task, "no", rows_from=str(tmp_path / "single.csv"))
+    assert str(error.value) == "The rows of --rows-from bear fewer than two labels, so there is nothing to tell apart; name other data."
