@@ -284,7 +284,8 @@ class NeighbourRows:
     winner learnt from them. `gains` are those of the best rung with source rows over the best without, and of the chosen rows over all
     rows and over as many random ones, on the judged rows. `first` and `last` are source rows that were put first and last, in which
     `predicted` names the set and `probability` is the score; `map` are some rows in the plane. `labels_worth` says in a sentence how many
-    labels of the target's own would be needed for the same score without them; "": that was not measured.
+    labels of the target's own would be needed for the same score without them; "": that was not measured. `effective` is how many
+    equally weighted rows all scores together are as many as (Kish); 0: it was not told.
     """
 
     way: str
@@ -298,6 +299,7 @@ class NeighbourRows:
     last: tuple[RowNote, ...]
     map: tuple[MapPoint, ...]
     labels_worth: str = ""
+    effective: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ def test_rows_join_by_the_name_of_their_label_and_strange_ones_are_counted(task)
     [one] = found.sets
     assert (one.name, one.path, one.rows, one.strange, one.shared, one.undrawn, one.used) == ("other", path, 30, 10, 0, 0, 20)
     assert [finding.message for finding in found.findings] == [
+        f"2 rows of {path!r} have no text or no label; they are left out.",
         f"10 rows of {path!r} bear labels that the target does not have; they are left out: 'weather'."
     ]
 
@@ -153,3 +154,11 @@ def test_a_map_without_rows_is_refused_and_no_rows_are_no_pool(task):
     with pytest.raises(SettingsError) as refused:
         read(task, label_map="x.yaml")
     assert str(refused.value) == "--label-map is given without --rows-from; name the data whose labels it maps."
+
+
+def test_rows_without_text_or_label_are_counted(task):
+    path = write_csv(task / "holes.csv", [*ROWS[30:40], ("", "card"), ("no label here", ""), ("   ", "card")])
+    found = read(task, "holes.csv")
+    assert len(found) == 10
+    [told] = [each for each in found.findings if "no label" in each.message]
+    assert told.message == f"3 rows of {path!r} have no text or no label; they are left out." and told.rows == (11, 12, 13)

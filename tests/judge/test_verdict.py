@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from headstart.judge.verdict import best_opponent, detour_sentence, verdict_sentence
+from headstart.judge.verdict import best_opponent, collapsed, detour_sentence, verdict_sentence
 from headstart.records import DataSummary, Detour, Estimate, Gain, Results, Spent, TrialRecord, TrialStatus, Verdict
 from headstart.settings import Metric
 
@@ -150,3 +150,8 @@ BY = "probe from M via sst2"
 )
 def test_the_detour_is_told_with_its_circumstances(detour, sentence):
     assert detour_sentence(replace(results(None), detour=detour)) == sentence
+
+
+def test_weights_that_rest_on_few_rows_are_told():
+    assert collapsed(49.6, 1000) == "The scores rest on few rows: together they weigh as much as 50 equal ones of 1,000."
+    assert collapsed(500.0, 1000) == "" and collapsed(0.0, 1000) == ""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from headstart.data.examples import Examples, IntArray
 from headstart.data.read import stream_examples
-from headstart.data.rows import counted
+from headstart.data.rows import RowList, counted, finding
 from headstart.data.spelling import level_label
 from headstart.data.table import STANDARD_INPUT
 from headstart.errors import DataError, SettingsError
@@ -122,7 +122,7 @@ def read_pool(target: Target, settings: Settings) -> Pool | None:
         strange = sum(found.strange.values())
         undrawn = found.known - len(drawn)
         made = SourceSet(data_name(path), path, found.known + strange, strange, len(drawn) - len(kept), undrawn, len(kept))
-        findings += _findings(made, found.strange, len(set(new)))
+        findings += [*blank_rows(path, found.blank), *_findings(made, found.strange, len(set(new)))]
         texts += kept.texts
         y += new
         of += [len(sets)] * len(kept)
@@ -175,7 +175,8 @@ def joining_of(target: Target, settings: Settings) -> Joining:
 @dataclass(frozen=True)
 class Drawn:
     """Rows drawn from a file: `drawn` with the `classes` of each, of `known` that bear a label of the target; how often each of the
-    `strange` labels was met (of very many kinds only the first), and all labels that the map names and were `met`.
+    `strange` labels was met (of very many kinds only the first), all labels that the map names and were `met`, and the rows that were
+    `blank`, without text or label.
     """
 
     drawn: Examples
@@ -183,11 +184,14 @@ class Drawn:
     known: int
     strange: Counter[str]
     met: set[str]
+    blank: RowList
 
 
-def known_rows(path: str, target: Examples, settings: Settings, joining: Joins) -> Iterator[tuple[int, str, str, int | None]]:
+def known_rows(
+    path: str, target: Examples, settings: Settings, joining: Joins, blank: RowList | None = None
+) -> Iterator[tuple[int, str, str, int | None]]:
     """Number, text, label and class (None: the target has none such) of each row of a file that has both, each text once; in constant
-    memory but for eight bytes and what a set takes a row.
+    memory but for eight bytes and what a set takes a row. Rows without text or label are noted in `blank`.
 
     Raises:
         DataError: the file is one of the target's own, or cannot be read; the message names it.
@@ -204,6 +208,8 @@ def known_rows(path: str, target: Examples, settings: Settings, joining: Joins) 
         with stream_examples(path, text=text, label=label) as stream:
             for row, said, named in stream.rows:
                 if not said.strip() or not named.strip():
+                    if blank is not None:
+                        blank.add(row)
                     continue
                 digest = text_digest(said)
                 if digest in seen:
@@ -224,8 +230,8 @@ def draw(path: str, target: Examples, settings: Settings, joining: Joins, *, see
     kept: list[tuple[int, str, str, int]] = []
     strange: Counter[str] = Counter()
     met: set[str] = set()
-    known = 0
-    for row, text, label, number in known_rows(path, target, settings, joining):
+    known, blank = 0, RowList()
+    for row, text, label, number in known_rows(path, target, settings, joining, blank):
         if label.strip() in joining.mapped:
             met.add(label.strip())
         if number is None:
@@ -238,7 +244,7 @@ def draw(path: str, target: Examples, settings: Settings, joining: Joins, *, see
             kept[place] = row, text, label, number
     kept.sort()
     rows, texts, labels, classes = zip(*kept, strict=True) if kept else ((), (), (), ())
-    return Drawn(Examples(texts, labels, rows, path, "text", "label"), classes, known, strange, met)
+    return Drawn(Examples(texts, labels, rows, path, "text", "label"), classes, known, strange, met, blank)
 
 
 def read_map(path: str) -> dict[str, str]:
@@ -298,6 +304,15 @@ def _findings(one: SourceSet, strange: Counter[str], classes: int) -> list[Findi
         message = f"The rows of {one.path!r} are of one class only; they can say little of what tells classes apart."
         found.append(Finding("source of one class", Severity.WARNING, message, count=one.used))
     return found
+
+
+def blank_rows(path: str, blank: RowList) -> list[Finding]:
+    """That rows of a file have no text or no label; nothing where there are none."""
+    if not blank.count:
+        return []
+    has, they = ("has", "it is") if blank.count == 1 else ("have", "they are")
+    message = f"{counted(blank.count, 'row')} of {path!r} {has} no text or no label; {they} left out."
+    return [finding("source rows left out", Severity.NOTE, message, blank)]
 
 
 def not_drawn(path: str, undrawn: int) -> str:

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from headstart.backbone.reading import Reader
 from headstart.data.examples import Examples, IntArray
 from headstart.errors import SettingsError
-from headstart.instances.base import Neighbours, Way
+from headstart.instances.base import Neighbours, Way, effective_rows
 from headstart.instances.pool import Joining, Pool, joining_of, known_rows, read_pool
 from headstart.instances.registry import get_way
+from headstart.judge.verdict import collapsed
 from headstart.neighbouring import apart_from
 from headstart.progress import bar
 from headstart.settings import Settings
@@ -98,7 +99,8 @@ def select_rows(data: str | Path | Examples, settings: Settings, *, out: str, fo
     of_each = np.bincount(found.of, minlength=len(pool.sets))
     by_set = tuple((one.path, int((found.of[order] == k).sum()), int(of_each[k])) for k, one in enumerate(pool.sets))
     said = [finding.message for finding in pool.findings if not (large and finding.kind == "source rows not drawn")]
-    return Selected(len(found.weight), len(order), by_set, tuple(said))
+    few = collapsed(effective_rows(found.weight), len(found.weight))
+    return Selected(len(found.weight), len(order), by_set, (*said, *filter(None, [few])))
 
 
 def weigh_pool(target: Target, pool: Pool, reader: Reader, way: Way, settings: Settings) -> Weighed:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from headstart.data.examples import BoolArray, IntArray
 from headstart.data.split import few_folds
 from headstart.errors import DataError
+from headstart.instances.base import effective_rows
 from headstart.instances.pool import Pool
 from headstart.records import Estimate, Gain, MapPoint, NeighbourRows, RowNote, SharePoint, SourceRows
 from headstart.settings import Settings
@@ -82,6 +83,7 @@ def tell_rows(
         last=tuple(note(i, "source row put last") for i in order[::-1][:SHOWN].tolist()),
         map=_map(both.target, both.source, chosen, settings.seed),
         labels_worth=_labels_worth(job, both, settings),
+        effective=effective_rows(weights),
     )
 
 

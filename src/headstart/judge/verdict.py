@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from headstart.records import Estimate, Gain, Ranking, Results, TrialRecord, TrialStatus, Verdict
 from headstart.settings import Metric, shown_metric
 
+# Weights that are worth fewer equal rows than this share of all rest on few.
+_FEW_WEIGHTS = 0.1
+
 
 def best_opponent(trials: Iterable[TrialRecord], metric: Metric) -> TrialRecord | None:
     """The best finished rung without transfer by its score on training rows; the earlier of equal ones. None: there is none."""
@@ -112,7 +115,14 @@ def rows_sentences(results: Results) -> tuple[str, ...]:
         told = _difference(gain, metric)
         clear = "" if gain.low > 0 or gain.high < 0 else ", no clear difference"
         said.append(f"{gain.winner} stands {told} {gain.opponent}{clear} ({gain.n:,} rows, {100 * gain.confidence:g} % interval).")
-    return (first, *said, *filter(None, [rows.labels_worth]))
+    return (first, *said, *filter(None, [rows.labels_worth, collapsed(rows.effective, used)]))
+
+
+def collapsed(effective: float, rows: int) -> str:
+    """That weights rest on few rows, in a sentence; "" where they do not, or where that was not told."""
+    if not 0 < effective < _FEW_WEIGHTS * rows:
+        return ""
+    return f"The scores rest on few rows: together they weigh as much as {effective:,.0f} equal ones of {rows:,}."
 
 
 def ranking_footing(ranking: Ranking) -> str:
