@@ -40,7 +40,7 @@ def test_rows_join_by_the_name_of_their_label_and_strange_ones_are_counted(task)
     assert (one.name, one.path, one.rows, one.strange, one.shared, one.undrawn, one.used) == ("other", path, 30, 10, 0, 0, 20)
     assert [finding.message for finding in found.findings] == [
         f"2 rows of {path!r} have no text or no label; they are left out.",
-        f"10 rows of {path!r} bear labels that the target does not have; they are left out: 'weather'."
+        f"10 rows of {path!r} bear labels that the target does not have; they are left out: 'weather'.",
     ]
 
 

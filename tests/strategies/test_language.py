@@ -9,15 +9,17 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from headstart.backbone.backbone import load_backbone
+from headstart.backbone.cut import Trunk
 from headstart.backbone.reading import Reader
 from headstart.errors import SourceError
 from headstart.settings import make_settings
 from headstart.sources.resolve import resolve_source
 from headstart.strategies.base import Rows
+from headstart.strategies.batches import entering_of, packed
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.language import BYTES, EXACT, NATS, ROUGE, TOKENS, WRITTEN, output_layer
-from headstart.strategies.language_training import FrozenHeadLoss, fit_language_adapters, told_rows, untouched
-from headstart.strategies.model import NO_LABEL
+from headstart.strategies.language_training import FrozenHeadLoss, NextToken, fit_language_adapters, told_rows, untouched
+from headstart.strategies.model import NO_LABEL, collate
 from headstart.strategies.prompts import as_read, write
 from tiny import make_causal, make_tiny, make_tokenizer
 
@@ -150,3 +152,39 @@ def test_the_loss_of_a_frozen_output_layer_and_its_gradient_are_those_of_autogra
     (2.0 * wanted).backward()
     assert float(loss.detach()) == pytest.approx(float(wanted.detach()))
     torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_packed_rows_give_the_loss_and_the_gradients_of_padded_ones(reader, stored):
+    told, _ = told_rows(reader, rows_of())
+    entering = entering_of(reader, told, 1 if stored else 0)
+    items = entering.__getitems__(range(len(told)))
+    assert len({len(item["row"]) for item in items}) > 1  # so that there is padding
+    found = []
+    for batch in (collate, packed):
+        module = copy.deepcopy(reader.backbone.module)
+        trunk = Trunk(module, 1, reader.backbone.above, stored=stored)
+        model = NextToken(trunk, output_layer(reader.backbone), reader.backbone.above)
+        made = batch(items)
+        loss = model(**made)["loss"]
+        loss.backward()
+        found.append((float(loss.detach()), [p.grad.clone() for p in trunk.restore().parameters() if p.grad is not None]))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    assert len(found[0][1]) == len(found[1][1]) > 5
+    for one, two in zip(found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-3)
+
+
+def test_a_packed_text_sees_nothing_of_the_one_before(reader):
+    told, _ = told_rows(reader, rows_of())
+    items = entering_of(reader, told, 0).__getitems__([0, 1])
+    trunk = Trunk(copy.deepcopy(reader.backbone.module), 0, reader.backbone.above, stored=False)
+    both = packed(items)
+    alone = packed(items[1:])
+    size = len(items[0]["row"])
+    with torch.inference_mode():
+        whole = trunk(both["entering"], None, both["positions"])[0, size:]
+        torch.testing.assert_close(whole, trunk(alone["entering"], None, alone["positions"])[0], atol=1e-5, rtol=1e-4)
+        other = both["entering"].clone()
+        other[0, :size] = other[0, :size].flip(0)
+        torch.testing.assert_close(trunk(other, None, both["positions"])[0, size:], whole, atol=1e-5, rtol=1e-4)

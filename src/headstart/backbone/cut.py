@@ -142,15 +142,18 @@ class Trunk(nn.Module):
     def _enter(self, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return _with_hidden(args, kwargs, self._entering[0])
 
-    def forward(self, entering: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """Last hidden states (b, t, d). `entering` is described above; `mask` is (b, t), None: no padding."""
+    def forward(self, entering: torch.Tensor, mask: torch.Tensor | None, positions: torch.Tensor | None = None) -> torch.Tensor:
+        """Last hidden states (b, t, d). `entering` is described above; `mask` is (b, t), None: no padding. `positions` (b, t) begin anew
+        where one text follows another in a row, which a causal model then keeps apart; None: every row is one text."""
         ids = entering
         if self.stored:
             # The embeddings of these ids are computed and thrown away: the hook puts the stored activations in their place.
             ids = torch.ones(entering.shape[:2], dtype=torch.long, device=entering.device)
             self._entering = [entering]
         try:
-            out: torch.Tensor = self.module(input_ids=ids, attention_mask=mask).last_hidden_state
+            # Without a mask and a cache of keys the causal models of transformers tell packed texts by their positions.
+            packed = {} if positions is None else {"position_ids": positions, "use_cache": False}
+            out: torch.Tensor = self.module(input_ids=ids, attention_mask=mask, **packed).last_hidden_state
         finally:
             self._entering = []
         return out

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
 from headstart.backbone.reading import Reader, tokenize
 from headstart.strategies.base import Rows
-from headstart.strategies.model import entering_rows
+from headstart.strategies.model import NO_LABEL, entering_rows
 
 # Bytes of what enters the trunk that stay in memory during a training.
 HELD_BYTES = 2**30
@@ -122,3 +123,14 @@ class GroupedBatches(Sampler[list[int]]):
                     chosen.append(k)
                     batch.append(next_group(k, float(self.lengths[batch[0]].mean()) if batch else None))
             yield np.concatenate(batch).tolist()
+
+
+def packed(items: list[dict[str, Any]]) -> dict[str, torch.Tensor | None]:
+    """A batch as one row of all its texts: `entering` (1, t, d) or (1, t), `positions` (1, t) that begin anew with each text, `labels`
+    (1, t) of its tokens, the first of each text without one, and no mask. For causal models alone."""
+    rows = [torch.as_tensor(item["row"]) for item in items]
+    labels = [torch.as_tensor(item["label"]).clone() for item in items]
+    for label in labels:
+        label[:1] = NO_LABEL  # nothing of its own stands before it
+    positions = torch.cat([torch.arange(len(row)) for row in rows])
+    return {"entering": torch.cat(rows)[None], "mask": None, "labels": torch.cat(labels)[None], "positions": positions[None]}

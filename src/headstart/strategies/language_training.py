@@ -45,9 +45,12 @@ class NextToken(nn.Module):
         """The trunk alone."""
         return trunk_learning(self.trunk, self.above, plan)
 
-    def forward(self, entering: torch.Tensor, mask: torch.Tensor | None, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The loss of a batch; see `Trunk.forward` for `entering` and `mask`. `labels` (b, t) are ids, NO_LABEL where nothing is told."""
-        states = self.trunk(entering, mask)
+    def forward(
+        self, entering: torch.Tensor, mask: torch.Tensor | None, labels: torch.Tensor, positions: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """The loss of a batch; see `Trunk.forward` for `entering`, `mask` and `positions`. `labels` (b, t) are ids, NO_LABEL where nothing
+        is told."""
+        states = self.trunk(entering, mask, positions)
         with torch.autocast(states.device.type, enabled=False):
             some = labels[:, 1:] != NO_LABEL
             states, told = states[:, :-1].float()[some], labels[:, 1:][some]

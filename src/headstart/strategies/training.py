@@ -143,7 +143,7 @@ class _Trainer(Trainer):  # type: ignore[misc]
 
     def get_train_dataloader(self) -> Any:
         """Our sampler in place of a random one."""
-        loader = DataLoader(self.train_dataset, batch_sampler=self.sampler, collate_fn=collate)
+        loader = DataLoader(self.train_dataset, batch_sampler=self.sampler, collate_fn=self.data_collator)
         return self.accelerator.prepare(loader)
 
     def create_optimizer(self, model: Any = None) -> Any:
@@ -263,6 +263,7 @@ def run_training(
     *,
     balanced: bool = False,
     validate: Validate | None = None,
+    batch: Callable[[list[dict[str, Any]]], Any] = collate,
 ) -> tuple[CurvePoint, ...]:
     """Train a model (`Learns`); returns its curve. Afterwards it is frozen, and on the CPU.
 
@@ -273,6 +274,7 @@ def run_training(
         schedule: how long and how fast.
         balanced: every batch holds each class about equally often.
         validate: called after each pass with the model; None: no early stopping.
+        batch: puts rows together, padded (`collate`) or one after the other (`packed`).
     """
     sampler = GroupedBatches(entering.lengths, strata, schedule.batch_size, schedule.seed, balanced)
     with bar(schedule.steps, "training", "step") as shown:
@@ -283,7 +285,7 @@ def run_training(
             model=model,
             args=_arguments(schedule),
             train_dataset=entering,
-            data_collator=collate,
+            data_collator=batch,
             callbacks=[watch],
         )
         trainer.remove_callback(_printer())
