@@ -18,7 +18,7 @@ WINNER = trial("partial from all-MiniLM-L6-v2", "partial", "all-MiniLM-L6-v2")
 TFIDF = trial("tfidf", "tfidf", transfers=False)
 
 
-def results(gain, winner=WINNER, metric="macro_f1", judged_on="one stratified test split"):
+def results(gain, winner=WINNER, metric="macro_f1", judged_on="one stratified test split", beside=()):
     estimate = Estimate(0.914, 0.8801, 0.94, 1230)
     return Results(
         title="tickets",
@@ -28,7 +28,7 @@ def results(gain, winner=WINNER, metric="macro_f1", judged_on="one stratified te
         metric=metric,
         seeds=(0,),
         judged_on=judged_on,
-        trials=(winner, TFIDF),
+        trials=(winner, TFIDF, *beside),
         winner=winner,
         opponent=TFIDF,
         scores={"accuracy": estimate, "macro_f1": estimate, "log_loss": estimate, "calibration_error": estimate},
@@ -89,6 +89,11 @@ def gain(value, low, high, verdict, metric="macro_f1", winner=WINNER.name, oppon
         ),
         (
             results(None, winner=TFIDF),
+            "Transfer was not tried: tfidf, a rung without transfer, reaches 0.91 [0.88, 0.94] macro-F1 "
+            "(1,230 rows, one stratified test split, 95 % interval).",
+        ),
+        (
+            results(None, winner=TFIDF, beside=(WINNER,)),
             "Transfer did not win: tfidf, a rung without transfer, reaches 0.91 [0.88, 0.94] macro-F1 "
             "(1,230 rows, one stratified test split, 95 % interval).",
         ),

@@ -26,6 +26,8 @@ def verdict_sentence(results: Results) -> str:
     rung = _rung(results.winner)
     footing = f"{score.n:,} rows, {results.judged_on}, {100 * score.confidence:g} %"
     if gain is None or gain.verdict is Verdict.NOT_COMPARED:
+        if not any(trial.transfers for trial in results.trials):
+            return f"Transfer was not tried: {rung}, a rung without transfer, reaches {number} ({footing} interval)."
         if not results.winner.transfers:
             return f"Transfer did not win: {rung}, a rung without transfer, reaches {number} ({footing} interval)."
         beside = "and no rung without transfer was judged beside it"

@@ -193,7 +193,7 @@ def build_report(results: Results, folder: str | None = None) -> str:
         figure_training=figures.training_curves(results.trials),
         figure_spent=figures.seconds_by_stage(results.spent.seconds),
         ladder=ranked(results.trials, results.metric),
-        unfinished=[trial for trial in results.trials if trial.status is not TrialStatus.DONE],
+        unfinished=[trial for trial in results.trials if trial.status is not TrialStatus.DONE and trial.name != results.winner.name],
         splits=list(dict.fromkeys(trial.split for trial in results.trials if trial.score is not None)),
         pairs=confused_pairs(results),
         classes=sorted(results.class_scores, key=lambda score: (score.f1, score.label))[:MAX_CLASSES],
