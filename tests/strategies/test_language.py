@@ -188,3 +188,11 @@ def test_a_packed_text_sees_nothing_of_the_one_before(reader):
         other = both["entering"].clone()
         other[0, :size] = other[0, :size].flip(0)
         torch.testing.assert_close(trunk(other, None, both["positions"])[0, size:], whole, atol=1e-5, rtol=1e-4)
+
+
+def test_training_on_packed_rows_learns_what_training_on_padded_ones_does(reader):
+    models = [fit_language_adapters(job_of(reader, pack=pack)) for pack in (False, True)]
+    losses = [model.compared(rows_of())[:, NATS] for model in models]
+    before = untouched(job_of(reader)).compared(rows_of())[:, NATS]
+    assert losses[0].sum() < before.sum()
+    np.testing.assert_allclose(losses[1], losses[0], rtol=2e-3)

@@ -19,11 +19,11 @@ from headstart.backbone.cut import Trunk
 from headstart.backbone.reading import Reader
 from headstart.strategies.adapter import add_adapters, merge_adapters
 from headstart.strategies.base import Rows
-from headstart.strategies.batches import entering_of
+from headstart.strategies.batches import entering_of, packed
 from headstart.strategies.ladder import Job
 from headstart.strategies.language import WritingModel, longest_of, output_layer
 from headstart.strategies.lora import ALPHA, RANK, lora_schedule
-from headstart.strategies.model import NO_LABEL
+from headstart.strategies.model import NO_LABEL, collate
 from headstart.strategies.training import Learned, Schedule, planned_steps, run_training, schedule_of, trunk_learning
 
 # The whole model learns at a tenth of what blocks above a cut do: a language model forgets how to write before it learns what to.
@@ -108,7 +108,8 @@ def fit_language(job: Job, strategy: str, cut: int) -> WritingModel:
     plan = schedule_of(job, planned_steps(strategy, len(job.rows), job.settings))
     if cut == 0:
         plan = replace(plan, learning_rate=_FULL_RATE * plan.learning_rate)
-    return tune_language(job.source, job.rows, cut=cut, schedule=plan, module=copy.deepcopy(job.source.backbone.module))
+    module = copy.deepcopy(job.source.backbone.module)
+    return tune_language(job.source, job.rows, cut=cut, schedule=plan, module=module, pack=job.settings.pack)
 
 
 def fit_language_adapters(job: Job, *, stored: bool = True) -> WritingModel:
@@ -116,7 +117,8 @@ def fit_language_adapters(job: Job, *, stored: bool = True) -> WritingModel:
     module = copy.deepcopy(job.source.backbone.module)
     only = add_adapters(module, job.cut, RANK, ALPHA, job.seed)
     plan = lora_schedule(job, planned_steps("lora", len(job.rows), job.settings))
-    tuned = tune_language(job.source, job.rows, cut=job.cut, schedule=plan, module=module, only=only, stored=stored)
+    pack = job.settings.pack
+    tuned = tune_language(job.source, job.rows, cut=job.cut, schedule=plan, module=module, only=only, stored=stored, pack=pack)
     assert tuned.module is not None
     merge_adapters(tuned.module, RANK, ALPHA)
     return tuned
@@ -131,15 +133,18 @@ def tune_language(
     module: nn.Module,
     only: frozenset[str] | None = None,
     stored: bool = True,
+    pack: bool = False,
 ) -> WritingModel:
-    """Train `module`, a copy of the source's backbone, on these rows; other arguments as in `training.tune`."""
+    """Train `module`, a copy of the source's backbone, on these rows, those of a step in one row where `pack`; other arguments as in
+    `training.tune`."""
     told, longest = told_rows(reader, rows)
     head = output_layer(reader.backbone)
     if getattr(module.config, "tie_word_embeddings", False):
         head.weight = module.get_input_embeddings().weight  # type: ignore[operator]
     trunk = Trunk(module, cut, reader.backbone.above, stored=stored, only=only)
     model = NextToken(trunk, head, reader.backbone.above)
-    curve = run_training(model, entering_of(reader, told, cut if stored else 0), told.strata, schedule)
+    entering = entering_of(reader, told, cut if stored else 0)
+    curve = run_training(model, entering, told.strata, schedule, batch=packed if pack else collate)
     return WritingModel(reader, trunk.restore(), cut, head, longest, curve)
 
 
