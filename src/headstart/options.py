@@ -98,7 +98,10 @@ def _add_settings(parser: Parser, names: Sequence[str]) -> None:
         _add_setting(parser, known[name])
 
 
-DATA_HELP = "csv, tsv, json, jsonl or parquet file, a folder with one sub-folder per label, hub:NAME, or - for standard input"
+DATA_HELP = (
+    "csv, tsv, json, jsonl, parquet, conll or tmx file, FIRST,SECOND (two files of parallel lines), a folder with a sub-folder per label, "
+    "hub:NAME, or - for standard input"
+)
 
 
 def fit_options(parser: Parser) -> None:
