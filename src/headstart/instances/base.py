@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from headstart.data.examples import IntArray
 from headstart.strategies.base import FloatArray
+from headstart.strategies.heads import make_space
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Neighbours:
     """Target rows and source rows as one source model reads them.
 
     `target` (n, d) and `source` (m, d) are features, `y` (n,) and `source_y` (m,) classes in [0, n_classes), the target's. The texts are
-    those of the rows, and `of` (m,) is the set of each source row. Only rows that train are among the target's: what judges has no say.
+    those of the rows, and `of` (m,) is the set of each source row. `z` are both on common axes; None: they are not made yet. Only rows that
+    train are among the target's: what judges has no say.
     """
 
     target: NDArray[np.float32]
@@ -32,6 +34,12 @@ class Neighbours:
     source_texts: Sequence[str]
     of: IntArray
     seed: int
+    z: NDArray[np.float32] | None = None
+
+    @property
+    def axes(self) -> NDArray[np.float32]:
+        """Both sides standardised on common axes, (n + m, r), the target's rows first."""
+        return make_space(np.concatenate([self.target, self.source])).z if self.z is None else self.z
 
 
 @dataclass(frozen=True)

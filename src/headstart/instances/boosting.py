@@ -12,7 +12,7 @@ import numpy as np
 
 from headstart.instances.base import Neighbours, Way
 from headstart.strategies.base import FloatArray
-from headstart.strategies.heads import make_space, solve, usual_strength
+from headstart.strategies.heads import solve, usual_strength
 
 ROUNDS = 10
 _TOLERANCE = 1e-2
@@ -21,7 +21,7 @@ _TOLERANCE = 1e-2
 def weigh(given: Neighbours) -> FloatArray:
     """The source rows' weights after ten rounds, of mean 1."""
     n, m = len(given.target), len(given.source)
-    z = make_space(np.concatenate([given.target, given.source])).z
+    z = given.axes
     y = np.concatenate([given.y, given.source_y])
     weights = np.ones(n + m)
     down = 1.0 / (1.0 + np.sqrt(2.0 * np.log(m) / ROUNDS)) if m > 1 else 1.0

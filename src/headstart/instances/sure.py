@@ -14,7 +14,7 @@ import numpy as np
 from headstart.instances.base import Neighbours, Way, both_as_units, unit_rows
 from headstart.judge.calibration import softmax
 from headstart.strategies.base import FloatArray
-from headstart.strategies.heads import make_space, solve_path, usual_strength
+from headstart.strategies.heads import solve_path, usual_strength
 
 # A label less likely than this share of an even chance is doubted.
 DOUBTED = 0.6
@@ -25,7 +25,7 @@ _TOLERANCE = 3e-3
 def likelihoods(given: Neighbours) -> FloatArray:
     """How likely each source row's label is to a head that has not learnt it, (m,)."""
     n, m = len(given.target), len(given.source)
-    z = make_space(np.concatenate([given.target, given.source])).z
+    z = given.axes
     y = np.concatenate([given.y, given.source_y])
     found = np.empty(m)
     halves = np.array_split(np.random.default_rng(given.seed).permutation(m), 2)

@@ -12,7 +12,7 @@ import numpy as np
 
 from headstart.instances.base import Neighbours, Way, both_as_units, unit_rows
 from headstart.strategies.base import FloatArray
-from headstart.strategies.heads import log_loss, make_space, solve_path, usual_strength
+from headstart.strategies.heads import log_loss, solve_path, usual_strength
 
 SCALE = 0.1
 _TOLERANCE = 3e-3
@@ -21,7 +21,7 @@ _TOLERANCE = 3e-3
 def set_losses(given: Neighbours) -> FloatArray:
     """The log-loss of the target's labels under a head from each set alone, (s,); of a set without rows it is infinite."""
     n = len(given.target)
-    z = make_space(np.concatenate([given.target, given.source])).z
+    z = given.axes
     losses = np.full(int(given.of.max(initial=-1)) + 1, np.inf)
     for k in np.unique(given.of):
         own = np.flatnonzero(given.of == k)

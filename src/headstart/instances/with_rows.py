@@ -63,7 +63,9 @@ def _pool(job: Job) -> Pool:
 def neighbours(job: Job, both: Together, train: IntArray) -> Neighbours:
     """What a way of choosing may look at: these rows of the target, and the pool."""
     pool, texts = _pool(job), [job.rows.texts[i] for i in train]
-    return Neighbours(both.target[train], job.rows.y[train], both.source, pool.y, job.rows.n_classes, texts, pool.texts, pool.of, job.seed)
+    z = both.space.z[np.concatenate([train, np.arange(len(job.rows), len(both.space.z))])]
+    rows = job.rows
+    return Neighbours(both.target[train], rows.y[train], both.source, pool.y, rows.n_classes, texts, pool.texts, pool.of, job.seed, z)
 
 
 def best_rows(given: Neighbours, settings: Settings) -> FloatArray:
