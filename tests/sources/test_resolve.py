@@ -328,11 +328,6 @@ REFUSED: list[tuple[str, Callable[[Path], Path], str]] = [
         ),
         "The tokenizer of {name!r} asks to run code that came with it; headstart never does. Choose a model with a tokenizer.json.",
     ),
-    (
-        "encoder-decoder",
-        with_files(lambda f: write_json(f / "config.json", {"model_type": "t5", "is_encoder_decoder": True})),
-        "The source {name!r} is an encoder-decoder (t5), which headstart does not transfer from yet. Choose an encoder or a causal model.",
-    ),
     ("no weights", without("model.safetensors"), "The source {name!r} has no weights (model.safetensors); copy or download it again."),
     (
         "pickled",

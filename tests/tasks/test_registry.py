@@ -9,7 +9,7 @@ from headstart.errors import SettingsError
 from headstart.settings import Metric, Settings
 from headstart.tasks import registry
 
-KNOWN = "classification, generation, multilabel, ner, pairs, qa, regression"
+KNOWN = "classification, generation, multilabel, ner, pairs, qa, regression, translation"
 
 
 def examples(texts, labels, columns=("text", "label")):

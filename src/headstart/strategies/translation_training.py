@@ -27,9 +27,7 @@ from headstart.strategies.translation_start import BLOCKS, INNER, WIDTH, Start, 
 # Share of the truth that is spread over all pieces (Szegedy et al. 2016, as Vaswani et al. 2017 have it).
 _SMOOTHING = 0.1
 # A translator learns in many more steps than a classifier: so many passes for each of `epochs`, and steps at least and at most.
-_PASSES, _FEWEST, _MOST = 5, 1000, 4000
-# From random weights rows are seen this much more often.
-_FROM_NOTHING = 1.5
+_PASSES, _FEWEST, _MOST = 7, 1500, 6000
 # Rates as multiples of `learning_rate`: random weights have nothing that long steps could spoil.
 _NEW_RATE, _OLD_RATE = 2.5, 1.5
 # Few pairs are learnt by heart without it.
@@ -146,23 +144,22 @@ def set_dropout(whole: nn.Module, share: float) -> None:
 
 
 def _schedule(job: Job, strategy: str) -> Schedule:
-    plan = schedule_of(job, steps_of(strategy, len(job.rows), job.settings))
+    plan = schedule_of(job, steps_of(len(job.rows), job.settings))
     new = strategy == "scratch"
     old, fresh = _OLD_RATE * job.settings.learning_rate, _NEW_RATE * job.settings.learning_rate
     return replace(plan, batch_size=job.settings.batch_size, learning_rate=fresh if new else old, head_rate=fresh, patience=None)
 
 
-def steps_of(strategy: str, rows: int, settings: Settings) -> int:
-    """Optimiser steps on so many pairs."""
+def steps_of(rows: int, settings: Settings) -> int:
+    """Optimiser steps on so many pairs, the same from whatever weights."""
     steps = math.ceil(rows / settings.batch_size) * settings.epochs * _PASSES
-    steps = min(_MOST, max(_FEWEST, steps))
-    return round(steps * (_FROM_NOTHING if strategy == "scratch" else 1.0))
+    return min(_MOST, max(_FEWEST, steps))
 
 
 def work_of(strategy: str, job: Job, share: float) -> Work:
     """What training on this share of the job's rows takes."""
     rows = max(2, round(len(job.rows) * share))
-    steps = steps_of(strategy, rows, job.settings)
+    steps = steps_of(rows, job.settings)
     sample = job.rows.texts[:: max(1, len(job.rows) // 200)]
     words = sum(len(text.split()) for text in sample) / max(1, len(sample))
     tokens = 1.5 * words * steps * min(rows, job.settings.batch_size)  # a word has about so many pieces
