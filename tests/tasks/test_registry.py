@@ -17,7 +17,7 @@ def examples(texts, labels, columns=("text", "label")):
 
 
 def test_every_known_task_bears_its_own_name_and_says_what_it_is():
-    assert registry.known_tasks() == ["classification", "generation", "multilabel", "ner", "pairs", "qa", "regression"]
+    assert registry.known_tasks() == ["classification", "generation", "multilabel", "ner", "pairs", "qa", "regression", "translation"]
     for name in registry.known_tasks():
         task = registry.get_task(name)
         assert task.name == name and task.summary and task.metrics
