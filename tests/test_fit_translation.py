@@ -10,7 +10,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 import headstart
 from headstart import cli
-from headstart.errors import SourceError
+from headstart.errors import SettingsError, SourceError
 from headstart.report.build import build_report
 from headstart.runs import open_run
 from headstart.strategies import translation_start, translation_training
@@ -129,6 +129,12 @@ def test_every_rung_of_a_parent_is_on_the_ladder_and_a_run_goes_on(task, capsys)
     assert {trial.name for trial in results.trials} == {"scratch", "partial", "blocks", "full"}
     assert cli.main(arguments) == 0
     assert "finished already" in capsys.readouterr().err
+
+
+def test_a_rung_that_does_not_suit_its_source_is_refused(task):
+    with pytest.raises(SettingsError) as error:
+        fit(task, strategy="blocks", out=str(task / "no"))
+    assert str(error.value) == f"blocks (--strategy) cannot learn from {task / 'source'}; name another source or rung."
 
 
 def test_a_parent_is_refused_for_other_tasks(task, tmp_path):

@@ -145,6 +145,10 @@ def rungs_on(
             if not unfit and (strategy.suits is None or strategy.suits(here)):
                 way = WITH_ROWS if name in rungs_with_rows() else detour
                 found.append(Rung(strategy, source if len(means.readers) > 1 else None, here, tokens[source], way))
+    if not found and all(get_strategy(name, settings.task).tunes_from is None for name in strategies):
+        raise SettingsError(
+            f"{', '.join(strategies)} (--strategy) cannot learn from {', '.join(means.readers)}; name another source or rung."
+        )
     if not found:
         raise SettingsError(f"--cut is {settings.cut}, which freezes every block, and {', '.join(strategies)} must train some; lower it.")
     if logs is not None:
