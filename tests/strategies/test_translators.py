@@ -140,6 +140,18 @@ def test_what_is_frozen_stays_and_the_rest_learns(name, strategy, folders, tmp_p
         assert all(not p.requires_grad for p in model.whole.parameters())
 
 
+def test_random_weights_learn_faster_than_a_sources(folders):
+    backbone = reader_of(folders["bert"]).backbone
+    whole = joined(copy.deepcopy(backbone.module), make_pieces("BPE"), 0)
+    assert whole.enc_to_dec_proj.weight.shape == (64, 32)
+    model = Translating(whole, False, list(whole.parameters()), translation_training._beside_the_encoder(whole))
+    plan = translation_training._schedule(job_of(), "full")
+    rates = {id(parameter): rate for parameter, rate, _ in model.learning(plan)}
+    assert {rates[id(parameter)] for parameter in whole.encoder.parameters()} == {plan.learning_rate}
+    random = [*whole.decoder.parameters(), *whole.enc_to_dec_proj.parameters()]
+    assert {rates[id(parameter)] for parameter in random} == {plan.head_rate} and plan.head_rate > plan.learning_rate
+
+
 def test_the_same_seed_gives_the_same_translator(folders):
     first, again, other = (fit_from_nothing(Job(**{**vars(job_of()), "seed": seed})) for seed in (3, 3, 4))
     weights = [model.whole.model.encoder.layers[0].fc1.weight for model in (first, again, other)]

@@ -74,7 +74,7 @@ def fit_translation(job: Job, strategy: str) -> Translator:
     start = begin(job)
     reader = job.source
     frozen = strategy == "partial"
-    fresh = frozenset() if reader.backbone.source.decodes else frozenset(map(id, start.whole.decoder.parameters()))
+    fresh = frozenset() if reader.backbone.source.decodes else _beside_the_encoder(start.whole)
     learns = _learning(start.whole, strategy)
     plan = _schedule(job, strategy)
     told = target_ids(start.writes, job.rows.y.tolist())
@@ -110,6 +110,11 @@ def _trained(
     max_length = job.settings.max_length if reader is None else reader.backbone.max_length
     stored = frozen and start.own
     return Translator(start.whole, start.reads, start.writes, reader, stored, max_length, longest_of(told), curve)
+
+
+def _beside_the_encoder(whole: Any) -> frozenset[int]:
+    """Of a new decoder over an encoder, the weights that are random: the decoder's, and what brings one width to the other."""
+    return frozenset(map(id, whole.parameters())) - frozenset(map(id, whole.get_encoder().parameters()))
 
 
 def _learning(whole: Any, strategy: str) -> list[nn.Parameter]:
