@@ -159,7 +159,7 @@ def test_the_same_seed_gives_the_same_translator(folders):
 
 
 def test_a_few_pairs_are_learnt_from_nothing_and_from_an_encoder(folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(translation_training, "_FEWEST", 200)
+    monkeypatch.setattr(translation_training, "_FEWEST", 300)
     monkeypatch.setattr(translation_training, "_DROPOUT", 0.0)
     rows, fast = rows_of(TEXTS[:4], TRUE[:4]), {"learning_rate": 1e-3}
     with Store(tmp_path, 2**24) as store:
