@@ -123,7 +123,6 @@ def side(cell: Cell, clock: Clock) -> Mapping[str, Any]:
         "pieces": len(model.writes),
         "train_rows": len(train),
         "signature": signature([two for _, two in test]),
-        "examples": list(said.answers[:3]),
     }
 
 
