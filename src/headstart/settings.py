@@ -192,7 +192,8 @@ class Settings:
     )
     rows_by: str = _setting(
         "sure",
-        "how rows of --rows-from are chosen: sure, nearest, agreement, density, dsir, mean_matching, influence, boosting or whole_sets",
+        "how rows of --rows-from are chosen: sure, nearest, class_centres, agreement, density, dsir, mean_matching, influence, "
+        "block_influence, boosting or whole_sets",
         group="transfer",
         placeholder="WAY",
     )

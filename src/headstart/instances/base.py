@@ -6,7 +6,8 @@ Letters in shapes: n target rows, m source rows, d width, c classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from headstart.data.examples import IntArray
 from headstart.strategies.base import FloatArray
 from headstart.strategies.heads import make_space
 
+if TYPE_CHECKING:
+    from headstart.backbone.reading import Reader
+
 
 @dataclass(frozen=True)
 class Neighbours:
@@ -22,7 +26,8 @@ class Neighbours:
 
     `target` (n, d) and `source` (m, d) are features, `y` (n,) and `source_y` (m,) classes in [0, n_classes), the target's. The texts are
     those of the rows, and `of` (m,) is the set of each source row. `z` are both on common axes; None: they are not made yet. Only rows that
-    train are among the target's: what judges has no say.
+    train are among the target's: what judges has no say. `reader` reads the texts; None: the features are all there is. In `kept` a way
+    leaves what hangs on no choice of target rows, for the next choice among the same source rows.
     """
 
     target: NDArray[np.float32]
@@ -35,6 +40,8 @@ class Neighbours:
     of: IntArray
     seed: int
     z: NDArray[np.float32] | None = None
+    reader: Reader | None = None
+    kept: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def axes(self) -> NDArray[np.float32]:
@@ -46,7 +53,8 @@ class Neighbours:
 class Way:
     """One way of weighing source rows: `weigh` gives (m,) values of 0 and above, greater for rows that should help more.
 
-    `paper` is where it comes from, `assumes` what must hold for it to be right.
+    `paper` is where it comes from, `assumes` what must hold for it to be right. With `reads` it needs the reader too, and the source runs
+    once more over the source rows.
     """
 
     name: str
@@ -54,6 +62,7 @@ class Way:
     paper: str
     assumes: str
     weigh: Callable[[Neighbours], FloatArray]
+    reads: bool = False
 
 
 def effective_rows(weights: FloatArray) -> float:

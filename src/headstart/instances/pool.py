@@ -55,7 +55,7 @@ class SourceSet:
 class Pool:
     """The rows of all sets: texts (m), classes of the target (m,), the set of each (m,), and its number in the file.
 
-    `features` keeps what each source read of them, by its name.
+    `features` keeps what each source read of them, by its name, and `kept` what ways of choosing work out once.
     """
 
     texts: tuple[str, ...]
@@ -65,6 +65,7 @@ class Pool:
     sets: tuple[SourceSet, ...]
     findings: tuple[Finding, ...]
     features: dict[str, NDArray[np.float32]] = field(default_factory=dict, compare=False)
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
         return len(self.texts)

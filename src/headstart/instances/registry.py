@@ -8,7 +8,19 @@ from headstart.errors import SettingsError
 from headstart.instances.base import Way
 from headstart.settings import did_you_mean
 
-_NAMES = ("sure", "nearest", "agreement", "density", "dsir", "mean_matching", "influence", "boosting", "whole_sets")
+_NAMES = (
+    "sure",
+    "nearest",
+    "class_centres",
+    "agreement",
+    "density",
+    "dsir",
+    "mean_matching",
+    "influence",
+    "block_influence",
+    "boosting",
+    "whole_sets",
+)
 
 
 def known_ways() -> list[str]:

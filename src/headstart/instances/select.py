@@ -125,7 +125,7 @@ def weigh_parts(target: Target, pool: Pool, settings: Settings, joining: Joining
             theirs = read_features(reader, examples.texts)
             features, y = np.concatenate([read, theirs]), np.concatenate([some_y, classes])
             of = np.concatenate([pool.of[drawn], np.full(len(classes), k)])
-            weights = way.weigh(replace(alone, source=features, source_y=y, source_texts=[*some, *examples.texts], of=of))
+            weights = way.weigh(replace(alone, source=features, source_y=y, source_texts=[*some, *examples.texts], of=of, kept={}))
             # What a way makes of the drawn rows is its scale: some have a mean of 1 over all rows that they are given.
             scale = float(weights[: len(some)].mean()) or 1.0
             numbers = np.array(examples.rows, dtype=np.int64)
@@ -150,7 +150,8 @@ def _target_alone(target: Target, reader: Reader, settings: Settings) -> Neighbo
     """What a way is given of the target; source rows are put in (`dataclasses.replace`)."""
     own = read_features(reader, target.rows.texts)
     none = target.rows.y[:0]
-    return Neighbours(own, target.rows.y, own[:0], none, len(target.labels), target.rows.texts, (), none, settings.seed)
+    rows = target.rows
+    return Neighbours(own, rows.y, own[:0], none, len(target.labels), rows.texts, (), none, settings.seed, reader=reader)
 
 
 def read_features(reader: Reader, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from headstart.instances.pool import Pool
 from headstart.instances.registry import get_way
 from headstart.settings import Settings
 from headstart.strategies.base import FloatArray, LinearHead
-from headstart.strategies.heads import FINAL, Solution, Space, log_loss, make_space, solve_path, trying, usual_strength
+from headstart.strategies.heads import FINAL, Solution, Space, log_loss, make_space, solve, solve_path, trying, usual_strength
 from headstart.strategies.ladder import Job
 from headstart.strategies.model import TransferModel
 from headstart.strategies.probe import mean_of_layers, usual_layers
@@ -65,7 +65,10 @@ def neighbours(job: Job, both: Together, train: IntArray) -> Neighbours:
     pool, texts = _pool(job), [job.rows.texts[i] for i in train]
     z = both.space.z[np.concatenate([train, np.arange(len(job.rows), len(both.space.z))])]
     rows = job.rows
-    return Neighbours(both.target[train], rows.y[train], both.source, pool.y, rows.n_classes, texts, pool.texts, pool.of, job.seed, z)
+    kept = pool.kept.setdefault(job.reader.backbone.source.name if job.reader else "", {})
+    return Neighbours(
+        both.target[train], rows.y[train], both.source, pool.y, rows.n_classes, texts, pool.texts, pool.of, job.seed, z, job.reader, kept
+    )
 
 
 def best_rows(given: Neighbours, settings: Settings) -> FloatArray:
@@ -105,14 +108,19 @@ def _counts(y: IntArray, settings: Settings) -> IntArray:
     return np.where(sizes > 0, np.maximum(1, np.round(settings.rows_share * sizes).astype(np.int64)), 0)
 
 
-def fit_on(job: Job, both: Together, train: IntArray, weights: FloatArray, strength: float, tolerance: float) -> Solution:
-    """A head on the common axes, from some target rows and the weighted source rows."""
+def fit_on(
+    job: Job, both: Together, train: IntArray, weights: FloatArray, strength: float, tolerance: float, start: Solution | None = None
+) -> Solution:
+    """A head on the common axes, from some target rows and the weighted source rows; `start` saves time and changes nothing else."""
     n, kept = len(job.rows), np.flatnonzero(weights > 0)
     rows = np.concatenate([train, n + kept])
     y = np.concatenate([job.rows.y[train], _pool(job).y[kept]])
     own = np.full(len(train), OWN) if job.class_weight is None else OWN * job.class_weight[job.rows.y[train]]
     weight = np.concatenate([own, weights[kept]])
-    return solve_path(both.space.z[rows], y, job.rows.n_classes, strength, None, tolerance, row_weight=weight)
+    z, c = both.space.z[rows], job.rows.n_classes
+    if start is None:
+        return solve_path(z, y, c, strength, None, tolerance, row_weight=weight)
+    return solve(z, y, c, strength, None, start, tolerance, row_weight=weight)
 
 
 def fit_head_on(job: Job, both: Together, pick: Pick) -> tuple[LinearHead, FloatArray]:
@@ -120,10 +128,11 @@ def fit_head_on(job: Job, both: Together, pick: Pick) -> tuple[LinearHead, Float
     c = job.rows.n_classes
     picked = [pick(neighbours(job, both, train), job.settings) for train, _ in job.folds]
     tried: dict[float, FloatArray] = {}
+    starts: list[Solution | None] = [None] * len(job.folds)
     for strength in (times * usual_strength(c) for times in (FIRMER if job.folds else FIRMER[:1])):
         tried[strength] = np.full((len(job.rows), c), np.nan)
-        for (train, held), weights in zip(job.folds, picked, strict=True):
-            found = fit_on(job, both, train, weights, strength, trying(len(both.source)))
+        for k, ((train, held), weights) in enumerate(zip(job.folds, picked, strict=True)):
+            starts[k] = found = fit_on(job, both, train, weights, strength, trying(len(both.source)), starts[k])
             tried[strength][held] = found.logits(both.space.z[held])
     strength = min(tried, key=lambda each: log_loss(tried[each], job.rows.y, job.class_weight)) if job.folds else next(iter(tried))
     every = np.arange(len(job.rows))

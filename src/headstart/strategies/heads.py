@@ -301,18 +301,20 @@ def _minimise(
     def objective(flat: FloatArray) -> tuple[float, FloatArray]:
         v = flat.reshape(c, r + 1)
         weight, bias = v[:, :r] / stretch, v[:, r] / bias_stretch
-        logits = z @ weight.T.astype(np.float32)
-        logits += bias.astype(np.float32)
-        logits -= logits.max(axis=1, keepdims=True)
-        right = logits[rows, y]
+        # A class a row, (c, n): sums over few classes are slow where a row's classes lie side by side.
+        logits = np.ascontiguousarray(weight.astype(np.float32) @ z.T)
+        logits += bias.astype(np.float32)[:, None]
+        logits -= logits.max(axis=0)
+        right = logits[y, rows]
         np.exp(logits, out=logits)
-        total = logits.sum(axis=1)
+        total = logits.sum(axis=0)
         loss = float(np.dot((np.log(total) - right).astype(np.float64), row_weight))
-        logits *= (row_weight / total)[:, None]
-        logits[rows, y] -= row_weight
+        logits *= row_weight / total
+        logits[y, rows] -= row_weight
         gradient = np.empty_like(v)
-        gradient[:, :r] = ((z.T @ logits).T + strength * (weight - middle)) / stretch
-        gradient[:, r] = logits.sum(axis=0, dtype=np.float64) / bias_stretch
+        gradient[:, :r] = (logits @ z + strength * (weight - middle)) / stretch
+        gradient[:, r] = logits.sum(axis=1, dtype=np.float64)
+        gradient[:, r] /= bias_stretch
         return loss + 0.5 * strength * float(np.vdot(weight - middle, weight - middle)), gradient.ravel()
 
     begin = np.concatenate([start.weight * stretch, (start.bias * bias_stretch)[:, None]], axis=1)
