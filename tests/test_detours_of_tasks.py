@@ -11,8 +11,9 @@ from seqeval.metrics import f1_score as entity_f1
 
 import headstart
 from headstart import pipeline
+from headstart.errors import DataError
 from headstart.report.build import build_report
-from small import marked, sentences, unverified, write_csv
+from small import asked, marked, sentences, unverified, write_asked, write_csv
 from tiny import WORDS, make_tiny
 
 
@@ -32,6 +33,8 @@ def task(tmp_path_factory):
     with (folder / "pairs.csv").open("w", newline="") as file:
         sides = [(" ".join(rng.choice(WORDS, 5)), " ".join(rng.choice(WORDS, 5)), "same" if i % 2 else "other") for i in range(60)]
         csv.writer(file).writerows([("text_a", "text_b", "label"), *sides])
+    write_asked(folder / "questions.json", asked(60, 3))
+    write_asked(folder / "others.json", asked(60, 4, without=True))
     return folder
 
 
@@ -72,6 +75,9 @@ def fit(place, data, via, out_name="", **settings):
         ("labels.csv", "marked.jsonl", ("classification", "ner"), ("macro_f1", "entity_f1")),
         pytest.param("pairs.csv", "labels.csv", ("pairs", "classification"), ("macro_f1", "macro_f1"), marks=pytest.mark.slow),
         pytest.param("numbers.csv", "pairs.csv", ("regression", "pairs"), ("spearman", "macro_f1"), marks=pytest.mark.slow),
+        ("questions.json", "others.json", ("qa", "qa"), ("answer_f1", "answer_f1")),
+        pytest.param("questions.json", "labels.csv", ("qa", "classification"), ("answer_f1", "macro_f1"), marks=pytest.mark.slow),
+        pytest.param("labels.csv", "questions.json", ("classification", "qa"), ("macro_f1", "answer_f1"), marks=pytest.mark.slow),
     ],
 )
 def test_a_source_task_may_be_of_another_kind(task, data, via, kinds, metrics):
@@ -126,3 +132,19 @@ def test_rows_of_a_source_task_that_the_target_has_too_are_known_in_whatever_for
     run = fit(task, "running.csv", "marked.jsonl")
     [told] = run.results.detour.tasks
     assert told.left_out == 10
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind"),
+    [
+        ([{"prompt": f"say {i}", "completion": f"card {i}"} for i in range(30)], "generation"),
+        ([{"translation": {"en": f"my card {i}", "de": f"meine karte {i}"}} for i in range(30)], "translation"),
+    ],
+)
+def test_what_is_learnt_whole_is_no_source_task_on_the_way(task, tmp_path, rows, kind):
+    path = tmp_path / "other.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError) as refused:
+        headstart.fit(str(task / "labels.csv"), via=str(path), source=str(task / "source"), out=str(tmp_path / "run"))
+    reason = f"it is data for the task {kind}; learn it by itself, and name its run with --source."
+    assert str(refused.value) == f"The source task {str(path)!r} (--via) cannot be learnt: {reason}"

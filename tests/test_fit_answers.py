@@ -248,7 +248,6 @@ def test_a_finished_run_is_a_source_for_the_next(task, quick):
         ({"strategy": "tfidf"}, "--strategy is 'tfidf'; it must be one of sentence, probe, partial, full, scratch."),
         ({"metric": "accuracy"}, "--metric is 'accuracy'; for the task qa it must be one of answer_f1, exact_match."),
         ({"export": "onnx"}, "--export is not there for the task qa. Leave it out."),
-        ({"via": "other.csv"}, "--via is not there for the task qa; learn the source task by itself, and name its run with --source."),
     ],
 )
 def test_what_is_not_to_be_had_for_answers_is_refused_before_anything_is_done(task, settings, message):

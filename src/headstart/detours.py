@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from headstart.progress import say
 from headstart.records import Detour, Estimate, Finding, Severity, SourceTask, Spent, names_by
 from headstart.runs import MODEL, Run, RunFolder
 from headstart.settings import Export, Metric, Settings
-from headstart.strategies.base import Trained
+from headstart.strategies.base import FloatArray, Rows, Trained
 from headstart.strategies.ladder import get_strategy
 from headstart.target import Part, Target, counting_source, data_name, make_target
 from headstart.tasks.registry import get_task, recognise_task
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from headstart.pipeline import Judged
     from headstart.planner import Decision
     from headstart.strategies.model import TransferModel
+    from headstart.strategies.spans import SpanModel
     from headstart.strategies.word_model import WordModel
 
 FOLDER = "via"
@@ -52,6 +53,8 @@ _AROUND = 20.0  # seconds of a source task that are not training: judging, savin
 _CAUTION = 2.0  # what is predicted before anything was measured may be so much too little
 _MOST_HELD = 1000  # rows of a source task that are set aside at most
 _FEWEST_A_CLASS = 16  # rows a class that are learnt from whatever the budget says
+# Tasks whose models are another half than a backbone's: what they learnt goes on whole (`--source RUN`), or not at all.
+LEARNT_ALONE = ("generation", "translation")
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,8 @@ def _read_task(path: str, name: str, target: Target, settings: Settings) -> Task
         text, label = columns_like(path, target.examples, settings)
         examples = read_examples(path, text=text, label=label).examples
         kind, _ = recognise_task(examples)
+        if kind.name in LEARNT_ALONE:
+            raise DataError(f"it is data for the task {kind.name}; learn it by itself, and name its run with --source.")
         kept = apart_from(examples, target, kind.prepare(examples).examples.texts)
         if not len(kept):
             raise DataError(f"all of its {len(examples):,} rows say nearly the same as rows of {target.examples.origin!r}.")
@@ -326,6 +331,7 @@ def tell(
     """
     from headstart.outcome import gain_of, judged_rows  # here, for it and the next bring torch along
     from headstart.strategies.model import TransferModel
+    from headstart.strategies.spans import SpanModel
     from headstart.strategies.word_model import WordModel
 
     gain, best = None, None
@@ -337,7 +343,7 @@ def tell(
             gain = gain_of(via, direct, (final.via.name, final.direct.name), rows, settings)
     before = after = None
     went = next((one for one in taken if final.winner.source in one.variants), None)
-    if went is not None and isinstance(model, TransferModel | WordModel):
+    if went is not None and isinstance(model, TransferModel | WordModel | SpanModel):
         before, after = _score_of(went), _score_after(went, model, settings)
     tasks = tuple(
         SourceTask(
@@ -368,17 +374,29 @@ def _score_of(taken: Taken) -> Estimate:
     return results.scores[results.metric]
 
 
-def _score_after(went: Taken, model: TransferModel | WordModel, settings: Settings) -> Estimate:
+def _score_after(went: Taken, model: TransferModel | WordModel | SpanModel, settings: Settings) -> Estimate:
     """The score on the rows of the source task that were set aside: its own head on the backbone that the target's training left."""
-    from headstart.loaded import Classifier, Tagger
-
-    target = went.task.target
-    place = went.run.folder / MODEL
-    opened = Classifier(place) if target.rows.sizes is None else Tagger(place)
-    own = opened.model.backbone if isinstance(opened, Classifier) else opened.model.base_model
     backbone = model.module if model.module is not None else model.reader.backbone.module
-    own.load_state_dict(backbone.state_dict(), strict=False)  # a pooler may be on one side alone
+    target = went.task.target
     held = target.test
     assert held is not None  # every source task has rows set aside
     judge, metric = get_task(target.task).judge, Metric(went.run.results.metric)
-    return judge.estimate(metric, opened.predict_logits(held.texts), held, None, settings)
+    outputs = _said_after(went.run.folder / MODEL, target.task, held, backbone)
+    return judge.estimate(metric, outputs, held, None, settings)
+
+
+def _said_after(place: Path, task: str, held: Rows, backbone: Any) -> FloatArray:
+    """What the saved model of a task says of rows with another backbone's weights in place of its own, as its judge takes it."""
+    if task == "qa":
+        from headstart.loaded_answers import Finder
+        from headstart.strategies.spans import said_by
+
+        finder = Finder(place)
+        finder.model.base_model.load_state_dict(backbone.state_dict(), strict=False)
+        return said_by(finder.spans(held.texts), held, finder.may_abstain).outputs
+    from headstart.loaded import Classifier, Tagger
+
+    opened = Classifier(place) if held.sizes is None else Tagger(place)
+    own = opened.model.backbone if isinstance(opened, Classifier) else opened.model.base_model
+    own.load_state_dict(backbone.state_dict(), strict=False)  # a pooler may be on one side alone
+    return opened.predict_logits(held.texts)

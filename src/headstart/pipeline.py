@@ -17,7 +17,7 @@ import numpy as np
 
 from headstart.candidates import Means, asked_strategies, folder_name, open_means, rungs_on
 from headstart.data.examples import Examples, IntArray
-from headstart.detours import Task, contents, describe_tasks, read_tasks, take_detours, tell, with_source_tasks
+from headstart.detours import LEARNT_ALONE, Task, contents, describe_tasks, read_tasks, take_detours, tell, with_source_tasks
 from headstart.errors import RunError, SettingsError, SourceError
 from headstart.instances.pool import Pool, read_pool
 from headstart.instances.target_texts import has_no_labels, read_unlabelled
@@ -205,7 +205,7 @@ def settings_for(target: Target, settings: Settings) -> Settings:
     texts = output_of(target.rows.y) is Output.TEXT
     if settings.export is not Export.NONE and texts:
         raise SettingsError(f"--export is not there for the task {target.task}. Leave it out.")
-    if settings.via and texts:
+    if settings.via and target.task in LEARNT_ALONE:
         raise SettingsError(
             f"--via is not there for the task {target.task}; learn the source task by itself, and name its run with --source."
         )

@@ -21,6 +21,7 @@ from headstart.records import Estimate, LayerScore
 from headstart.strategies.base import FloatArray, Trained
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.model import TransferModel
+from headstart.strategies.spans import SpanModel
 from headstart.strategies.word_model import WordModel
 from headstart.tasks.registry import deciding_metric, get_task
 from headstart.transferability.curve import SHARES, continue_curve, folds_within
@@ -45,7 +46,7 @@ def layers_of(fitted: Trained) -> tuple[int, ...]:
     """The layers that a probe reads."""
     if isinstance(fitted, TransferModel):
         return fitted.layers
-    return (fitted.layer,) if isinstance(fitted, WordModel) else ()
+    return (fitted.layer,) if isinstance(fitted, WordModel | SpanModel) else ()
 
 
 def scores_by_layer(task: Task, reader: Reader, name: str) -> tuple[LayerScore, ...]:

@@ -1,16 +1,147 @@
-"""The frozen rung of answers: a head for starts and ends on each token of the last layer, whose activations are stored."""
+"""The frozen rung of answers: a linear head for starts and ends on each token of the last layer, whose activations are stored.
+
+Nothing runs through the source while it learns. Over pieces, with features z of mean 0 on principal axes as in `heads.py`, the objective is
+
+    sum_pieces  cross_entropy(z @ w_start, its start)  +  cross_entropy(z @ w_end, its end)  +  strength / 2 * sum(W ** 2)
+
+where each softmax is over the tokens of a piece that can be an answer, and its first token, which stands for none.
+
+Letters in shapes: n rows, p pieces, t tokens of all pieces together, r axes.
+"""
 
 from __future__ import annotations
 
-from headstart.strategies.ladder import Strategy
-from headstart.strategies.span_training import fit_span_head
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.backbone.reading import Reader
+from headstart.data.answers import NOTHING
+from headstart.data.examples import IntArray
+from headstart.strategies.base import FloatArray, Rows, Trained
+from headstart.strategies.heads import FINAL, Folds, Solution, Space, make_space
+from headstart.strategies.ladder import Job, Strategy
+from headstart.strategies.losses import END, START
+from headstart.strategies.model import NO_LABEL
+from headstart.strategies.span_training import told_pieces
+from headstart.strategies.spans import SpanModel
+
+STRENGTHS = (1.0, 0.1, 0.01)
+USUAL = 0.1
+MOST_TOKENS = 200_000  # that a head is fitted on: 300 MB of MiniLM's
+_TRYING = 1e-2
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens of pieces that can begin or end an answer. `states` (t, d); `begins` (p,) is where each piece's tokens begin, and
+    `starts` and `ends` (p,) where among all tokens its answer begins and ends."""
+
+    states: NDArray[np.float32]
+    begins: IntArray
+    starts: IntArray
+    ends: IntArray
+
+
+def tokens_of_rows(reader: Reader, rows: Rows, seed: int) -> tuple[Tokens, int]:
+    """Tokens of pieces of some rows, as training would be told them, `MOST_TOKENS` at most; and the longest span that may be given."""
+    told, longest = told_pieces(reader, rows, seed)
+    assert told.sizes is not None  # pieces have tokens
+    able = np.add.reduceat((told.y != NO_LABEL).astype(np.int64), np.cumsum(told.sizes) - told.sizes)
+    order = np.random.default_rng(seed).permutation(len(told))
+    order = np.sort(order[: max(1, int(np.searchsorted(np.cumsum(able[order]), MOST_TOKENS)))])
+    kept = told.take(order)
+    some = kept.y != NO_LABEL
+    states = np.concatenate(reader.activations(kept.texts, reader.backbone.n_blocks))[some]
+    begins = np.cumsum(able[order]) - able[order]
+    starts, ends = (np.flatnonzero(kept.y[some] & what) for what in (START, END))
+    return Tokens(states, begins, starts, ends), longest
+
+
+def solve_spans(
+    z: NDArray[np.float32], tokens: Tokens, strength: float, tolerance: float, start: FloatArray | None = None
+) -> tuple[FloatArray, float]:
+    """The weights (2, r) of the least objective for tokens z (t, r), and the mean loss a piece there; `start` saves time only."""
+    from scipy.optimize import minimize
+
+    sizes = np.diff(np.append(tokens.begins, len(z)))
+    # The Hessian's diagonal where all tokens are as likely, as in `heads.py`: W times its root is what L-BFGS sees.
+    curved = np.zeros(z.shape[1])
+    for begin, size in zip(tokens.begins.tolist(), sizes.tolist(), strict=True):
+        curved += z[begin : begin + size].var(axis=0, dtype=np.float64)
+    stretch = np.sqrt(curved + strength)
+    weight = np.zeros((2, z.shape[1])) if start is None else start
+
+    def objective(flat: FloatArray) -> tuple[float, FloatArray]:
+        scaled = flat.reshape(2, -1) / stretch
+        loss, apart = _loss(scaled.astype(np.float32) @ z.T, tokens, sizes)
+        return loss + 0.5 * strength * float(np.vdot(scaled, scaled)), ((apart @ z + strength * scaled) / stretch).ravel()
+
+    options = {"maxiter": 300, "maxcor": 10, "gtol": tolerance, "ftol": 1e-9}
+    found = minimize(objective, (weight * stretch).ravel(), jac=True, method="L-BFGS-B", options=options)
+    weight = found.x.reshape(2, -1) / stretch
+    return weight, mean_loss(z, tokens, weight)
+
+
+def mean_loss(z: NDArray[np.float32], tokens: Tokens, weight: FloatArray) -> float:
+    """Cross-entropy of starts and ends together, the mean over pieces."""
+    return _loss(weight.astype(np.float32) @ z.T, tokens, np.diff(np.append(tokens.begins, len(z))))[0] / max(len(tokens.begins), 1)
+
+
+def _loss(scores: NDArray[np.float32], tokens: Tokens, sizes: IntArray) -> tuple[float, NDArray[np.float32]]:
+    """The sum of losses for scores (2, t), and its gradient by them."""
+    scores = scores - np.repeat(np.maximum.reduceat(scores, tokens.begins, axis=1), sizes, axis=1)
+    right = scores[0, tokens.starts], scores[1, tokens.ends]
+    np.exp(scores, out=scores)
+    totals = np.add.reduceat(scores, tokens.begins, axis=1)
+    loss = float(np.log(totals).sum(dtype=np.float64) - right[0].sum(dtype=np.float64) - right[1].sum(dtype=np.float64))
+    scores /= np.repeat(totals, sizes, axis=1)
+    scores[0, tokens.starts] -= 1.0
+    scores[1, tokens.ends] -= 1.0
+    return loss, scores
+
+
+def choose_span_strength(reader: Reader, rows: Rows, folds: Folds, seed: int) -> float:
+    """The penalty with the least loss on the rows that the first fold holds out; without folds the usual one."""
+    if not folds:
+        return USUAL
+    train, held = folds[0]
+    told, _ = tokens_of_rows(reader, rows.take(train), seed)
+    asked, _ = tokens_of_rows(reader, rows.take(held), seed)
+    space = make_space(told.states)
+    there = ((asked.states - space.mean) * space.scale).astype(np.float32) @ space.turn.astype(np.float32)
+    losses, weight = {}, None
+    for strength in STRENGTHS:
+        weight, _ = solve_spans(space.z, told, strength, _TRYING, weight)
+        losses[strength] = mean_loss(there, asked, weight)
+    return min(losses, key=lambda each: losses[each])
+
+
+def fit_span_head(reader: Reader, rows: Rows, strength: float, seed: int) -> SpanModel:
+    """A head on the frozen tokens of the last layer."""
+    told, longest = tokens_of_rows(reader, rows, seed)
+    space: Space = make_space(told.states)
+    weight, _ = solve_spans(space.z, told, strength, FINAL)
+    blocks = reader.backbone.n_blocks
+    head = space.to_head(Solution(weight, np.zeros(2)))
+    return SpanModel(reader, None, blocks, blocks, head, longest, bool((rows.y == NOTHING).any()))
+
+
+def _out_of_fold(job: Job) -> tuple[Trained, FloatArray]:
+    rows, strength = job.rows, choose_span_strength(job.source, job.rows, job.folds, job.seed)
+    outputs = np.full((len(rows), 5), np.nan)
+    for train, held in job.folds:
+        outputs[held] = fit_span_head(job.source, rows.take(train), strength, job.seed).compared(rows.take(held))
+    return fit_span_head(job.source, rows, strength, job.seed), outputs
+
 
 STRATEGY = Strategy(
     name="probe",
     transfers=True,
     needs_source=True,
-    summary="a head for starts and ends on the frozen vector of each token",
-    fit=fit_span_head,
-    tunes_from=lambda job: job.source.backbone.n_blocks - 1,
+    summary="a linear head for starts and ends on the frozen vector of each token",
+    fit=lambda job: _out_of_fold(job)[0],
+    out_of_fold=_out_of_fold,
     reads=lambda job: (job.source.backbone.n_blocks,),
 )

@@ -5,8 +5,6 @@ Letters in shapes: t tokens, d width.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from torch import nn
 
@@ -33,14 +31,6 @@ def fit_spans(job: Job, strategy: str, cut: int) -> SpanModel:
     return tune_spans(job.source, job.rows, cut=cut, schedule=schedule_of(job, planned_steps(strategy, len(job.rows), job.settings)))
 
 
-def fit_span_head(job: Job) -> SpanModel:
-    """A head alone, on the frozen tokens of the last layer."""
-    blocks = job.source.backbone.n_blocks
-    plan = schedule_of(job, planned_steps("probe", len(job.rows), job.settings))
-    tuned = tune_spans(job.source, job.rows, cut=blocks - 1, schedule=plan, only=frozenset())
-    return replace(tuned, module=None, cut=blocks)
-
-
 def fit_random_spans(job: Job, rate: float) -> SpanModel:
     """Everything from random weights."""
     return tune_spans(job.source, job.rows, cut=0, schedule=random_schedule(job, len(job.rows), rate), module=random_module(job))
@@ -54,12 +44,11 @@ def tune_spans(
     schedule: Schedule,
     module: nn.Module | None = None,
     stored: bool = True,
-    only: frozenset[str] | None = None,
 ) -> SpanModel:
     """Train on pieces of these rows; arguments as in `training.tune`."""
     told, longest = told_pieces(reader, rows, schedule.seed)
     head = LinearHead(np.zeros((2, reader.backbone.width)), np.zeros(2))
-    tuned = tune(reader, told, cut=cut, head=head, schedule=schedule, loss=Loss.SPANS, module=module, stored=stored, only=only)
+    tuned = tune(reader, told, cut=cut, head=head, schedule=schedule, loss=Loss.SPANS, module=module, stored=stored)
     abstains = bool((rows.y == NOTHING).any())
     return SpanModel(reader, tuned.module, cut, reader.backbone.n_blocks, tuned.head, longest, abstains, tuned.curve)
 

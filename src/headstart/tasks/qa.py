@@ -10,22 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from headstart.data.answers import NOTHING, Answer, as_label, find_in, from_label, given_in
 from headstart.data.check import LabelChecks
-from headstart.data.examples import BoolArray, Examples
+from headstart.data.examples import BoolArray, Examples, IntArray
 from headstart.data.pairs import split_pair
 from headstart.data.rows import RowList, counted, finding
+from headstart.data.split import few_folds
 from headstart.errors import DataError
+from headstart.judge.label_curve import PredictAt
 from headstart.judge.metrics import FloatArray
 from headstart.records import Finding, RowNote, Severity
-from headstart.settings import Metric
+from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows
 from headstart.strategies.spans import F1
 from headstart.tasks.answer_judge import AnswerJudge, best_margin
 from headstart.tasks.base import Labels, Prepared, Task
+
+if TYPE_CHECKING:
+    from headstart.backbone.reading import Reader
 
 # Rows that are looked at to tell the task.
 _LOOKED_AT = 100
@@ -175,6 +181,21 @@ def hard(outputs: FloatArray, rows: Rows, examples: Examples, names: Sequence[st
     return notes
 
 
+def curve_at(rows: Rows, groups: IntArray, reader: Reader, settings: Settings) -> PredictAt:
+    """A head on frozen tokens, and the best sentence."""
+    from headstart.strategies.sentence import fit_sentences
+    from headstart.strategies.span_probe import choose_span_strength, fit_span_head
+
+    strength = choose_span_strength(reader, rows, few_folds(rows.strata, groups, settings.seed), settings.seed)
+
+    def predict_at(rung: str, train: IntArray, held: IntArray) -> FloatArray:
+        part = rows.take(train)
+        model = fit_sentences(part) if rung == "sentence" else fit_span_head(reader, part, strength, settings.seed)
+        return model.compared(rows.take(held))
+
+    return predict_at
+
+
 TASK = Task(
     name="qa",
     summary="an answer to each question, from its context",
@@ -191,6 +212,6 @@ TASK = Task(
     hard=hard,
     layer_scores=None,
     curve=("probe", "sentence"),
-    curve_at=None,
+    curve_at=curve_at,
     calibrate=best_margin,
 )

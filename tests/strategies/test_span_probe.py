@@ -1,0 +1,92 @@
+"""The head of answers on frozen tokens: its loss and minimum against PyTorch's, and that it learns an invented task."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from headstart.backbone.backbone import load_backbone
+from headstart.backbone.reading import Reader
+from headstart.data.answers import NOTHING
+from headstart.settings import Settings
+from headstart.sources.resolve import resolve_source
+from headstart.strategies import span_probe
+from headstart.strategies.base import Rows
+from headstart.strategies.ladder import Job, get_strategy
+from headstart.strategies.losses import spans_loss
+from headstart.strategies.span_training import told_pieces
+from headstart.strategies.spans import F1
+from small import COLOURS, answer_rows, asked
+from tiny import HIDDEN, make_tiny
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    folder = make_tiny(tmp_path_factory.mktemp("tiny"), "bert", blocks=2, words=(*COLOURS, "phone", "coat"))
+    return Reader(load_backbone(resolve_source(str(folder)), 40, pairs=True), None, 4096)
+
+
+def invented(n: int, seed: int, *, without: bool = False) -> Rows:
+    rows: Rows = answer_rows(asked(n, seed, without=without))
+    return rows
+
+
+def test_the_objective_is_the_loss_that_training_makes_small_and_its_minimum_is_torchs(reader: Reader) -> None:
+    rows = invented(20, 1, without=True)
+    tokens, _ = span_probe.tokens_of_rows(reader, rows, 0)
+    weight, loss = span_probe.solve_spans(tokens.states, tokens, 0.3, 1e-6)
+    told, _ = told_pieces(reader, rows, 0)
+    assert told.sizes is not None
+    states = reader.activations(told.texts, 2)
+    units = np.split(told.y, np.cumsum(told.sizes)[:-1])
+    free = torch.zeros(2, HIDDEN, dtype=torch.float64, requires_grad=True)
+    best = torch.optim.LBFGS([free], lr=1.0, max_iter=500, tolerance_grad=1e-9, tolerance_change=1e-12, line_search_fn="strong_wolfe")
+
+    def pieces_loss(by: torch.Tensor) -> torch.Tensor:
+        each = [
+            spans_loss((torch.tensor(state, dtype=torch.float64) @ by.T)[None], torch.tensor(told)[None])
+            for state, told in zip(states, units, strict=True)
+        ]
+        return 2 * torch.stack(each).sum()
+
+    def step() -> torch.Tensor:
+        best.zero_grad()
+        total = pieces_loss(free) + 0.15 * (free**2).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    best.step(step)  # type: ignore[arg-type]
+    found = free.detach()
+    np.testing.assert_allclose(weight, found.numpy(), atol=2e-3)
+    assert loss == pytest.approx(float(pieces_loss(torch.tensor(weight))) / len(told), rel=1e-5)
+    assert loss < 2 * np.log(8)
+
+
+def test_pieces_beyond_the_most_tokens_are_left_out(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = invented(30, 2)
+    every, _ = span_probe.tokens_of_rows(reader, rows, 0)
+    monkeypatch.setattr(span_probe, "MOST_TOKENS", 60)
+    some, _ = span_probe.tokens_of_rows(reader, rows, 0)
+    assert len(some.states) <= 60 < len(every.states) and len(some.begins) == len(some.starts) == len(some.ends) < len(every.begins)
+    sizes = np.diff(np.append(some.begins, len(some.states)))
+    assert ((some.starts >= some.begins) & (some.ends < some.begins + sizes) & (some.starts <= some.ends)).all()
+
+
+def test_what_folds_hold_out_is_answered_by_heads_that_have_not_seen_it(reader: Reader) -> None:
+    rows = invented(200, 3, without=True)
+    order = np.random.default_rng(0).permutation(200)
+    folds = [(np.sort(np.setdiff1d(order, held)), np.sort(held)) for held in (order[:60], order[60:120])]
+    job = Job(rows, np.arange(200), folds, Settings(task="qa"), 0, reader)
+    probe = get_strategy("probe", "qa")
+    assert probe.out_of_fold is not None
+    model, outputs = probe.out_of_fold(job)
+    held = np.concatenate([held for _, held in folds])
+    assert np.isnan(outputs[:, 0]).sum() == 80 and not np.isnan(outputs[held]).any()
+    strength = span_probe.choose_span_strength(reader, rows, folds, 0)
+    train, asked_for = folds[1]
+    again = span_probe.fit_span_head(reader, rows.take(train), strength, 0).compared(rows.take(asked_for))
+    np.testing.assert_allclose(outputs[asked_for], again)
+    answered = rows.y[held] != NOTHING
+    assert outputs[held][answered, F1].mean() > 0.4  # one of ten words by chance
+    assert isinstance(model.answer(rows).answers[0], str)
