@@ -91,3 +91,33 @@ def test_what_there_is_not_is_refused_in_one_sentence(task, tmp_path):
     assert (
         str(refused.value) == "--via is not there for the task generation; learn the source task by itself, and name its run with --source."
     )
+
+
+# --- plain texts ---
+
+
+def test_plain_texts_are_learnt_and_gone_on_from(task, tmp_path, capsys):
+    """A domain of six words."""
+    rng = random.Random(7)
+    said = ["\n".join(" ".join(rng.choices(WORDS[:6], k=5)) for _ in range(2)) for _ in range(60)]
+    (tmp_path / "style.txt").write_text("\n\n".join(said[:45]) + "\n")
+    (tmp_path / "style_test.txt").write_text("\n\n".join(said[45:]) + "\n")
+    assert cli.main(["check", str(tmp_path / "style.txt")]) == 0
+    shown = capsys.readouterr().out
+    assert "45 rows; the text is in 'text'." in shown
+    assert "The task is generation, a text to follow each prompt: it holds plain text." in shown
+    values = {"source": str(task / "source"), "test": str(tmp_path / "style_test.txt"), "store": str(task / "store"), "epochs": 25}
+    values |= {"out": str(tmp_path / "run"), "strategy": ("untouched", "partial"), "learning_rate": 3e-3, "resamples": 100}
+    values |= {"inner_folds": 2, "cut": 1}
+    run = headstart.fit(str(tmp_path / "style.txt"), **values)
+    assert list(run.results.scores) == ["bits_per_byte", "perplexity"] and run.results.gain.low > 0
+    assert run.results.data.labels == (("a text", 45),)
+    [more] = run.model.predict(["my card"])
+    writer = pipeline("text-generation", str(run.folder / "model"), device="cpu")
+    assert more == writer("my card", return_full_text=False)[0]["generated_text"]
+    assert 'write("the beginning of a text", return_full_text=False)' in (run.folder / "model" / "README.md").read_text()
+    assert "completion" not in build_report(run.results).split("</style>")[1].lower()
+    assert cli.main(["predict", str(run.folder), str(tmp_path / "style_test.txt"), "--out", str(tmp_path / "more.csv")]) == 0
+    with (tmp_path / "more.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["text"] for row in rows] == said[45:] and len({row["prediction"] for row in rows}) >= 1

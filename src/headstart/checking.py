@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from headstart.errors import SettingsError, SourceError
 from headstart.records import Finding, Severity
-from headstart.tasks.registry import DEFAULT
+from headstart.tasks.registry import DEFAULT, GENERATION
 
 if TYPE_CHECKING:
     from headstart.data.check import CheckResult
@@ -67,14 +67,16 @@ def check_data(
     """
     from headstart.data.check import check_examples
     from headstart.data.examples import Examples
+    from headstart.data.prompts import WHOLE
     from headstart.data.read import read_examples
     from headstart.tasks.registry import get_task, recognise_task
 
     noticed: list[Finding] = []
     asked = None if task is None else get_task(task)  # before anything is read
+    whole = task == GENERATION
 
     def read(path: str | Path, text: str | None, label: str | None) -> Examples:
-        result = read_examples(path, text=text, label=label)
+        result = read_examples(path, text=text, label=label, whole=whole)
         noticed.extend(result.findings)
         return result.examples
 
@@ -88,6 +90,7 @@ def check_data(
 
     train = prepare(train)
     columns = train.text_column, train.label_column
+    whole = whole or WHOLE in train.labels[:1]
     try:
         counter = token_counter(source, max_length)
     except SourceError:
@@ -196,7 +199,8 @@ def findings_text(checked: Checked) -> str:
 
     task = get_task(checked.task)
     labels = len({name for label in set(train.labels) - {""} for name in task.checks.names(label)})
-    columns = f"the text is in {train.text_column!r}, the label in {train.label_column!r}"
+    columns = f"the text is in {train.text_column!r}"
+    columns += f", the label in {train.label_column!r}" if train.label_column != train.text_column else ""
     found = f", {labels:,} {task.checks.counted}" if labels else ""  # answers in words are not counted
     lines = [f"{train.origin}: {len(train):,} rows{found}; {columns}."]
     if checked.recognised:

@@ -14,7 +14,8 @@ from headstart.strategies.language import complete
 
 @dataclass(frozen=True)
 class LoadedWriter:
-    """A trained causal language model, opened from `folder`. Completions have at most `longest` tokens."""
+    """A trained causal language model, opened from `folder`. Completions have at most `longest` tokens. `continues`: it
+    takes beginnings of texts, and no prompts."""
 
     form: ClassVar = "writing"
     labels: tuple[str, ...]
@@ -22,13 +23,15 @@ class LoadedWriter:
     whole: Any
     tokenizer: Any
     longest: int
+    continues: bool
 
     def predict(self, prompts: Sequence[str | Sequence[Mapping[str, str]]]) -> list[str]:
         """What the model writes behind each prompt: a text, or the messages of a chat. The likeliest token each time."""
         if isinstance(prompts, str):
             raise TypeError("predict takes a list of prompts; put the single prompt into a list.")
         texts = [prompt if isinstance(prompt, str) else json.dumps(list(prompt), ensure_ascii=False) for prompt in prompts]
-        return complete(self.whole, self.tokenizer, int(self.tokenizer.model_max_length), texts, self.longest)
+        reads = int(self.tokenizer.model_max_length)
+        return complete(self.whole, self.tokenizer, reads, texts, self.longest, continues=self.continues)
 
 
 def open_writer(place: Path) -> LoadedWriter:
@@ -48,7 +51,8 @@ def open_writer(place: Path) -> LoadedWriter:
                 place, use_safetensors=True, dtype=torch.float32, trust_remote_code=False, local_files_only=True
             )
             tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
-        longest = int(whole.config.headstart_writing["longest"])
+        longest, continues = int(whole.config.headstart_writing["longest"]), bool(whole.config.headstart_writing.get("continues"))
     except Exception as error:  # safetensors, json, tokenizers and transformers each have errors of their own for damaged files
         raise RunError(f"The model in {str(place)!r} cannot be opened ({str(error).splitlines()[0]}); copy or train it again.") from error
-    return LoadedWriter((), place, whole.eval().to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, longest)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return LoadedWriter((), place, whole.eval().to(device), tokenizer, longest, continues)

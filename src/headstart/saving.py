@@ -106,8 +106,9 @@ def _save_answering(folder: Path, model: Answering, target: Target, results: Res
         raise TypeError(f"{type(model).__name__} cannot be saved")
     some = target.rows.take(range(0, len(target.rows), max(1, len(target.rows) // ANSWERED))[:ANSWERED])
     if isinstance(model, WritingModel):
-        prompts = model.fitting(some.texts)
-        given, expected = [asked(prompt) for prompt in prompts], tuple(model.complete(prompts))
+        # Of texts without prompts a first half is what is gone on from.
+        prompts = model.fitting([text[: max(1, len(text) // 2)] if model.continues else text for text in some.texts])
+        given, expected = [asked(prompt, continues=model.continues) for prompt in prompts], tuple(model.complete(prompts))
     else:
         given, expected = as_given(some.texts, target.task in TWO_TEXTS), model.answer(some).answers
     verify_answers(folder, target.task, given, expected)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from headstart.data.prompts import as_prompt, chat_of, parted, prompt_columns, prompt_of
+from headstart.data.prompts import WHOLE, as_prompt, chat_of, parted, prompt_columns, prompt_of
 from headstart.data.read import read_examples
 from headstart.errors import DataError
 from headstart.tasks import registry
@@ -92,3 +92,43 @@ def test_rows_without_any_completion_are_refused(tmp_path):
     with pytest.raises(DataError) as refused:
         registry.get_task("generation").prepare(read_examples(path).examples)
     assert str(refused.value) == f"No row of {path!r} has a completion in 'completion'; name its column with --label."
+
+
+# --- plain texts ---
+
+
+def put(path, content):
+    path.write_text(content, encoding="utf-8")
+    return str(path)
+
+
+def test_a_plain_file_is_paragraphs_under_the_numbers_of_their_first_lines(tmp_path):
+    path = put(tmp_path / "house.txt", "\ufeffFirst line,\nand more.\n\n \nThe second: a, b\r\n\n\nThird\0 one\n")
+    read = read_examples(path)
+    assert read.examples.texts == ("First line,\nand more.", "The second: a, b", "Third one")
+    assert read.examples.rows == (1, 5, 8) and set(read.examples.labels) == {WHOLE}
+    assert [(found.kind, found.rows) for found in read.findings] == [("NUL bytes", (8,))]
+    task, why = registry.recognise_task(read.examples)
+    assert (task.name, why) == ("generation", "it holds plain text")
+
+
+def test_a_plain_file_without_blank_lines_is_a_text_on_each_line(tmp_path):
+    read = read_examples(put(tmp_path / "lines.txt", "one, two\nthree\n"))
+    assert read.examples.texts == ("one, two", "three") and read.examples.rows == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["text,label\na b,x\nc d,y\n", "said\tlabel\na b\tx\nc d\ty\n", '{"text": "a b", "label": "x"}\n{"text": "c d", "label": "y"}'],
+)
+def test_a_table_under_the_name_of_a_plain_file_stays_a_table(tmp_path, content):
+    examples = read_examples(put(tmp_path / "table.txt", content), text=None if "said" not in content else "said").examples
+    assert examples.texts == ("a b", "c d") and examples.labels == ("x", "y")
+
+
+def test_one_column_is_learnt_whole_where_texts_are_asked_for(tmp_path):
+    path = put(tmp_path / "one.csv", "said\na b\nc d\n")
+    with pytest.raises(DataError) as refused:
+        read_examples(path)
+    assert str(refused.value) == f"{path!r} has only the column 'said'; it must hold a text and a label."
+    assert read_examples(path, whole=True).examples.texts == ("a b", "c d")

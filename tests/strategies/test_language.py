@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 from headstart.backbone.backbone import load_backbone
 from headstart.backbone.cut import Trunk
 from headstart.backbone.reading import Reader
+from headstart.data.prompts import WHOLE
 from headstart.errors import SourceError
 from headstart.settings import make_settings
 from headstart.sources.resolve import resolve_source
@@ -196,3 +197,39 @@ def test_training_on_packed_rows_learns_what_training_on_padded_ones_does(reader
     before = untouched(job_of(reader)).compared(rows_of())[:, NATS]
     assert losses[0].sum() < before.sum()
     np.testing.assert_allclose(losses[1], losses[0], rtol=2e-3)
+
+
+def test_a_text_without_a_prompt_is_told_whole_in_pieces():
+    tokenizer = make_tokenizer("gpt2")
+    text = " ".join(["card", "lost", "money", "order"] * 12)
+    end = tokenizer.eos_token
+    written = write(tokenizer, 16, ["say", text, "card lost"], [" it", WHOLE, WHOLE], end)
+    assert [piece.row for piece in written] == [0, *[1] * (len(written) - 2), 2] and len(written) > 4
+    pieces = written[1:-1]
+    assert "".join(piece.text for piece in pieces) == text + end and all(len(piece.told) <= 16 for piece in pieces)
+    for piece in pieces:
+        assert piece.told[0] == NO_LABEL and (piece.told[1:] != NO_LABEL).all()
+        ids = tokenizer(piece.text)["input_ids"]
+        assert piece.told[1:].tolist() == ids[1:]
+        begin = len(piece.text) - len(piece.text.lstrip()) + len(piece.text.split()[0])  # the first token is a word here
+        assert piece.size == len(piece.text.removesuffix(end)) - begin
+    assert as_read(tokenizer, "the card", continues=True) == "the card"
+
+
+def test_the_cost_of_a_text_in_pieces_is_the_sum_over_them(reader):
+    text = " ".join(["card", "lost", "money", "order"] * 30)
+    rows = rows_of((text, "my card is lost"), (WHOLE, WHOLE))
+    model = untouched(Job(rows, np.arange(2), [], make_settings({"task": "generation"}), 0, reader))
+    assert model.continues
+    outputs = model.answer(rows).outputs
+    pieces = model.written([text], [WHOLE])
+    assert len(pieces) > 1
+    whole = model.whole
+    total = 0.0
+    for piece in pieces:
+        ids = torch.tensor([reader.backbone.tokenizer(piece.text)["input_ids"]])
+        with torch.inference_mode():
+            total += float(torch.nn.functional.cross_entropy(whole(input_ids=ids).logits[0, :-1], ids[0, 1:], reduction="sum"))
+    assert outputs[0, NATS] == pytest.approx(total, rel=1e-4)
+    assert outputs[0, TOKENS] == sum(len(piece.told) - 1 for piece in pieces)
+    assert not outputs[:, WRITTEN].any()

@@ -204,6 +204,26 @@ def json_records(text: str, notes: Notes) -> Iterator[tuple[int, Record]]:
             notes.left_out.add(notes.row)
 
 
+def text_records(lines: Iterator[str], by_paragraph: bool, notes: Notes) -> Iterator[tuple[int, Record]]:
+    """The texts of a plain file, each under the number of its first line: paragraphs, parted by blank lines, or else lines."""
+    said: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        notes.row = number
+        if "\0" in line:
+            notes.nul.add(number)
+            line = line.replace("\0", "")
+        line = line.lstrip("\ufeff").rstrip("\r\n")
+        if line.strip() and by_paragraph:
+            said.append(line)
+        elif line.strip():
+            yield number, {"text": line}
+        elif said:
+            yield number - len(said), {"text": "\n".join(said)}
+            said = []
+    if said:
+        yield notes.row + 1 - len(said), {"text": "\n".join(said)}
+
+
 def squad_rows(articles: list[Any]) -> list[Any]:
     """SQuAD's articles of paragraphs of questions, flat: a row for each question, with its context; what is none is None."""
     rows: list[Any] = []

@@ -1,8 +1,9 @@
 """Prompts and completions: the forms in which tables hold them.
 
-Three are read: two columns called `prompt` and `completion`; `instruction`, perhaps `input`, and `output`; and chats, a column `messages`
-of lists of `{"role", "content"}`, of which the last answer of the assistant is the completion and all before it the prompt. A chat stands
-in a row's text as a JSON list of its messages, so that every source can write it in its own form.
+Plain texts without prompts are rows whose label is `WHOLE`. Of the others three forms are read: two columns called `prompt` and
+`completion`; `instruction`, perhaps `input`, and `output`; and chats, a column `messages` of lists of `{"role", "content"}`, of which the
+last answer of the assistant is the completion and all before it the prompt. A chat stands in a row's text as a JSON list of its messages,
+so that every source can write it in its own form.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from headstart.data.parse import without_lone_surrogates
 PROMPT, COMPLETION = "prompt", "completion"
 INSTRUCTION, INPUT, OUTPUT = "instruction", "input", "output"
 CHATS = ("messages", "conversations")
+# The label of a row whose text itself is what is learnt, with no prompt before it.
+WHOLE = "\N{SYMBOL FOR START OF TEXT}"
+WHOLE_TEXTS = "a text"  # how such rows are counted, for people
 # Who speaks, in the words of either usual form.
 _ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant"}
 ASSISTANT = "assistant"

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.data.columns import choose_columns, two_columns, usual_pair
+from headstart.data.columns import choose_columns, choose_text_column, two_columns, usual_pair
 from headstart.data.examples import Examples
 from headstart.data.pairs import join_pair
 from headstart.data.parallel import language_pair
-from headstart.data.prompts import PromptColumns, as_prompt, chat_of, parted, prompt_columns
+from headstart.data.prompts import WHOLE, PromptColumns, as_prompt, chat_of, parted, prompt_columns
 from headstart.data.rows import RowList, counted, finding
-from headstart.data.table import BATCH_ROWS, Table, as_text, open_table
+from headstart.data.table import BATCH_ROWS, Format, Table, as_text, open_table
 from headstart.errors import DataError
 from headstart.records import Finding, Severity
 
@@ -27,7 +27,7 @@ class ReadResult:
     findings: tuple[Finding, ...]
 
 
-def read_examples(path: str | Path, *, text: str | None = None, label: str | None = None) -> ReadResult:
+def read_examples(path: str | Path, *, text: str | None = None, label: str | None = None, whole: bool = False) -> ReadResult:
     """Read all labelled texts of a table (see `open_table` for what can be read).
 
     Args:
@@ -35,6 +35,7 @@ def read_examples(path: str | Path, *, text: str | None = None, label: str | Non
         text: column of the text, of pairs both as `first,second`; None: the one called `text`, or two that are called as pairs are, or the
             first of two languages, or the only one that can be it.
         label: column of the label; None: the one called `label`, or the second of two languages, or the only one that can be it.
+        whole: a table of one column has texts that are learnt themselves (`prompts.WHOLE`); a .txt file has them in any case.
 
     Raises:
         DataError: the file is absent, empty, in another format, or has no such columns.
@@ -45,6 +46,8 @@ def read_examples(path: str | Path, *, text: str | None = None, label: str | Non
         prompts = prompt_columns(table.columns)
         if prompts is not None and text in (None, prompts.name) and label in (None, prompts.completion or prompts.chat):
             return _read_prompts(table, prompts, shown, str(path))
+        if table.format is Format.TEXT or (whole and len(table.columns) == 1):
+            return _read_whole(table, text, shown, str(path))
         pair = two_columns(table.columns, text) or usual_pair(table.columns, text, label)
         if pair is not None:
             return _read_pairs(table, pair, label, shown, str(path))
@@ -100,6 +103,15 @@ def stream_examples(path: str | Path, *, text: str | None = None, label: str | N
         chosen = choose_columns(table.columns, text, label, shown, cells.__getitem__)
         rows = ((row, *(as_text(record.get(column)) for column in chosen)) for row, record in itertools.chain(first, records))
         yield RowStream(*chosen, rows)  # type: ignore[arg-type]
+
+
+def _read_whole(table: Table, text: str | None, shown: str, origin: str) -> ReadResult:
+    """The examples of a table of plain texts; their label says that they are learnt themselves."""
+    column = choose_text_column(table.columns, text, shown)
+    rows, cells = _read(table, (column,))
+    if not rows:
+        raise DataError(_no_rows(shown, table))
+    return ReadResult(Examples(tuple(cells[column]), (WHOLE,) * len(rows), tuple(rows), origin, column, column), table.findings)
 
 
 def _read_prompts(table: Table, columns: PromptColumns, shown: str, origin: str) -> ReadResult:

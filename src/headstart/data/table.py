@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from headstart.data import conll
+from headstart.data.columns import LABEL_NAMES, TEXT_NAMES
 from headstart.data.hub import hub_records
 from headstart.data.lines import Notes, open_bytes, read_error, take_sample, text_lines
 from headstart.data.parallel import is_tmx, line_records, side_names, tmx_records, two_files, unfolded
@@ -22,6 +23,7 @@ from headstart.data.parse import (
     find_delimiter,
     json_line_records,
     json_records,
+    text_records,
 )
 from headstart.errors import DataError
 from headstart.records import Finding
@@ -42,6 +44,7 @@ class Format(str, Enum):
     CONLL = "conll"
     TMX = "tmx"
     LINES = "lines"  # two files of parallel lines
+    TEXT = "text"  # paragraphs or lines of plain text
     FOLDER = "folder"
     HUB = "hub"
 
@@ -54,6 +57,7 @@ _BY_SUFFIX = {
     ".ndjson": Format.JSONL,
     ".parquet": Format.PARQUET,
     ".tmx": Format.TMX,
+    ".txt": Format.TEXT,
     **dict.fromkeys((".conll", ".bio", ".bio2", ".iob", ".iob2", ".bioes"), Format.CONLL),
 }
 # What a file that bears a text format's name may be instead, by its first bytes.
@@ -161,9 +165,10 @@ class Table:
 def open_table(path: str | Path) -> Table:
     """Open a table by file, folder, `-` (standard input) or `hub:NAME[:SPLIT]`, whatever its size.
 
-    The format follows from the name: .csv, .tsv, .json, .jsonl, .conll, .tmx (each also with .gz), .parquet; a folder has one sub-folder of
-    .txt files per class (columns text, label, file), and a .conll file gives tokens and tags. `FIRST,SECOND` are two files of which line n
-    of one is the translation of line n of the other. Standard input and files of other names are recognised by their beginning.
+    The format follows from the name: .csv, .tsv, .json, .jsonl, .conll, .tmx, .txt (each also with .gz), .parquet; a folder has one
+    sub-folder of .txt files per class (columns text, label, file), and a .conll file gives tokens and tags. A .txt file is paragraphs,
+    parted by blank lines, or a text on each line where it has none; with a header of columns it is a table. `FIRST,SECOND` are two files of
+    which line n of one is the translation of line n of the other. Standard input and files of other names are told by their beginning.
 
     Raises:
         DataError: no such file, an empty one, or not the format that its name says.
@@ -225,6 +230,12 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
     elif format is Format.JSONL and start == "[":
         format = Format.JSON
     close = stream.close if owned else None
+    if format is Format.TEXT:
+        beginning = _beginning(head, notes.encoding)
+        if start not in ("{", "[") and not _has_header(first):
+            by_paragraph = any(not line.strip() for line in beginning.strip().splitlines())
+            return Table(origin, format, ("text",), text_records(lines, by_paragraph, notes), notes, close=close)
+        format = {"{": Format.JSONL, "[": Format.JSON}.get(start, Format.CSV)
     if format is Format.CONLL:
         return Table(origin, format, conll.COLUMNS, conll.conll_records(lines, notes), notes, close=close)
     if format is Format.JSON:
@@ -235,6 +246,12 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
     rows = delimited_rows(lines, delimiter, notes)
     header = _header(next(rows, []), notes)
     return Table(origin, format, tuple(header), delimited_records(rows, header, notes), notes, delimiter=delimiter, close=close)
+
+
+def _has_header(first: str) -> bool:
+    """Whether the first line of a .txt file names columns: parted by tabs, or such that one of them is plainly a text or a label."""
+    names = {name.strip().lower() for name in first.split(find_delimiter(first + first))}
+    return "\t" in first.strip() or (len(names) > 1 and not names.isdisjoint((*TEXT_NAMES, *LABEL_NAMES)))
 
 
 def _beginning(head: bytes, encoding: str) -> str:

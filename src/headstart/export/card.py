@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from headstart.data.prompts import WHOLE_TEXTS
 from headstart.export.answer_program import LINES
 from headstart.export.translator_folder import LINES as TRANSLATION_LINES
 from headstart.judge.bleu import signature
@@ -170,16 +171,23 @@ come of `answer(question, context)`:
 ```python
 {LINES}```"""
     if results.task == "generation":
+        whole = all(what == WHOLE_TEXTS for what, _ in results.data.labels)
+        given = "the beginning of a text" if whole else "a prompt\\n"
+        reads = (
+            "It goes on from where a text stops. headstart does the same:"
+            if whole
+            else "A plain prompt ends with a line break, as in training; a chat is given as a list of messages. headstart sees to either:"
+        )
         return f"""DIR is this folder.
 
 ```python
 from transformers import pipeline
 
 write = pipeline("text-generation", "DIR")
-write("a prompt\\n", return_full_text=False)
+write("{given}", return_full_text=False)
 ```
 
-A plain prompt ends with a line break, as in training; a chat is given as a list of messages. headstart sees to either:
+{reads}
 
 {own}"""
     if results.task == "ner":

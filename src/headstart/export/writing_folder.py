@@ -20,7 +20,7 @@ def save_writing_model(folder: Path, model: WritingModel, card: str) -> None:
     backbone = model.reader.backbone
     whole = model.whole
     setattr(whole.config, TASK, "generation")
-    whole.config.headstart_writing = {"longest": model.longest}
+    whole.config.headstart_writing = {"longest": model.longest, "continues": model.continues}
     tokenizer = backbone.tokenizer
     # Its own pipeline writes as headstart does: the likeliest token each time, up to the same length.
     whole.generation_config.do_sample = False

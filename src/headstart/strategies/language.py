@@ -21,7 +21,7 @@ from headstart.backbone.backbone import Backbone
 from headstart.backbone.cut import Trunk
 from headstart.backbone.kernels import fast_linears
 from headstart.backbone.reading import Float32, Reader
-from headstart.data.prompts import chat_of
+from headstart.data.prompts import WHOLE, chat_of
 from headstart.errors import SourceError
 from headstart.judge.rouge import rouge_l
 from headstart.records import CurvePoint
@@ -97,7 +97,8 @@ class WritingModel:
     """A trained rung of completions. Below the cut it reads texts through the source's store.
 
     `module` is the whole backbone with what it learned; None: the source's own weights. `cut` is how many blocks are still the source's own
-    (L: all). `head` turns last hidden states into logits. Completions have at most `longest` tokens.
+    (L: all). `head` turns last hidden states into logits. Completions have at most `longest` tokens. `continues`: it learnt from texts
+    without prompts, and what it is given is a text's beginning.
     """
 
     reader: Reader
@@ -106,6 +107,7 @@ class WritingModel:
     head: nn.Linear
     longest: int
     curve: tuple[CurvePoint, ...] = ()
+    continues: bool = False
 
     @property
     def whole(self) -> Any:
@@ -121,16 +123,18 @@ class WritingModel:
         """Outputs (n, 6), nothing written."""
         rows_read = self.written(rows.texts, rows.y.tolist())
         outputs = np.zeros((len(rows), 6))
-        outputs[:, BYTES] = [row.size for row in rows_read]
         for i, states in self._states([row.text for row in rows_read]):
-            told = rows_read[i].told
-            outputs[i, NATS], outputs[i, TOKENS] = nats_of(states, told, self.head), float((told != NO_LABEL).sum())
+            read = rows_read[i]
+            outputs[read.row, BYTES] += read.size
+            outputs[read.row, NATS] += nats_of(states, read.told, self.head)
+            outputs[read.row, TOKENS] += float((read.told != NO_LABEL).sum())
         return outputs
 
     def answer(self, rows: Rows) -> Said:
-        """Outputs (n, 6), and completions of at most `MOST_WRITTEN` rows, "" for the others."""
+        """Outputs (n, 6), and completions of at most `MOST_WRITTEN` rows with prompts, "" for the others."""
         outputs = self.compared(rows)
-        some = range(0, len(rows), max(1, math.ceil(len(rows) / MOST_WRITTEN)))
+        prompted = np.flatnonzero(rows.y != WHOLE).tolist()
+        some = prompted[:: max(1, math.ceil(len(prompted) / MOST_WRITTEN))]
         answers = [""] * len(rows)
         for i, text in zip(some, self.complete([rows.texts[i] for i in some]), strict=True):
             answers[i] = text
@@ -140,18 +144,19 @@ class WritingModel:
 
     def complete(self, prompts: Sequence[str]) -> list[str]:
         """What the model writes behind each prompt, the likeliest token each time."""
-        return complete(self.whole, self.reader.backbone.tokenizer, self.reader.backbone.max_length, prompts, self.longest)
+        backbone = self.reader.backbone
+        return complete(self.whole, backbone.tokenizer, backbone.max_length, prompts, self.longest, continues=self.continues)
 
     def fitting(self, prompts: Sequence[str]) -> list[str]:
         """The prompts that a completion still fits behind, which any program writes alike; of plain ones that are longer their end."""
         tokenizer, room = self.reader.backbone.tokenizer, max(1, self.reader.backbone.max_length - self.longest)
         found = []
         for prompt in prompts:
-            text = as_read(tokenizer, prompt)
+            text = as_read(tokenizer, prompt, continues=self.continues)
             places = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
             if 0 < len(places) <= room:
                 found.append(prompt)
-            elif len(places) > room and chat_of(prompt) is None:
+            elif len(places) > room and (self.continues or chat_of(prompt) is None):
                 found.append(text[places[len(places) - max(1, room // 2)][0] :])
         return found
 
@@ -189,11 +194,11 @@ def nats_of(states: Float32, told: np.ndarray[Any, Any], head: nn.Linear) -> flo
 
 
 @torch.inference_mode()
-def complete(whole: Any, tokenizer: Any, max_length: int, prompts: Sequence[str], longest: int) -> list[str]:
-    """Greedy completions, each prompt by itself, so that what stands beside it changes nothing."""
+def complete(whole: Any, tokenizer: Any, max_length: int, prompts: Sequence[str], longest: int, *, continues: bool = False) -> list[str]:
+    """Greedy completions, each prompt by itself, so that what stands beside it changes nothing; `continues` as of `as_read`."""
     found = []
     for prompt in prompts:
-        ids = tokenizer(as_read(tokenizer, prompt), return_tensors="pt")["input_ids"]
+        ids = tokenizer(as_read(tokenizer, prompt, continues=continues), return_tensors="pt")["input_ids"]
         ids = ids[:, -max(1, max_length - longest) :].to(whole.device)
         if not ids.shape[1]:  # a tokenizer that puts nothing before a text makes nothing of an empty one
             ids = torch.tensor([[tokenizer.eos_token_id]], device=whole.device)

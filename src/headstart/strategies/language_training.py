@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from headstart.backbone.cut import Trunk
 from headstart.backbone.reading import Reader
+from headstart.data.prompts import WHOLE
 from headstart.strategies.adapter import add_adapters, merge_adapters
 from headstart.strategies.base import Rows
 from headstart.strategies.batches import entering_of, packed
@@ -145,10 +146,11 @@ def tune_language(
     model = NextToken(trunk, head, reader.backbone.above)
     entering = entering_of(reader, told, cut if stored else 0)
     curve = run_training(model, entering, told.strata, schedule, batch=packed if pack else collate)
-    return WritingModel(reader, trunk.restore(), cut, head, longest, curve)
+    return WritingModel(reader, trunk.restore(), cut, head, longest, curve, bool((rows.y == WHOLE).all()))
 
 
 def untouched(job: Job) -> WritingModel:
     """The source as it is."""
     _, longest = told_rows(job.source, job.rows)
-    return WritingModel(job.source, None, job.source.backbone.n_blocks, output_layer(job.source.backbone), longest)
+    continues = bool((job.rows.y == WHOLE).all())
+    return WritingModel(job.source, None, job.source.backbone.n_blocks, output_layer(job.source.backbone), longest, continues=continues)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from headstart.data.examples import IntArray
-from headstart.data.prompts import chat_of
+from headstart.data.prompts import WHOLE, chat_of
 from headstart.errors import SourceError
 from headstart.strategies.model import NO_LABEL
 
@@ -29,16 +29,19 @@ _CHARACTERS_PER_TOKEN = 100
 class Written:
     """A prompt with its completion as one `text`, and what its tokens are told: (t,) ids of the completion's, NO_LABEL for the others'.
 
-    `size` are the bytes of the completion that are read.
+    `size` are the bytes of the completion that are read, `row` the position of the row. A text without a prompt may be several pieces.
     """
 
     text: str
     told: IntArray
     size: int
+    row: int
 
 
-def as_read(tokenizer: Any, prompt: str) -> str:
-    """A prompt as the model reads it, the completion to follow."""
+def as_read(tokenizer: Any, prompt: str, *, continues: bool = False) -> str:
+    """A prompt as the model reads it, the completion to follow; `continues`: it is a text's beginning, and read as it stands."""
+    if continues:
+        return prompt
     messages = chat_of(prompt)
     if messages is None:
         return prompt if not prompt or prompt[-1].isspace() else prompt + "\n"
@@ -67,7 +70,37 @@ def end_of(tokenizer: Any, name: str) -> str:
 
 
 def write(tokenizer: Any, max_length: int, prompts: Sequence[str], completions: Sequence[str], end: str) -> list[Written]:
-    """Prompts with their completions, each of at most `max_length` tokens."""
+    """Prompts with their completions, each of at most `max_length` tokens; texts whose label is `WHOLE` in as many pieces as they need."""
+    whole = [i for i, completion in enumerate(completions) if completion == WHOLE]
+    others = [i for i, completion in enumerate(completions) if completion != WHOLE]
+    written = _completed(tokenizer, max_length, [prompts[i] for i in others], [completions[i] for i in others], end)
+    pieces = _pieces(tokenizer, max_length, [prompts[i] for i in whole], end)
+    found = [replace(each, row=others[each.row]) for each in written] + [replace(each, row=whole[each.row]) for each in pieces]
+    return sorted(found, key=lambda each: each.row)
+
+
+def _pieces(tokenizer: Any, max_length: int, texts: Sequence[str], end: str) -> list[Written]:
+    """Texts learnt whole, cut where the model reads no further; all tokens are told but the first of a piece, which follows nothing."""
+    around = len(tokenizer("")["input_ids"])
+    room = max(2, max_length - around - 1)  # one for a piece that begins in a word, which may be read otherwise
+    found = []
+    for row, text in enumerate(texts):
+        text = text.strip().encode("utf-8", "replace").decode("utf-8") + end
+        places = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False)["offset_mapping"]
+        begins = [places[at - 1][1] if at else 0 for at in range(0, len(places), room)]  # white space goes with what follows it
+        for first, last in zip(begins, [*begins[1:], len(text)], strict=True):
+            piece = text[first:last]
+            read = tokenizer(piece, truncation=True, max_length=max_length, return_offsets_mapping=True)
+            ids = np.asarray(read["input_ids"], dtype=np.int64)
+            spans = np.asarray(read["offset_mapping"], dtype=np.int64).reshape(-1, 2)
+            told = np.where(spans[:, 1] > spans[:, 0], ids, NO_LABEL)
+            told[:1] = NO_LABEL
+            said = piece[spans[:1, 1].max(initial=0) : spans[told != NO_LABEL, 1].max(initial=0)].removesuffix(end)
+            found.append(Written(piece, told, len(said.encode("utf-8", "replace")), row))
+    return found
+
+
+def _completed(tokenizer: Any, max_length: int, prompts: Sequence[str], completions: Sequence[str], end: str) -> list[Written]:
     heads = [as_read(tokenizer, prompt)[-max_length * _CHARACTERS_PER_TOKEN :] for prompt in prompts]
     heads = [head.encode("utf-8", "replace").decode("utf-8") for head in heads]
     tails = [(completion + end).encode("utf-8", "replace").decode("utf-8") for completion in completions]
@@ -97,7 +130,7 @@ def write(tokenizer: Any, max_length: int, prompts: Sequence[str], completions: 
         told[:1] = NO_LABEL  # nothing stands before the first token
         last = int(places[told != NO_LABEL, 1].max(initial=len(head)))
         read_of = tail[: last - len(head)].removesuffix(end)
-        written.append(Written(head + tail, told, len(read_of.encode("utf-8", "replace"))))
+        written.append(Written(head + tail, told, len(read_of.encode("utf-8", "replace")), number))
     return written
 
 
@@ -112,7 +145,7 @@ def shown_prompt(prompt: str) -> str:
     return prompt if messages is None else "\n".join(f"{message['role']}: {message['content']}" for message in messages)
 
 
-def asked(prompt: str) -> Any:
-    """A prompt as the stock pipeline takes it: text that ends with a line break, or a list of messages."""
-    messages = chat_of(prompt)
-    return json.loads(json.dumps(messages)) if messages is not None else as_read(None, prompt)
+def asked(prompt: str, *, continues: bool = False) -> Any:
+    """A prompt as the stock pipeline takes it: text that ends with a line break, or a list of messages; `continues` as of `as_read`."""
+    messages = None if continues else chat_of(prompt)
+    return json.loads(json.dumps(messages)) if messages is not None else as_read(None, prompt, continues=continues)

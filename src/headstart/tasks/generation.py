@@ -1,4 +1,4 @@
-"""Texts that follow a prompt: instructions, chats, completions.
+"""Texts that follow a prompt: instructions, chats, completions; and plain texts of a domain.
 
 A row's text is the prompt, a chat as a JSON list of its messages (`data/prompts.py`); its label is the completion.
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from headstart.data.check import LabelChecks
 from headstart.data.examples import BoolArray, Examples
-from headstart.data.prompts import CHATS, COMPLETION, INSTRUCTION, OUTPUT, PROMPT, chat_of
+from headstart.data.prompts import CHATS, COMPLETION, INSTRUCTION, OUTPUT, PROMPT, WHOLE, WHOLE_TEXTS, chat_of
 from headstart.data.rows import RowList, counted, finding
 from headstart.errors import DataError
 from headstart.judge.metrics import FloatArray
@@ -32,6 +32,8 @@ _FEW_ROWS = 20
 def recognise(examples: Examples) -> str:
     """Why these rows are prompts with completions, "" where they are not."""
     text, label = examples.text_column.lower(), examples.label_column.lower()
+    if examples.labels and all(given == WHOLE for given in examples.labels):
+        return "it holds plain text"
     if text in CHATS:
         return f"{examples.text_column!r} holds chats"
     if (text.split(",")[0], label) in ((PROMPT, COMPLETION), (INSTRUCTION, OUTPUT)):
@@ -71,11 +73,12 @@ def check_completions(train: Examples, labels: Sequence[str], usable: BoolArray,
         remedy = "Give rows that have a prompt and a completion and do not stand in the test file."
         return [finding("no rows", Severity.ERROR, f"No row of {where} can be used for training.", (), remedy)]
     found = []
-    if len(kept) > 1 and len(set(kept)) == 1:
+    if len(kept) > 1 and len(set(kept)) == 1 and kept[0] != WHOLE:
         message = f"All {len(kept):,} usable rows of {where} have the same completion."
         found.append(finding("one completion", Severity.WARNING, message, (), "A model would learn to write nothing else."))
     if len(kept) < max(folds, _FEW_ROWS):
-        message = f"Only {counted(len(kept), 'usable row')} of {where} {'has' if len(kept) == 1 else 'have'} a completion."
+        what = "text" if kept[0] == WHOLE else "completion"
+        message = f"Only {counted(len(kept), 'usable row')} of {where} {'has' if len(kept) == 1 else 'have'} a {what}."
         found.append(finding("few rows", Severity.WARNING, message, (), "Scores of so few are hardly more than chance; add rows."))
     return found
 
@@ -96,7 +99,14 @@ def hard(outputs: FloatArray, rows: Rows, examples: Examples, names: Sequence[st
     """Rows whose completion is least likely a byte, by out-of-fold outputs (n, 6)."""
     worst = np.argsort(-outputs[:, NATS] / np.maximum(outputs[:, BYTES], 1.0), kind="stable")
     kept = [i for i in worst.tolist() if examples.rows[i] not in known][:most]
-    return [RowNote("hard", examples.rows[i], f"{shown_prompt(rows.texts[i])} — {rows.y[i]}", "") for i in kept]
+    told = ["" if rows.y[i] == WHOLE else f" — {rows.y[i]}" for i in kept]
+    return [RowNote("hard", examples.rows[i], f"{shown_prompt(rows.texts[i])}{said}", "") for i, said in zip(kept, told, strict=True)]
+
+
+def label_counts(rows: Rows, names: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """How many rows have a completion, and how many are learnt whole, where there are such."""
+    whole = int((rows.y == WHOLE).sum())
+    return tuple((what, count) for what, count in (("a completion", len(rows) - whole), (WHOLE_TEXTS, whole)) if count)
 
 
 TASK = Task(
@@ -109,7 +119,7 @@ TASK = Task(
     checks=LabelChecks(check_completions, lambda label: (), "completions", of_the_text=True, several=True),
     labels=make_labels,
     rows=make_rows,
-    label_counts=lambda rows, names: (("a completion", len(rows)),),
+    label_counts=label_counts,
     judge=WritingJudge(),
     suspects=lambda outputs, rows, examples, names: (),
     hard=hard,

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 DEFAULT = "classification"
 PAIRS = "pairs"
 TRANSLATION = "translation"
+GENERATION = "generation"
 # Tasks whose texts are two in one (`data/pairs.py`).
 TWO_TEXTS = (PAIRS, "qa")
 # Recognised in this order; what nothing recognises is of the default.
 _MODULES = {
     "qa": "headstart.tasks.qa",
     PAIRS: "headstart.tasks.pairs",
-    "generation": "headstart.tasks.generation",
+    GENERATION: "headstart.tasks.generation",
     TRANSLATION: "headstart.tasks.translation",
     "ner": "headstart.tasks.ner",
     "multilabel": "headstart.tasks.multilabel",
