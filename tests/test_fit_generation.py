@@ -10,6 +10,8 @@ from transformers import pipeline
 import headstart
 from headstart import cli
 from headstart.errors import SettingsError, SourceError
+from headstart.ranking.rank import rank
+from headstart.ranking.table import table
 from headstart.report.build import build_report
 from tiny import WORDS, make_causal, make_tiny
 
@@ -121,3 +123,36 @@ def test_plain_texts_are_learnt_and_gone_on_from(task, tmp_path, capsys):
     with (tmp_path / "more.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["text"] for row in rows] == said[45:] and len({row["prediction"] for row in rows}) >= 1
+
+
+# --- curves and rankings ---
+
+
+def test_the_label_curve_is_drawn_where_the_budget_leaves_time_for_it(run, task):
+    """Both rungs trained on parts of the rows and judged on the same others; the source as it is learns from none."""
+    curve = run.results.label_curve
+    assert curve is not None
+    untouched, tuned = ([point for point in curve.points if point.rung == name] for name in ("untouched", "lora"))
+    assert [point.labels for point in tuned] == [point.labels for point in untouched] == [8, 16, 32]
+    assert len({point.score for point in untouched}) == 1
+    assert all(point.score.value < untouched[0].score.value for point in tuned)
+    short = fit(task, out=str(task / "short"), budget=0.001)
+    assert short.results.label_curve is None
+
+
+def test_sources_are_ranked_by_what_they_write_as_they_are(run, task, tmp_path, capsys):
+    make_causal(tmp_path / "other", "gpt2")
+    make_tiny(tmp_path / "bert", "bert", blocks=2)
+    sources = [str(task / "source"), str(tmp_path / "other"), str(tmp_path / "bert")]
+    settings = headstart.settings.make_settings(
+        {"source": sources, "test": str(task / "test.jsonl"), "store": str(task / "store"), "resamples": 100, "inner_folds": 2}
+    )
+    found = rank(str(task / "train.jsonl"), settings)
+    assert (found.task, found.metric, len(found.sources), len(found.left_out)) == ("generation", "bits_per_byte", 2, 1)
+    assert "has no token that ends a text" in found.left_out[0].reason
+    ours = next(source for source in found.sources if source.name == sources[0])
+    [trial] = [trial for trial in run.results.trials if trial.name == "untouched"]
+    assert ours.probe == trial.score and ours.strategy in ("lora", "partial", "full") and ours.why.startswith("as it is it has ")
+    low, high = sorted(source.predicted.value for source in found.sources)
+    assert found.sources[0].predicted.value == low <= high
+    assert "bits per byte" in "\n".join(table(found))

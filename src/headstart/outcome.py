@@ -11,14 +11,15 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from headstart.data.check import suspect_finding
 from headstart.data.examples import IntArray
 from headstart.judge.label_curve import label_curve
+from headstart.progress import say
 from headstart.records import (
     DataSummary,
     Estimate,
@@ -32,7 +33,7 @@ from headstart.records import (
 )
 from headstart.runs import RunFolder
 from headstart.settings import Settings
-from headstart.strategies.base import FloatArray, Rows, Said, Trained, joined
+from headstart.strategies.base import Answering, FloatArray, Rows, Said, Trained, joined
 from headstart.target import Part, Target
 from headstart.tasks.registry import deciding_metric, get_task
 
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from headstart.pipeline import Judged
     from headstart.planner import Decision
 
+# Tasks without light rungs: numbers of labels at which both rungs are trained, and the share of the budget that it may take.
+CURVE_SIZES, CURVE_SHARE = 3, 0.25
+_FEWEST_TO_TRAIN = 24
 HARDEST = 10
 TWINS = 10
 
@@ -102,7 +106,7 @@ def assemble(
         class_scores=seen.classes,
         confusion=seen.confusion,
         layers=_layers(target, readers, settings),
-        label_curve=_curve(target, source, settings),
+        label_curve=_curve(target, source, settings) or _trained_curve(target, final, settings, run),
         worth_a_look=notes,
         spent=_spent(readers, run, begin),
         command=command or _in_python(target),
@@ -203,6 +207,47 @@ def _curve(target: Target, reader: Reader, settings: Settings) -> LabelCurve | N
         folds=settings.outer_folds,
         repeats=min(2, settings.outer_folds),
         seed=settings.seed,
+    )
+
+
+def _trained_curve(target: Target, final: Decision, settings: Settings, run: RunFolder) -> LabelCurve | None:
+    """Score against labels of tasks without light rungs: the best rungs with transfer and without are trained on parts of the rows.
+
+    None where the trials tell that this would take more than its share of the budget, or where rows are too few.
+    """
+    task, rows = get_task(target.task), target.rows
+    rungs = {rung.name: rung for rung in (final.transfer, final.plain) if rung is not None}
+    took = sum(max(trial.seconds, trial.predicted_seconds) for trial in final.trials if trial.name in rungs)
+    if task.curve_at is not None or len(rungs) < 2 or len(rows) < _FEWEST_TO_TRAIN or CURVE_SIZES * took > CURVE_SHARE * settings.budget:
+        return None
+
+    def predict_at(name: str, train: IntArray, held: IntArray) -> FloatArray:
+        rung = rungs[name]
+
+        def work() -> dict[str, Any]:
+            job = replace(rung.job, rows=rows.take(train), groups=target.groups[train], folds=[], logs=None)
+            return {"logits": cast(Answering, rung.strategy.fit(job)).compared(rows.take(held))}
+
+        outputs: FloatArray = run.remember(f"label curve/{name}, {len(train)} rows", work)["logits"]
+        return outputs
+
+    def judge_at(outputs: FloatArray, held: IntArray) -> Estimate:
+        seen = rows.take(held).measured(outputs)  # of many rows some are answered
+        return task.judge.estimate(deciding_metric(settings), outputs[seen], rows.take(held[seen]), target.groups[held[seen]], settings)
+
+    say("drawing the label curve")
+    return label_curve(
+        predict_at,
+        judge_at,
+        rows.strata,
+        groups=target.groups,
+        rungs=tuple(rungs),
+        baseline=final.plain.name if final.plain is not None else None,
+        metric=deciding_metric(settings),
+        folds=settings.outer_folds,
+        repeats=1,
+        seed=settings.seed,
+        most=CURVE_SIZES,
     )
 
 

@@ -42,15 +42,15 @@ class Needed:
     note: str
 
 
-def sizes(n: int, c: int) -> list[int]:
-    """At which numbers of labels to measure: up to six, evenly apart on a log scale, at least doubling roughly, the last being `n`.
+def sizes(n: int, c: int, most: int = _MOST_SIZES) -> list[int]:
+    """At which numbers of labels to measure: up to `most`, evenly apart on a log scale, at least doubling roughly, the last being `n`.
 
     The first is the greater of 8 and the number of classes `c`; with fewer rows than that, `n` alone.
     """
     low = max(c, _FEWEST_LABELS)
     if n <= low:
         return [n]
-    count = min(_MOST_SIZES, max(2, 1 + math.floor(math.log2(n / low))))
+    count = min(most, max(2, 1 + math.floor(math.log2(n / low))))
     return sorted({round(size) for size in np.geomspace(low, n, count)})
 
 
@@ -67,6 +67,7 @@ def label_curve(
     repeats: int,
     seed: int,
     lacking: str = "transfer",
+    most: int = _MOST_SIZES,
 ) -> LabelCurve:
     """Measure every rung at every size.
 
@@ -83,6 +84,7 @@ def label_curve(
         repeats: how many of the parts are held out in turn, 1 to `folds`.
         seed: of the parts and the draws.
         lacking: what the baseline is without, in words.
+        most: sizes at most.
 
     Raises:
         DataError: no class has two independent rows, so none can be held out.
@@ -95,7 +97,7 @@ def label_curve(
     orders = [nested_order(strata, training, rng) for training, _ in pairs]
     held = np.concatenate(helds)
     points = []
-    for size in sizes(min(len(order) for order in orders), int(strata.max()) + 1):
+    for size in sizes(min(len(order) for order in orders), int(strata.max()) + 1, most):
         for rung in rungs:
             found = [predict_at(rung, np.sort(order[:size]), rows) for order, rows in zip(orders, helds, strict=True)]
             points.append(LabelPoint(rung, size, judge_at(np.concatenate(found), held)))
@@ -109,7 +111,7 @@ def needed_labels(points: Sequence[tuple[int, float, float]], target: float, *, 
     Args:
         points: (labels, score, standard error of the score); greater scores are better. At least three different numbers of labels.
         target: the score to reach.
-        ceiling: the greatest score there is: 1 for accuracy and macro-F1, 0 for log-loss with its sign turned.
+        ceiling: the greatest score there is: 1 for accuracy, 100 for BLEU, 0 for log-loss with its sign turned.
         lacking: as in `label_curve`.
     """
     sizes_measured = {labels for labels, _, _ in points}
@@ -137,7 +139,7 @@ def _needed_by(points: Sequence[LabelPoint], rung: str, baseline: str | None, me
     """What the baseline needs for the score that `rung` has at its most labels."""
     if baseline is None or baseline == rung:
         return Needed(None, "")
-    sign, ceiling = (1.0, 1.0) if metric.higher_is_better else (-1.0, 0.0)
+    sign, ceiling = (1.0, metric.full) if metric.higher_is_better else (-1.0, 0.0)
     target = max((point for point in points if point.rung == rung), key=lambda point: point.labels).score.value
     curve = [
         (point.labels, sign * point.score.value, (point.score.high - point.score.low) / (2 * normal_quantile(point.score.confidence)))

@@ -33,9 +33,10 @@ _FEWEST_ROWS = 10
 
 
 def held_by_probe(task: Task, reader: Reader) -> tuple[FloatArray, tuple[int, ...]]:
-    """Outputs (u, c) of the ladder's probe for rows that its folds hold out, NaN for others; and the layers that it reads."""
+    """Outputs (u, c) of the rung that ranks, as a rule the ladder's probe, for rows that its folds hold out, NaN for others; and the layers
+    that it reads, none where nothing is learnt."""
     settings = task.settings
-    probe = get_strategy("probe", settings.task)
+    probe = get_strategy(get_task(settings.task).ranked_by, settings.task)
     assert probe.out_of_fold is not None  # `make_task` asks for it
     job = Job(task.rows, task.groups, list(task.folds), settings, settings.seed, reader=reader)
     fitted, held = probe.out_of_fold(job)

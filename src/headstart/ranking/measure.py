@@ -19,7 +19,7 @@ from headstart.errors import SettingsError
 from headstart.judge import intervals
 from headstart.judge.calibration import log_softmax, softmax
 from headstart.planner import expectation, net_of, trial_seconds
-from headstart.prior import Belief
+from headstart.prior import Belief, expect
 from headstart.ranking.by_probe import drawn_out, held_by_probe, scores_by_layer
 from headstart.ranking.kept import Kept
 from headstart.ranking.task import Task
@@ -30,6 +30,7 @@ from headstart.sources.source import Source
 from headstart.strategies.base import FloatArray
 from headstart.strategies.heads import Space, choose_strength
 from headstart.strategies.ladder import get_strategy
+from headstart.strategies.outputs import Output, output_of
 from headstart.strategies.probe import PROMISING, mean_of_layers, sort_layers, usual_layers
 from headstart.tasks.registry import TWO_TEXTS, deciding_metric, get_task
 from headstart.transferability.decomposed import decompose
@@ -166,8 +167,12 @@ def recommend(task: Task, reader: Reader, cost: CostModel) -> tuple[str, Belief,
         )
     rungs = rungs_on(task.target, task.learn, task.settings, means, wanted)
     rungs = [rung for rung in rungs if trial_seconds(rung, cost) <= task.settings.budget] or rungs[:1]
-    best = max(rungs, key=lambda rung: net_of(expectation(rung, deciding_metric(task.settings)), rung, cost))
-    return best.strategy.name, expectation(best, deciding_metric(task.settings)), trial_seconds(best, cost)
+    metric = deciding_metric(task.settings)
+    best = max(rungs, key=lambda rung: net_of(expectation(rung, metric), rung, cost))
+    # Of tasks that answer with texts nothing was measured; the planner tries there, and here no more is said than of any rung unknown.
+    unknown = output_of(task.rows.y) is Output.TEXT
+    gain = expect(best.strategy.name, metric, per_class=1, classes=1, tokens=1, cases=()) if unknown else expectation(best, metric)
+    return best.strategy.name, gain, trial_seconds(best, cost)
 
 
 def _can_be_recommended(name: str, task: str | None) -> bool:

@@ -122,11 +122,14 @@ def on_map(sketches: Sequence[FloatArray]) -> list[tuple[float, float]]:
 
 def reason(kept: Kept, sign: float, tied: bool) -> str:
     """Why a source stands where it stands, and what speaks against it, in a few words; `sign` is -1 where lower scores are better."""
-    layers = f"layer {kept.layers[0]}" if len(kept.layers) == 1 else f"layers {kept.layers[0]} to {kept.layers[-1]}"
-    words = [f"a probe on {layers} of {kept.blocks} has {kept.probe.value:.2f}"]
+    if kept.layers:
+        layers = f"layer {kept.layers[0]}" if len(kept.layers) == 1 else f"layers {kept.layers[0]} to {kept.layers[-1]}"
+        words = [f"a probe on {layers} of {kept.blocks} has {kept.probe.value:.2f}"]
+    else:
+        words = [f"as it is it has {kept.probe.value:.2f}"]
     if abs(kept.ahead) >= 0.005:
         words.append(f"all rows are expected to add {sign * kept.ahead:+.2f}")
-    if kept.strategy != "probe":
+    if kept.strategy != "probe" and kept.gain.mean:
         words.append(f"{kept.strategy} is expected to add {sign * kept.gain.mean:+.2f}")
     if tied:
         words.append("not to be told from the first")

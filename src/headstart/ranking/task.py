@@ -20,6 +20,7 @@ from headstart.strategies.heads import Folds
 from headstart.strategies.ladder import get_strategy, known_strategies
 from headstart.strategies.outputs import Output, output_of
 from headstart.target import Target, parts_of
+from headstart.tasks.registry import get_task
 
 MOST_ROWS = 2000  # rows that are read where there are more, or two a class: they tell sources apart to about a point
 
@@ -61,9 +62,10 @@ def make_task(target: Target, settings: Settings) -> Task:
     Where outer folds would judge the fit, all rows rank: its own choice among sources is then made anew within every fold.
 
     Raises:
-        SettingsError: the task has no probe on frozen features, by which sources are ranked.
+        SettingsError: the task has no rung that learns little enough to rank sources by.
     """
-    if "probe" not in known_strategies(target.task) or get_strategy("probe", target.task).out_of_fold is None:
+    by = get_task(target.task).ranked_by
+    if by not in known_strategies(target.task) or get_strategy(by, target.task).out_of_fold is None:
         told = "`headstart fit DATA --source A --source B` tries them all"
         raise SettingsError(f"Sources are ranked by a probe on their frozen features, and the task {target.task} has none; {told}.")
     parts = parts_of(target, settings)

@@ -113,7 +113,7 @@ class Task:
     take rows, examples and names. `layer_scores` tells how a light head does on layers of a source, each row predicted without itself.
     `curve` are the names of the rungs of the label curve, with transfer and without; `curve_at` trains them on some of the rows. Both
     take rows and groups (n,); None: the task has no light rungs on frozen features. `calibrate` tells from out-of-fold outputs of some rows
-    how those of a task of texts are moved; None: not at all.
+    how those of a task of texts are moved; None: not at all. `ranked_by` is the rung by which sources are compared before any is trained.
     """
 
     name: str
@@ -133,3 +133,4 @@ class Task:
     curve: tuple[str, str]
     curve_at: Callable[[Rows, IntArray, Reader, Settings], PredictAt] | None
     calibrate: Callable[[FloatArray, Rows], Calibration] | None = None
+    ranked_by: str = "probe"

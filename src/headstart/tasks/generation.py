@@ -126,4 +126,5 @@ TASK = Task(
     layer_scores=None,
     curve=("lora", "untouched"),
     curve_at=None,
+    ranked_by="untouched",
 )
