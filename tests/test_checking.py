@@ -1,5 +1,7 @@
 """`headstart check` around the checks themselves: which texts are cut off, and how findings read."""
 
+import csv
+import json
 import types
 
 import pytest
@@ -8,6 +10,7 @@ import headstart
 from headstart import cli
 from headstart.checking import Checked, check_data, findings_text, needs_a_hand, token_counter
 from headstart.data.examples import Examples
+from headstart.data.table import open_table
 from headstart.errors import SourceError
 from headstart.records import Finding, Severity
 
@@ -162,3 +165,93 @@ def test_fix_writes_a_cleaned_copy_and_says_what_changed(tmp_path, capsys):
         f"Wrote 24 rows of 26 to {str(tmp_path / 'train.cleaned.csv')!r}.",
     ]
     assert cli.main(["check", str(tmp_path / "train.cleaned.csv")]) == 0
+
+
+# --- cleaned copies of other tasks ---
+
+
+def fixed(path, capsys, *more):
+    """What `check --fix` says of a file, without the findings."""
+    assert cli.main(["check", str(path), *more, "--fix"]) in (0, 1)
+    return [line for line in capsys.readouterr().out.splitlines() if line.startswith(("Left out", "Put", "Wrote", "Stripped", "Gave"))]
+
+
+QUESTIONS = [
+    ("which card", "my card is blue", [{"text": "blue", "answer_start": 11}]),
+    ("which phone", "the phone is red", [{"text": "red", "answer_start": 2}]),  # stands at 13
+    ("which coat", "the coat is grey", [{"text": "green", "answer_start": 0}, {"text": "grey", "answer_start": 12}]),
+    ("which car", "a car is here", [{"text": "green", "answer_start": 0}]),  # nowhere
+    ("which order", "an order came", []),
+    ("which card", "my card is blue", [{"text": "blue", "answer_start": 11}]),  # repeats row 1
+]
+REPAIRED = [
+    QUESTIONS[0],
+    ("which phone", "the phone is red", [{"text": "red", "answer_start": 13}]),
+    ("which coat", "the coat is grey", [{"text": "grey", "answer_start": 12}]),
+    QUESTIONS[4],
+]
+ABOUT_QUESTIONS = [
+    "Left out 1 row without text or label: 4.",
+    "Left out 1 row as repeats of an earlier row: 6.",
+    "Put the answers of 1 row where they stand in the context: 2.",
+    "Left out answers of 1 row that do not stand in the context: 3.",
+]
+
+
+@pytest.mark.parametrize("form", ["squad", "jsonl", "csv", "parquet"])
+def test_answers_are_put_where_they_stand(tmp_path, capsys, form):
+    rows = [{"id": i, "question": q, "context": c, "answers": a} for i, (q, c, a) in enumerate(QUESTIONS)]
+    path = tmp_path / f"asked.{'json' if form == 'squad' else form}"
+    if form == "squad":
+        paragraphs = [{"context": row["context"], "qas": [{name: row[name] for name in ("id", "question", "answers")}]} for row in rows]
+        path.write_text(json.dumps({"version": "1.1", "data": [{"title": "t", "paragraphs": paragraphs}]}))
+    elif form == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif form == "csv":
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([list(rows[0]), *([*list(row.values())[:3], json.dumps(row["answers"])] for row in rows)])
+    else:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    out = tmp_path / path.name.replace("asked.", "asked.cleaned.")
+    assert fixed(path, capsys) == [*ABOUT_QUESTIONS, f"Wrote 4 rows of 6 to {str(out)!r}."]
+    with open_table(out) as table:
+        found = [record for _, record in table.records()]
+    answers = [json.loads(row["answers"]) if isinstance(row["answers"], str) else row["answers"] for row in found]
+    assert [(row["question"], row["context"], given) for row, given in zip(found, answers, strict=True)] == REPAIRED
+    assert [int(row["id"]) for row in found] == [0, 1, 2, 4]
+    assert fixed(out, capsys) == [f"Wrote 4 rows of 4 to {str(out).replace('cleaned', 'cleaned.cleaned')!r}."]
+
+
+def test_sentences_of_words_and_tags_stay_in_their_form(tmp_path, capsys):
+    path = tmp_path / "words.conll"
+    path.write_text("anna B-PER\nleft O\n\nin O\noslo B-LOC\n\nanna B-PER\nleft O\n\ncairo B-LOC\nis O\n")
+    out = tmp_path / "words.cleaned.conll"
+    assert fixed(path, capsys) == ["Left out 1 row as repeats of an earlier row: 7.", f"Wrote 3 rows of 4 to {str(out)!r}."]
+    assert out.read_text() == "anna\tB-PER\nleft\tO\n\nin\tO\noslo\tB-LOC\n\ncairo\tB-LOC\nis\tO\n\n"
+
+
+def test_pairs_translations_and_plain_texts_lose_the_rows_that_are_of_no_use(tmp_path, capsys):
+    (tmp_path / "pairs.csv").write_text("premise,hypothesis,label,id\na b,c d,yes,1\na b,,no,2\ne f,g h,no,3\na b,c d,yes,4\n")
+    assert fixed(tmp_path / "pairs.csv", capsys)[-1] == f"Wrote 2 rows of 4 to {str(tmp_path / 'pairs.cleaned.csv')!r}."
+    assert (tmp_path / "pairs.cleaned.csv").read_text() == "premise,hypothesis,label,id\na b,c d,yes,1\ne f,g h,no,3\n"
+    (tmp_path / "t.en").write_text("one house\n\ntwo houses\n")
+    (tmp_path / "t.de").write_text("ein haus\nnichts\nzwei häuser\n")
+    both = f"{tmp_path / 't.en'},{tmp_path / 't.de'}"
+    assert fixed(both, capsys) == [
+        "Left out 1 row without text or label: 2.",
+        f"Wrote 2 rows of 3 to {str(tmp_path / 't.cleaned.jsonl')!r}.",
+    ]
+    rows = [json.loads(line) for line in (tmp_path / "t.cleaned.jsonl").read_text().splitlines()]
+    assert rows == [{"en": "one house", "de": "ein haus"}, {"en": "two houses", "de": "zwei häuser"}]
+    segments = "".join(
+        f'<tu><tuv xml:lang="en"><seg>{en}</seg></tuv><tuv xml:lang="de"><seg>{de}</seg></tuv></tu>'
+        for en, de in (("one house", "ein haus"), ("one house", "ein haus"), ("two", "zwei"))
+    )
+    (tmp_path / "memory.tmx").write_text(f'<?xml version="1.0"?><tmx version="1.4"><header/><body>{segments}</body></tmx>')
+    assert fixed(tmp_path / "memory.tmx", capsys)[-1] == f"Wrote 2 rows of 3 to {str(tmp_path / 'memory.cleaned.jsonl')!r}."
+    (tmp_path / "house.txt").write_text("First text,\ntwo lines.\n\nSecond.\n\nSecond.\n")
+    assert fixed(tmp_path / "house.txt", capsys)[-1] == f"Wrote 2 rows of 3 to {str(tmp_path / 'house.cleaned.txt')!r}."
+    assert (tmp_path / "house.cleaned.txt").read_text() == "First text,\ntwo lines.\n\nSecond.\n"

@@ -209,12 +209,18 @@ def test_what_there_is_not_for_labels_is_refused_in_one_sentence(task, settings,
     assert str(refused.value) == message
 
 
-def test_suspects_are_looked_for_and_fix_is_refused(task, capsys, monkeypatch):
+def test_suspects_are_looked_for_and_a_cleaned_copy_is_written(task, capsys, monkeypatch):
     monkeypatch.setenv("HEADSTART_STORE", str(task / "store"))
     rows = [json.loads(line) for line in (task / "many_train.jsonl").read_text().splitlines()]
-    (task / "suspect.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (task / "suspect.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[3]]))
     given = [str(task / "suspect.jsonl"), "--label", "labels", "--source", str(task / "source")]
     assert cli.main(["check", *given, "--suspects"]) in (0, 1)
     assert "The task is multilabel" in capsys.readouterr().out
-    assert cli.main(["check", *given, "--fix"]) not in (0, 1)
-    assert "--fix is for classification; the task is multilabel. Leave it out." in capsys.readouterr().err
+    assert cli.main(["check", *given, "--fix"]) == 1
+    said = capsys.readouterr().out.splitlines()[-2:]
+    out = task / "suspect.cleaned.jsonl"
+    assert said == [
+        f"Left out 1 row as repeats of an earlier row: {len(rows) + 1}.",
+        f"Wrote {len(rows)} rows of {len(rows) + 1} to {str(out)!r}.",
+    ]
+    assert [json.loads(line) for line in out.read_text().splitlines()] == rows

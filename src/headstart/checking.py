@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.errors import SettingsError, SourceError
+from headstart.errors import SourceError
 from headstart.records import Finding, Severity
 from headstart.tasks.registry import DEFAULT, GENERATION
 
@@ -168,16 +168,6 @@ def _tokenizer(source: Source) -> Callable[[list[str]], list[int]]:
 
     full = open_tokenizer(source)
     return lambda texts: [len(ids) for ids in full(texts, truncation=False, padding=False, verbose=False)["input_ids"]]
-
-
-def require_single_labels(checked: Checked, option: str) -> None:
-    """Raise where rows have no single labels, which is what this option is for.
-
-    Raises:
-        SettingsError: they are of another task.
-    """
-    if checked.task != DEFAULT:
-        raise SettingsError(f"{option} is for {DEFAULT}; the task is {checked.task}. Leave it out.")
 
 
 def with_findings(checked: Checked, findings: Sequence[Finding]) -> Checked:

@@ -198,9 +198,10 @@ def _check(parsed: argparse.Namespace, words: list[str]) -> int:
     print(checking.findings_text(checked))
     if parsed.fix:
         from headstart.data.clean import write_cleaned
+        from headstart.tasks.registry import DEFAULT
 
-        checking.require_single_labels(checked, "--fix")
-        print("", *write_cleaned(checked.train, checked.result), sep="\n")
+        single, answers = checked.task == DEFAULT, checked.task == "qa"
+        print("", *write_cleaned(checked.train, checked.result, single_labels=single, answers=answers), sep="\n")
     return FOUND if checking.needs_a_hand(checked.result.findings) else 0
 
 

@@ -1,4 +1,8 @@
-"""A cleaned copy beside the file: same format, same columns, without the faults that need no judgement. The file itself stays as it is."""
+"""A cleaned copy beside the file: same columns, without the faults that need no judgement. The file itself stays as it is.
+
+The copy has the format of the file, but for translations out of TMX or of two files of lines, which become JSON lines, and for SQuAD's
+paragraphs, which become a list of questions.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,11 @@ from typing import Any, BinaryIO, TextIO, cast
 
 import numpy as np
 
+from headstart.data.answers import find_in, given_in
 from headstart.data.check import CONTROL_CHARACTERS, CheckResult
 from headstart.data.examples import Examples
+from headstart.data.pairs import split_pair
+from headstart.data.parallel import two_files
 from headstart.data.rows import RowList, counted
 from headstart.data.spelling import level_label
 from headstart.data.table import Format, Table, as_text, open_table
@@ -28,21 +35,27 @@ from headstart.errors import DataError, HeadstartError, ResourceError
 def cleaned_path(path: str | Path) -> Path:
     """Where the cleaned copy goes: `tickets.csv.gz` becomes `tickets.cleaned.csv.gz`, beside the original."""
     path = Path(path)
+    if path.name.lower().removesuffix(".gz").endswith(".tmx"):
+        return path.with_name(path.name[: path.name.lower().rindex(".tmx")] + ".cleaned.jsonl")
     ending = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
     return path.with_name(path.name[: len(path.name) - len(ending)] + ".cleaned" + ending)
 
 
-def write_cleaned(examples: Examples, check: CheckResult, out: str | Path | None = None) -> list[str]:
+def write_cleaned(
+    examples: Examples, check: CheckResult, out: str | Path | None = None, *, single_labels: bool = True, answers: bool = False
+) -> list[str]:
     """Write a cleaned copy of the file that `examples` came from, and say line by line what was changed.
 
     Left out are rows without text or label, repeats, rows of the test or validation file, all rows of a text under several labels, and
-    rows that could not be read. Control characters and outer white space are stripped; labels that differ only in case or white space take
-    the commonest spelling.
+    rows that could not be read. Of single labels control characters and outer white space are stripped, and labels that differ only in case
+    or white space take the commonest spelling. Answers are put where they stand in their context, and left out where they stand nowhere.
 
     Args:
-        examples: what `read_examples` gave for the file.
+        examples: what `read_examples` gave for the file, in the form of its task.
         check: what `check_examples` gave for these examples.
         out: the copy; None: `cleaned_path`. An earlier copy there is replaced, except where it is a folder.
+        single_labels: each row has the name of a class. Of all other tasks texts and labels stay as they are.
+        answers: the labels are answers that stand in a context.
 
     Raises:
         DataError: the data came from a pipe or the hub, or `out` is the file itself.
@@ -51,14 +64,18 @@ def write_cleaned(examples: Examples, check: CheckResult, out: str | Path | None
     if examples.origin == "-" or examples.origin.startswith("hub:"):
         shown = "standard input" if examples.origin == "-" else repr(examples.origin)
         raise DataError(f"A cleaned copy is written beside a file, and {shown} is none; save the rows to a file first.")
-    source = Path(examples.origin)
-    target = cleaned_path(source) if out is None else Path(out)
+    files = two_files(examples.origin)
+    source = Path(examples.origin if files is None else files[0])
+    usual = cleaned_path(source) if files is None else source.with_name(f"{source.name.split('.')[0]}.cleaned.jsonl")
+    target = usual if out is None else Path(out)
     if target.exists() and target.samefile(source):
         raise DataError(f"The cleaned copy would replace the file {str(source)!r} itself; give it another name.")
-    changes, lines = _changes(examples, check)
-    with open_table(source) as table:
+    changes, lines = _changes(examples, check, spelled=single_labels)
+    if answers:
+        lines += _repair_answers(examples, changes)
+    with open_table(examples.origin) as table:
         try:
-            _write(table, source, target, changes, examples)
+            _write(table, source, target, changes)
         except HeadstartError:
             raise
         except OSError as error:
@@ -70,11 +87,12 @@ def write_cleaned(examples: Examples, check: CheckResult, out: str | Path | None
     return [*lines, f"Wrote {counted(kept, 'row')} of {len(changes):,} to {str(target)!r}."]
 
 
-Changes = dict[int, tuple[str, str] | None]  # by row number: the new text and label; None: the row is left out
+Changes = dict[int, dict[str, Any] | None]
+"""By row number: new values of some columns; None: the row is left out."""
 
 
-def _changes(examples: Examples, check: CheckResult) -> tuple[Changes, list[str]]:
-    """What becomes of each row, and the lines that say so."""
+def _changes(examples: Examples, check: CheckResult, *, spelled: bool) -> tuple[Changes, list[str]]:
+    """What becomes of each row, and the lines that say so; `spelled`: texts are stripped and labels spelled alike."""
     spelling = _spellings(examples.labels)
     changes: Changes = {}
     empty, repeated, leaked, conflicting, stripped, respelled = (RowList() for _ in range(6))
@@ -93,12 +111,14 @@ def _changes(examples: Examples, check: CheckResult) -> tuple[Changes, list[str]
         elif check.repeated[i]:
             repeated.add(row)
             changes[row] = None
+        elif not spelled:
+            changes[row] = {}
         else:
             if text != examples.texts[i]:
                 stripped.add(row)
             if new_label != label:
                 respelled.add(row)
-            changes[row] = (text, new_label)
+            changes[row] = {examples.text_column: text, examples.label_column: new_label}
     said = (
         (empty, "Left out {} without text or label: {}."),
         (leaked, "Left out {} that the test or validation file holds too: {}."),
@@ -108,6 +128,32 @@ def _changes(examples: Examples, check: CheckResult) -> tuple[Changes, list[str]
         (respelled, "Gave {} the commonest spelling of its label: {}."),
     )
     return changes, [line.format(counted(rows.count, "row"), _numbers(rows.kept, rows.count)) for rows, line in said if rows.count]
+
+
+def _repair_answers(examples: Examples, changes: Changes) -> list[str]:
+    """Put answers where they stand in their context, in `changes`, and say so."""
+    moved, absent = RowList(), RowList()
+    contexts = {row: split_pair(text)[1] for row, text in zip(examples.rows, examples.texts, strict=True)}
+    with open_table(examples.origin) as table:
+        for row, record in table.records():
+            given = given_in(as_text(record.get(examples.label_column)))
+            if given is None or changes.get(row) is None:
+                continue
+            found = [(find_in(contexts[row], answer, start), start) for answer, start in given]
+            gone = any(answer is None for answer, _ in found)
+            elsewhere = any(answer is not None and start is not None and answer.start != start for answer, start in found)
+            if gone:
+                absent.add(row)
+            if elsewhere:
+                moved.add(row)
+            if gone or elsewhere:
+                kept = [{"text": answer.text, "answer_start": answer.start} for answer, _ in found if answer is not None]
+                changes[row] = {examples.label_column: kept}
+    said = (
+        (moved, "Put the answers of {} where they stand in the context: {}."),
+        (absent, "Left out answers of {} that do not stand in the context: {}."),
+    )
+    return [line.format(counted(rows.count, "row"), _numbers(rows.kept, rows.count)) for rows, line in said if rows.count]
 
 
 def _spellings(labels: tuple[str, ...]) -> dict[str, str]:
@@ -132,7 +178,7 @@ def _numbers(rows: tuple[int, ...] | list[int], count: int) -> str:
 @contextmanager
 def _whole_file(source: Path, target: Path) -> Iterator[TextIO]:
     """A file that appears under its name whole or not at all."""
-    zipped = source.suffix.lower() == ".gz"
+    zipped = target.suffix.lower() == ".gz"
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as raw:
@@ -147,46 +193,55 @@ def _whole_file(source: Path, target: Path) -> Iterator[TextIO]:
         raise
 
 
-def _write(table: Table, source: Path, target: Path, changes: Changes, examples: Examples) -> None:
+def _write(table: Table, source: Path, target: Path, changes: Changes) -> None:
     if table.format is Format.FOLDER:
         _write_folder(table, target, changes)
     elif table.format is Format.PARQUET:
-        _write_parquet(source, target, changes, examples)
+        _write_parquet(source, target, changes)
     elif table.format in (Format.CSV, Format.TSV):
         with _whole_file(source, target) as file:
             writer = csv.writer(file, delimiter=table.delimiter, lineterminator="\n")
             writer.writerow(table.columns)
-            writer.writerows(record.values() for record in _kept(table, changes, examples))
-    elif table.format is Format.JSONL:
+            writer.writerows(map(as_text, record.values()) for record in _kept(table, changes))
+    elif table.format is Format.CONLL:
         with _whole_file(source, target) as file:
-            for record in _kept(table, changes, examples):
+            for record in _kept(table, changes):
+                file.writelines(f"{word}\t{tag}\n" for word, tag in zip(record["tokens"], record["tags"], strict=True))
+                file.write("\n")
+    elif table.format is Format.TEXT:
+        with _whole_file(source, target) as file:
+            file.write("\n\n".join(record["text"] for record in _kept(table, changes)) + "\n")
+    elif table.format in (Format.JSONL, Format.TMX, Format.LINES):
+        with _whole_file(source, target) as file:
+            for record in _kept(table, changes):
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
     else:
         with _whole_file(source, target) as file:
-            json.dump(list(_kept(table, changes, examples)), file, ensure_ascii=False, indent=1)
+            json.dump(list(_kept(table, changes)), file, ensure_ascii=False, indent=1)
 
 
-def _kept(table: Table, changes: Changes, examples: Examples) -> Iterator[dict[str, Any]]:
-    """The rows that stay, with their new texts and labels; a value that does not change keeps its type."""
+def _kept(table: Table, changes: Changes) -> Iterator[dict[str, Any]]:
+    """The rows that stay, with their new values; one that does not change keeps its type."""
     for row, record in table.records():
         change = changes.get(row)
         if change is not None:
-            for column, new in zip((examples.text_column, examples.label_column), change, strict=True):
-                if as_text(record.get(column)) != new:
+            for column, new in change.items():
+                if as_text(record.get(column)) != as_text(new):
                     record[column] = new
             yield record
 
 
-def _write_parquet(source: Path, target: Path, changes: Changes, examples: Examples) -> None:
+def _write_parquet(source: Path, target: Path, changes: Changes) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pq.read_table(source)
     kept = {row: change for row, change in changes.items() if change is not None}
     table = table.take(np.fromiter(kept, dtype=np.int64, count=len(kept)) - 1)
-    for place, column in enumerate((examples.text_column, examples.label_column)):
-        new = [change[place] for change in kept.values()]
-        if [as_text(value) for value in table.column(column).to_pylist()] != new:
+    for column in dict.fromkeys(column for change in kept.values() for column in change):
+        old = [as_text(value) for value in table.column(column).to_pylist()]
+        new = [as_text(change[column]) if column in change else value for change, value in zip(kept.values(), old, strict=True)]
+        if old != new:
             table = table.set_column(table.schema.get_field_index(column), column, pa.array(new, pa.string()))
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     os.close(handle)
@@ -207,9 +262,10 @@ def _write_folder(table: Table, target: Path, changes: Changes) -> None:
         for row, record in table.records():
             change = changes.get(row)
             if change is not None:
-                folder = draft / change[1]
+                kept = {**record, **change}
+                folder = draft / kept["label"]
                 folder.mkdir(exist_ok=True)
-                (folder / Path(record["file"]).name).write_text(change[0], encoding="utf-8")
+                (folder / Path(record["file"]).name).write_text(kept["text"], encoding="utf-8")
         os.replace(draft, target)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
