@@ -32,7 +32,7 @@ from headstart.sources.names import expand_names, refuse_own_source
 from headstart.strategies.base import FloatArray, Rows, Trained
 from headstart.strategies.outputs import Output, output_of, said_of
 from headstart.target import Part, Target, data_name, parts_of, read_target
-from headstart.tasks.registry import TRANSLATION, deciding_metric
+from headstart.tasks.registry import TRANSLATION, deciding_metric, get_task
 from headstart.taught import COLUMN, SPLITS, refusal, text_digest
 
 if TYPE_CHECKING:
@@ -382,7 +382,7 @@ def decide_on(
     folder.
     """
     rungs = rungs_on(target, learn, settings, means, strategies, run.path / "tensorboard" / folder_name(label) if events else None)
-    for reader in means.readers.values():
+    for reader in () if get_task(settings.task).in_pieces else means.readers.values():
         own = [rung for rung in rungs if rung.job.reader is reader]
         cuts = {rung.strategy.tunes_from(rung.job) for rung in own if rung.strategy.tunes_from is not None} - {0}
         cuts.update(layer for rung in own if rung.strategy.reads is not None for layer in rung.strategy.reads(rung.job))

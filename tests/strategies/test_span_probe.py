@@ -34,7 +34,7 @@ def invented(n: int, seed: int, *, without: bool = False) -> Rows:
 
 def test_the_objective_is_the_loss_that_training_makes_small_and_its_minimum_is_torchs(reader: Reader) -> None:
     rows = invented(20, 1, without=True)
-    tokens, _ = span_probe.tokens_of_rows(reader, rows, 0)
+    [tokens], _ = span_probe.tokens_of_rows(reader, rows, [2], 0)
     weight, loss = span_probe.solve_spans(tokens.states, tokens, 0.3, 1e-6)
     told, _ = told_pieces(reader, rows, 0)
     assert told.sizes is not None
@@ -65,9 +65,10 @@ def test_the_objective_is_the_loss_that_training_makes_small_and_its_minimum_is_
 
 def test_pieces_beyond_the_most_tokens_are_left_out(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = invented(30, 2)
-    every, _ = span_probe.tokens_of_rows(reader, rows, 0)
+    [every], _ = span_probe.tokens_of_rows(reader, rows, [2], 0)
     monkeypatch.setattr(span_probe, "MOST_TOKENS", 60)
-    some, _ = span_probe.tokens_of_rows(reader, rows, 0)
+    [some, lower], longest = span_probe.tokens_of_rows(reader, rows, [2, 1], 0)
+    assert lower.states.shape == some.states.shape and not np.array_equal(lower.states, some.states) and longest == 2
     assert len(some.states) <= 60 < len(every.states) and len(some.begins) == len(some.starts) == len(some.ends) < len(every.begins)
     sizes = np.diff(np.append(some.begins, len(some.states)))
     assert ((some.starts >= some.begins) & (some.ends < some.begins + sizes) & (some.starts <= some.ends)).all()
@@ -83,9 +84,9 @@ def test_what_folds_hold_out_is_answered_by_heads_that_have_not_seen_it(reader: 
     model, outputs = probe.out_of_fold(job)
     held = np.concatenate([held for _, held in folds])
     assert np.isnan(outputs[:, 0]).sum() == 80 and not np.isnan(outputs[held]).any()
-    strength = span_probe.choose_span_strength(reader, rows, folds, 0)
+    layer, strength = span_probe.choose_span_head(reader, rows, folds, 0)
     train, asked_for = folds[1]
-    again = span_probe.fit_span_head(reader, rows.take(train), strength, 0).compared(rows.take(asked_for))
+    again = span_probe.fit_span_head(reader, rows.take(train), layer, strength, 0).compared(rows.take(asked_for))
     np.testing.assert_allclose(outputs[asked_for], again)
     answered = rows.y[held] != NOTHING
     assert outputs[held][answered, F1].mean() > 0.4  # one of ten words by chance

@@ -1,4 +1,4 @@
-"""The frozen rung of answers: a linear head for starts and ends on each token of the last layer, whose activations are stored.
+"""The frozen rung of answers: a linear head for starts and ends on each token, at the layer that serves best, whose activations are stored.
 
 Nothing runs through the source while it learns. Over pieces, with features z of mean 0 on principal axes as in `heads.py`, the objective is
 
@@ -11,6 +11,7 @@ Letters in shapes: n rows, p pieces, t tokens of all pieces together, r axes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ from headstart.strategies.losses import END, START
 from headstart.strategies.model import NO_LABEL
 from headstart.strategies.span_training import told_pieces
 from headstart.strategies.spans import SpanModel
+from headstart.strategies.word_probe import candidate_layers
 
 STRENGTHS = (1.0, 0.1, 0.01)
 USUAL = 0.1
@@ -44,8 +46,9 @@ class Tokens:
     ends: IntArray
 
 
-def tokens_of_rows(reader: Reader, rows: Rows, seed: int) -> tuple[Tokens, int]:
-    """Tokens of pieces of some rows, as training would be told them, `MOST_TOKENS` at most; and the longest span that may be given."""
+def tokens_of_rows(reader: Reader, rows: Rows, layers: Sequence[int], seed: int) -> tuple[list[Tokens], int]:
+    """Tokens of pieces of some rows at each of the layers, as training would be told them, `MOST_TOKENS` at most; and the longest span that
+    may be given."""
     told, longest = told_pieces(reader, rows, seed)
     assert told.sizes is not None  # pieces have tokens
     able = np.add.reduceat((told.y != NO_LABEL).astype(np.int64), np.cumsum(told.sizes) - told.sizes)
@@ -53,10 +56,11 @@ def tokens_of_rows(reader: Reader, rows: Rows, seed: int) -> tuple[Tokens, int]:
     order = np.sort(order[: max(1, int(np.searchsorted(np.cumsum(able[order]), MOST_TOKENS)))])
     kept = told.take(order)
     some = kept.y != NO_LABEL
-    states = np.concatenate(reader.activations(kept.texts, reader.backbone.n_blocks))[some]
     begins = np.cumsum(able[order]) - able[order]
     starts, ends = (np.flatnonzero(kept.y[some] & what) for what in (START, END))
-    return Tokens(states, begins, starts, ends), longest
+    reader.read_ahead(kept.texts, layers)
+    found = [Tokens(np.concatenate(reader.activations(kept.texts, layer))[some], begins, starts, ends) for layer in layers]
+    return found, longest
 
 
 def solve_spans(
@@ -102,38 +106,44 @@ def _loss(scores: NDArray[np.float32], tokens: Tokens, sizes: IntArray) -> tuple
     return loss, scores
 
 
-def choose_span_strength(reader: Reader, rows: Rows, folds: Folds, seed: int) -> float:
-    """The penalty with the least loss on the rows that the first fold holds out; without folds the usual one."""
+def choose_span_head(reader: Reader, rows: Rows, folds: Folds, seed: int) -> tuple[int, float]:
+    """The layer and the penalty with the least loss on the rows that the first fold holds out; without folds the last, and the usual one.
+
+    The last layer of an encoder that was made for whole sentences tells least of single tokens (docs/log.md).
+    """
+    layers = candidate_layers(reader.backbone)
     if not folds:
-        return USUAL
+        return layers[-1], USUAL
     train, held = folds[0]
-    told, _ = tokens_of_rows(reader, rows.take(train), seed)
-    asked, _ = tokens_of_rows(reader, rows.take(held), seed)
-    space = make_space(told.states)
-    there = ((asked.states - space.mean) * space.scale).astype(np.float32) @ space.turn.astype(np.float32)
-    losses, weight = {}, None
-    for strength in STRENGTHS:
-        weight, _ = solve_spans(space.z, told, strength, _TRYING, weight)
-        losses[strength] = mean_loss(there, asked, weight)
+    told, _ = tokens_of_rows(reader, rows.take(train), layers, seed)
+    asked, _ = tokens_of_rows(reader, rows.take(held), layers, seed)
+    losses = {}
+    for layer, own, other in zip(layers, told, asked, strict=True):
+        space = make_space(own.states)
+        there = ((other.states - space.mean) * space.scale).astype(np.float32) @ space.turn.astype(np.float32)
+        weight = None
+        for strength in STRENGTHS:
+            weight, _ = solve_spans(space.z, own, strength, _TRYING, weight)
+            losses[layer, strength] = mean_loss(there, other, weight)
     return min(losses, key=lambda each: losses[each])
 
 
-def fit_span_head(reader: Reader, rows: Rows, strength: float, seed: int) -> SpanModel:
-    """A head on the frozen tokens of the last layer."""
-    told, longest = tokens_of_rows(reader, rows, seed)
+def fit_span_head(reader: Reader, rows: Rows, layer: int, strength: float, seed: int) -> SpanModel:
+    """A head on the frozen tokens of a layer."""
+    [told], longest = tokens_of_rows(reader, rows, [layer], seed)
     space: Space = make_space(told.states)
     weight, _ = solve_spans(space.z, told, strength, FINAL)
-    blocks = reader.backbone.n_blocks
     head = space.to_head(Solution(weight, np.zeros(2)))
-    return SpanModel(reader, None, blocks, blocks, head, longest, bool((rows.y == NOTHING).any()))
+    return SpanModel(reader, None, reader.backbone.n_blocks, layer, head, longest, bool((rows.y == NOTHING).any()))
 
 
 def _out_of_fold(job: Job) -> tuple[Trained, FloatArray]:
-    rows, strength = job.rows, choose_span_strength(job.source, job.rows, job.folds, job.seed)
+    rows = job.rows
+    layer, strength = choose_span_head(job.source, rows, job.folds, job.seed)
     outputs = np.full((len(rows), 5), np.nan)
     for train, held in job.folds:
-        outputs[held] = fit_span_head(job.source, rows.take(train), strength, job.seed).compared(rows.take(held))
-    return fit_span_head(job.source, rows, strength, job.seed), outputs
+        outputs[held] = fit_span_head(job.source, rows.take(train), layer, strength, job.seed).compared(rows.take(held))
+    return fit_span_head(job.source, rows, layer, strength, job.seed), outputs
 
 
 STRATEGY = Strategy(
@@ -143,5 +153,5 @@ STRATEGY = Strategy(
     summary="a linear head for starts and ends on the frozen vector of each token",
     fit=lambda job: _out_of_fold(job)[0],
     out_of_fold=_out_of_fold,
-    reads=lambda job: (job.source.backbone.n_blocks,),
+    reads=lambda job: candidate_layers(job.source.backbone),
 )

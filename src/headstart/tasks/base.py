@@ -114,6 +114,7 @@ class Task:
     `curve` are the names of the rungs of the label curve, with transfer and without; `curve_at` trains them on some of the rows. Both
     take rows and groups (n,); None: the task has no light rungs on frozen features. `calibrate` tells from out-of-fold outputs of some rows
     how those of a task of texts are moved; None: not at all. `ranked_by` is the rung by which sources are compared before any is trained.
+    `in_pieces`: texts are not read as they stand, but in pieces, or with what follows them.
     """
 
     name: str
@@ -134,3 +135,4 @@ class Task:
     curve_at: Callable[[Rows, IntArray, Reader, Settings], PredictAt] | None
     calibrate: Callable[[FloatArray, Rows], Calibration] | None = None
     ranked_by: str = "probe"
+    in_pieces: bool = False

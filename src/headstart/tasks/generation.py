@@ -127,4 +127,5 @@ TASK = Task(
     curve=("lora", "untouched"),
     curve_at=None,
     ranked_by="untouched",
+    in_pieces=True,
 )

@@ -184,13 +184,13 @@ def hard(outputs: FloatArray, rows: Rows, examples: Examples, names: Sequence[st
 def curve_at(rows: Rows, groups: IntArray, reader: Reader, settings: Settings) -> PredictAt:
     """A head on frozen tokens, and the best sentence."""
     from headstart.strategies.sentence import fit_sentences
-    from headstart.strategies.span_probe import choose_span_strength, fit_span_head
+    from headstart.strategies.span_probe import choose_span_head, fit_span_head
 
-    strength = choose_span_strength(reader, rows, few_folds(rows.strata, groups, settings.seed), settings.seed)
+    layer, strength = choose_span_head(reader, rows, few_folds(rows.strata, groups, settings.seed), settings.seed)
 
     def predict_at(rung: str, train: IntArray, held: IntArray) -> FloatArray:
         part = rows.take(train)
-        model = fit_sentences(part) if rung == "sentence" else fit_span_head(reader, part, strength, settings.seed)
+        model = fit_sentences(part) if rung == "sentence" else fit_span_head(reader, part, layer, strength, settings.seed)
         return model.compared(rows.take(held))
 
     return predict_at
@@ -214,4 +214,5 @@ TASK = Task(
     curve=("probe", "sentence"),
     curve_at=curve_at,
     calibrate=best_margin,
+    in_pieces=True,
 )
