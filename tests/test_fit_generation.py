@@ -4,8 +4,10 @@ import csv
 import json
 import random
 
+import numpy as np
 import pytest
-from transformers import pipeline
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, pipeline
 
 import headstart
 from headstart import cli
@@ -157,3 +159,17 @@ def test_sources_are_ranked_by_what_they_write_as_they_are(run, task, tmp_path, 
     low, high = sorted(source.predicted.value for source in found.sources)
     assert found.sources[0].predicted.value == low <= high
     assert "bits per byte" in "\n".join(table(found))
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft asks transformers for it
+@pytest.mark.parametrize("architecture", ["llama", pytest.param("gpt2", marks=pytest.mark.slow)])
+def test_an_adapter_is_saved_beside_the_whole_model_and_opened_on_its_source(task, tmp_path, capsys, architecture):
+    make_causal(tmp_path / "source", architecture)
+    how = {"source": str(tmp_path / "source"), "strategy": ("lora",), "adapter": True, "test": None, "outer_folds": 2}
+    run = fit(task, out=str(tmp_path / "run"), **how)
+    assert "opened the adapter on its source in a fresh process: the same answers to 8 rows" in capsys.readouterr().err
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "source", dtype="float32")
+    model = PeftModel.from_pretrained(model, run.folder / "model" / "adapter").merge_and_unload()
+    whole = AutoModelForCausalLM.from_pretrained(run.folder / "model").state_dict()
+    for name, weight in model.state_dict().items():
+        np.testing.assert_allclose(weight.numpy(), whole[name].numpy(), atol=1e-5)

@@ -4,8 +4,10 @@ import csv
 import json
 import random
 
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 import headstart
@@ -146,3 +148,26 @@ def test_a_parent_is_refused_for_other_tasks(task, tmp_path):
         f"The source {str(task / 'parent')!r} is an encoder-decoder (marian), which is transferred from for translation alone. "
         "Choose an encoder or a causal model."
     )
+
+
+def test_adapters_on_the_decoder_are_saved_by_themselves_and_merged(task):
+    run = fit(task, source=str(task / "parent"), strategy="lora", vocabulary="keep", adapter=True, out=str(task / "adapted"))
+    assert run.results.winner.strategy == "lora"
+    folder = run.folder / "model" / "adapter"
+    told = json.loads((folder / "adapter_config.json").read_text())
+    assert told["modules_to_save"] is None and all(".decoder." in f".{name}" for name in told["target_modules"])
+    # What is merged is the parent's weight and the product of the two matrices, by hand.
+    learnt, whole = load_file(folder / "adapter_model.safetensors"), load_file(run.folder / "model" / "model.safetensors")
+    before = load_file(task / "parent" / "model.safetensors")
+    name = "model.decoder.layers.0.fc1"
+    low, high = (learnt[f"base_model.model.{name}.lora_{part}.weight"] for part in "AB")
+    np.testing.assert_allclose(whole[f"{name}.weight"], before[f"{name}.weight"] + 2.0 * high @ low, atol=1e-5)
+    assert np.abs(high).max() > 0
+    encoder = [name for name in before if ".encoder." in name]
+    assert encoder and all(np.array_equal(before[name], whole[name]) for name in encoder)
+
+
+def test_adapters_take_a_parent_and_its_own_pieces(task):
+    with pytest.raises(SettingsError) as refused:
+        fit(task, source=str(task / "parent"), strategy="lora", vocabulary="new", out=str(task / "not adapted"))
+    assert str(refused.value) == f"lora (--strategy) cannot learn from {task / 'parent'}; name another source or rung."

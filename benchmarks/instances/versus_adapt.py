@@ -60,6 +60,8 @@ def fit(weights, rows, c):
 def boost(rows, c):
     return TrAdaBoost(head(c), n_estimators=10, Xt=t[rows], yt=ty[rows], verbose=0, random_state=0).fit(x, y)
 def loss(model, held):
+    if not hasattr(model, "predict_proba"):  # TrAdaBoost gives classes alone
+        return float((np.asarray(model.predict(t[held])).ravel() != ty[held]).sum())
     p = np.clip(np.asarray(model.predict_proba(t[held])), 1e-6, 1)
     return -np.log(p[np.arange(len(held)), ty[held].astype(int)]).sum()
 found, penalties, every = {}, (20.0, 20.0 / 3, 2.0), np.arange(len(t))

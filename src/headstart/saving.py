@@ -45,7 +45,7 @@ def save_winner(folder: Path, model: Trained, target: Target, results: Results, 
         ResourceError: no room or no permission.
     """
     if output_of(target.rows.y) is Output.TEXT:
-        _save_answering(folder, cast(Answering, model), target, results)
+        _save_answering(folder, cast(Answering, model), target, results, adapter=adapter)
         return
     model = cast(Fitted, model)
     if isinstance(model, TransferModel):
@@ -90,7 +90,7 @@ def save_winner(folder: Path, model: Trained, target: Target, results: Results, 
         _save_adapter(folder, model, texts, target)
 
 
-def _save_answering(folder: Path, model: Answering, target: Target, results: Results) -> None:
+def _save_answering(folder: Path, model: Answering, target: Target, results: Results, *, adapter: bool) -> None:
     """A model that answers with texts: it saves itself, and a fresh process has to give the same answers."""
     backbone = None if model.reader is None else model.reader.backbone
     card = model_card(results, None if backbone is None else backbone.source, max_length=None if backbone is None else backbone.max_length)
@@ -113,6 +113,15 @@ def _save_answering(folder: Path, model: Answering, target: Target, results: Res
         given, expected = as_given(some.texts, target.task in TWO_TEXTS), model.answer(some).answers
     verify_answers(folder, target.task, given, expected)
     say(f"opened the saved model in a fresh process: the same answers to {len(given)} rows")
+    if not adapter:
+        return
+    if not isinstance(model, WritingModel | Translator) or model.adapter is None or backbone is None:
+        say("no adapter is saved: the winner is not lora")
+        return
+    body = model.whole.base_model_prefix if isinstance(model, WritingModel) else ""
+    save_adapter(folder / FOLDER, adapter=model.adapter, head=None, source=str(backbone.source.folder.resolve()), body=body)
+    verify_answers(folder, target.task, given, expected, adapter=True)
+    say(f"opened the adapter on its source in a fresh process: the same answers to {len(given)} rows")
 
 
 def _save_adapter(folder: Path, model: Fitted, texts: list[str], target: Target) -> None:

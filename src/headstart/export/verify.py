@@ -67,10 +67,16 @@ model.backbone = AutoModel.from_pretrained(source)
 _WORD_ADAPTER = """
 model = AutoModelForTokenClassification.from_pretrained(source, config=AutoConfig.from_pretrained(folder))
 """
+# The source takes over how the model writes: the number of pieces, and which end a text.
+_WRITING_ADAPTER = """
+model = {kind}.from_pretrained(source, dtype="float32")
+model.generation_config = {before}.generation_config
+"""
 _ADAPTER = """
 import json, sys
 from peft import PeftModel
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 folder = sys.argv[1]
 source = json.load(open(folder + "/adapter/adapter_config.json", encoding="utf-8"))["base_model_name_or_path"]
 """
@@ -78,9 +84,10 @@ _PEFT = 'model = PeftModel.from_pretrained(model, folder + "/adapter").merge_and
 
 
 def _on_adapter(program: str, opening: str, pipe: str) -> str:
-    """The program with the source under the adapter for the model that its pipeline `pipe` holds."""
+    """The program with the source under the adapter for the model that its pipeline `pipe` holds; "": it has a `model` itself."""
     head, rest = program.split('assert "headstart"', 1)
-    return f'{head}{_ADAPTER}{opening}{_PEFT}{pipe}.model = model\nassert "headstart"{rest}'
+    put_in = f"{pipe}.model = model\n" if pipe else ""
+    return f'{head}{_ADAPTER}{opening}{_PEFT}{put_in}assert "headstart"{rest}'
 
 
 _WITH_HEADSTART = """
@@ -189,7 +196,7 @@ json.dump([answer(text["text"], text["text_pair"]) for text in texts], open(out,
 }
 
 
-def verify_answers(folder: Path, task: str, asked: Sequence[Any], expected: Sequence[str]) -> None:
+def verify_answers(folder: Path, task: str, asked: Sequence[Any], expected: Sequence[str], *, adapter: bool = False) -> None:
     """Open a saved model that answers with texts in a fresh process and compare its answers, which must be the same.
 
     Args:
@@ -197,13 +204,21 @@ def verify_answers(folder: Path, task: str, asked: Sequence[Any], expected: Sequ
         task: the name of its task.
         asked: some texts as people give them.
         expected: what the trained model answered.
+        adapter: ask not the model but the source under the adapter in the model's folder.
 
     Raises:
         RunError: the model does not open, or answers otherwise.
     """
     folder = Path(folder).resolve()
     plain = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == WITHOUT_TRANSFER
-    found = _ask(folder, _WITH_HEADSTART_ANSWERS if plain else _ANSWERS[task], list(asked))
+    program = _WITH_HEADSTART_ANSWERS if plain else _ANSWERS[task]
+    if adapter:
+        writes = ("AutoModelForCausalLM", "write.model", "write"), ("AutoModelForSeq2SeqLM", "model", "")
+        kind, before, pipe = writes[task == "translation"]
+        # The lines that translate hold their model under the name that the source gets, so what it knew is read first.
+        opening = _WRITING_ADAPTER.format(kind=kind, before="own")
+        program = _on_adapter(program.replace('assert "headstart"', f'own = {before}\nassert "headstart"', 1), opening, pipe)
+    found = _ask(folder, program, list(asked))
     other = [i for i, (one, two) in enumerate(zip(found, expected, strict=True)) if one != two]
     if other:
         raise RunError(

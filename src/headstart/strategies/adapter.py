@@ -41,9 +41,13 @@ def linear_layers(module: nn.Module, cut: int) -> tuple[str, ...]:
 
 def add_adapters(module: nn.Module, cut: int, rank: int, alpha: int, seed: int) -> frozenset[str]:
     """Put adapters of this rank on the linear layers from block `cut` on, in place; returns the names of what they learn."""
+    return adapters_on(module, linear_layers(module, cut), rank, alpha, seed)
+
+
+def adapters_on(module: nn.Module, names: tuple[str, ...], rank: int, alpha: int, seed: int) -> frozenset[str]:
+    """Put adapters of this rank on the linear layers of these names, in place; returns the names of what they learn."""
     from peft import LoraConfig, inject_adapter_in_model
 
-    names = linear_layers(module, cut)
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(names), fan_in_fan_out=_transposed(module, names))
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -60,6 +60,7 @@ _MODULES = {
         "scratch": "headstart.strategies.translation_scratch",
         "partial": "headstart.strategies.translation_partial",
         "blocks": "headstart.strategies.translation_blocks",
+        "lora": "headstart.strategies.translation_lora",
         "full": "headstart.strategies.translation_full",
     },
     "qa": {

@@ -26,6 +26,7 @@ from headstart.errors import SourceError
 from headstart.judge.rouge import rouge_l
 from headstart.records import CurvePoint
 from headstart.sources.opening import quiet_transformers
+from headstart.strategies.adapter import Adapter
 from headstart.strategies.base import FloatArray, Rows, Said
 from headstart.strategies.model import NO_LABEL, states_through
 from headstart.strategies.prompts import Written, as_read, end_of, write
@@ -98,7 +99,8 @@ class WritingModel:
 
     `module` is the whole backbone with what it learned; None: the source's own weights. `cut` is how many blocks are still the source's own
     (L: all). `head` turns last hidden states into logits. Completions have at most `longest` tokens. `continues`: it learnt from texts
-    without prompts, and what it is given is a text's beginning.
+    without prompts, and what it is given is a text's beginning. `adapter` is what was learnt where that is a low-rank change; `module` has
+    it merged.
     """
 
     reader: Reader
@@ -108,6 +110,7 @@ class WritingModel:
     longest: int
     curve: tuple[CurvePoint, ...] = ()
     continues: bool = False
+    adapter: Adapter | None = None
 
     @property
     def whole(self) -> Any:

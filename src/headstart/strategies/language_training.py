@@ -121,8 +121,7 @@ def fit_language_adapters(job: Job, *, stored: bool = True) -> WritingModel:
     pack = job.settings.pack
     tuned = tune_language(job.source, job.rows, cut=job.cut, schedule=plan, module=module, only=only, stored=stored, pack=pack)
     assert tuned.module is not None
-    merge_adapters(tuned.module, RANK, ALPHA)
-    return tuned
+    return replace(tuned, adapter=merge_adapters(tuned.module, RANK, ALPHA))
 
 
 def tune_language(

@@ -15,6 +15,7 @@ import torch
 
 from headstart.judge.bleu import BLEU_SUMS, CHRF_SUMS, bleu_sums, chrf_sums
 from headstart.records import CurvePoint
+from headstart.strategies.adapter import Adapter
 from headstart.strategies.base import FloatArray, Rows, Said
 from headstart.strategies.vocabulary import written
 
@@ -38,7 +39,8 @@ class Translator:
 
     `whole` is the stock encoder-decoder. `reads` and `writes` are the tokenizers of its two sides, one and the same where they share their
     pieces. `reader` is that of the source it began from; None: it stands on none. `stored`: its encoder is the source's own, whose outputs
-    the store holds. Texts are read up to `max_length` tokens, translations have at most `longest`.
+    the store holds. Texts are read up to `max_length` tokens, translations have at most `longest`. `adapter` is what was learnt where that
+    is a low-rank change; `whole` has it merged.
     """
 
     whole: Any
@@ -49,6 +51,7 @@ class Translator:
     max_length: int
     longest: int
     curve: tuple[CurvePoint, ...] = ()
+    adapter: Adapter | None = None
 
     def answer(self, rows: Rows) -> Said:
         """Outputs (n, 34), what BLEU and chrF++ are made of, and the translations."""

@@ -16,9 +16,11 @@ from torch.nn import functional
 
 from headstart.backbone.reading import Reader
 from headstart.settings import Settings
+from headstart.strategies.adapter import adapters_on, merge_adapters
 from headstart.strategies.base import Rows
 from headstart.strategies.batches import Entering, entering_of
 from headstart.strategies.ladder import Job, Work
+from headstart.strategies.lora import ALPHA, RANK, RATE
 from headstart.strategies.model import NO_LABEL
 from headstart.strategies.training import Learned, Schedule, run_training, schedule_of
 from headstart.strategies.translation import Translator, longest_of, source_ids, target_ids
@@ -70,16 +72,23 @@ class Translating(nn.Module):
 
 
 def fit_translation(job: Job, strategy: str) -> Translator:
-    """Train a translator on the job's rows: `partial` over a frozen encoder, `blocks` with frozen embeddings, `full` all of it."""
+    """Train a translator on the job's rows: `partial` over a frozen encoder, `lora` adapters on the decoder over it, `blocks` with frozen
+    embeddings, `full` all of it."""
     start = begin(job)
     reader = job.source
-    frozen = strategy == "partial"
+    frozen = strategy in ("partial", "lora")
     fresh = frozenset() if reader.backbone.source.decodes else _beside_the_encoder(start.whole)
-    learns = _learning(start.whole, strategy)
     plan = _schedule(job, strategy)
+    if strategy == "lora":
+        names = adapters_on(start.whole, _decoder_layers(start.whole), RANK, ALPHA, job.seed)
+        learns = [parameter for name, parameter in start.whole.named_parameters() if name in names]
+        plan = replace(plan, learning_rate=RATE * plan.learning_rate)
+    else:
+        learns = _learning(start.whole, strategy)
     told = target_ids(start.writes, job.rows.y.tolist())
     entering = _entering_stored(job, told) if frozen else _entering_ids(job.rows, start, told, reader.backbone.max_length)
-    return _trained(job, start, reader, frozen, learns, fresh, plan, entering, told)
+    fitted = _trained(job, start, reader, frozen, learns, fresh, plan, entering, told)
+    return fitted if strategy != "lora" else replace(fitted, adapter=merge_adapters(fitted.whole, RANK, ALPHA))
 
 
 def fit_from_nothing(job: Job) -> Translator:
@@ -115,6 +124,12 @@ def _trained(
 def _beside_the_encoder(whole: Any) -> frozenset[int]:
     """Of a new decoder over an encoder, the weights that are random: the decoder's, and what brings one width to the other."""
     return frozenset(map(id, whole.parameters())) - frozenset(map(id, whole.get_encoder().parameters()))
+
+
+def _decoder_layers(whole: Any) -> tuple[str, ...]:
+    """Names of the linear layers in the decoder's blocks."""
+    decoder = set(map(id, whole.get_decoder().modules()))
+    return tuple(name for name, part in whole.named_modules() if id(part) in decoder and isinstance(part, nn.Linear))
 
 
 def _learning(whole: Any, strategy: str) -> list[nn.Parameter]:
@@ -176,4 +191,4 @@ def work_of(strategy: str, job: Job, share: float) -> Work:
     encoder = backbone.block_parameters
     if backbone.source.decodes:
         decoder = round(1.5 * encoder + 0.3 * (backbone.parameters_total - encoder))
-    return Work(tokens, decoder if strategy == "partial" else encoder + decoder, 0.0, steps)
+    return Work(tokens, decoder if strategy in ("partial", "lora") else encoder + decoder, 0.0, steps)
