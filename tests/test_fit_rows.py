@@ -208,11 +208,11 @@ def test_each_set_is_weighed_alone_and_the_rows_are_told_in_labels(helped):
     assert rows.labels_worth in rows_sentences(helped.results) and "without rows of neighbouring data" in rows.labels_worth.lower()
 
 
-def test_a_head_is_held_to_the_source_rows_where_that_is_asked_for(task):
-    run = fit(task, "prior", "like.csv", strategy=("tfidf", "prior_rows"))
-    assert {"tfidf", "prior_rows"} <= {trial.strategy for trial in run.results.trials}
+def test_other_ways_of_joining_are_tried_where_they_are_asked_for(task):
+    run = fit(task, "prior", "like.csv", strategy=("tfidf", "prior_rows", "graded_rows"))
+    assert {"tfidf", "prior_rows", "graded_rows"} <= {trial.strategy for trial in run.results.trials}
     usual = fit(task, "usual", "like.csv", strategy=("tfidf", "probe"))
-    assert "prior_rows" not in {trial.strategy for trial in usual.results.trials}
+    assert not {"prior_rows", "graded_rows"} & {trial.strategy for trial in usual.results.trials}
 
 
 @pytest.mark.parametrize("way", ["sure", "nearest", "density", "boosting"])

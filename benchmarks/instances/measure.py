@@ -31,6 +31,7 @@ from data import data_folder, minilm, read
 CELLS, STORE = WORK / "instances.jsonl", WORK / "instances"
 SOURCE_ROWS, JUDGED = 700, 400
 BASELINES = ("none", "all rows", "random rows")
+GRADED = "all by `sure`"  # all rows, each by its weight
 
 
 def domains() -> list[str]:
@@ -96,6 +97,7 @@ def drawn(y: np.ndarray, n: int, seed: int) -> np.ndarray:
 def run(domain: str, n: int, seed: int, known: dict[str, Any]) -> dict[str, Any]:
     """One cell: the accuracy of every side that is not `known`, and the seconds of every way."""
     from headstart.data.split import few_folds
+    from headstart.instances.graded_rows import graded
     from headstart.instances.pool import Pool
     from headstart.instances.registry import get_way, known_ways
     from headstart.instances.with_rows import best_rows, first_rows, fit_head_on, neighbours, together
@@ -128,6 +130,8 @@ def run(domain: str, n: int, seed: int, known: dict[str, Any]) -> dict[str, Any]
         "random rows": lambda: fit_head_on(job, both, by_chance)[0],
     }
     found = {side: right(make()) for side, make in baselines.items() if side not in known}
+    if GRADED not in known:
+        found[GRADED] = right(fit_head_on(job, both, graded)[0])
     seconds: dict[str, float] = {}
     for name in known_ways():
         if name in known:
@@ -220,7 +224,7 @@ def main() -> int:
         for n in asked.rows:
             for domain in asked.domains or domains():
                 known = cells.get((domain, n, seed), {}).get("accuracy", {})
-                if set(known_ways()) - set(known):
+                if {GRADED, *known_ways()} - set(known):
                     line = run(domain, n, seed, known)
                     append_line(CELLS, line)
                     cells = whole(read_lines(CELLS))

@@ -11,6 +11,7 @@ from headstart.errors import SettingsError
 from headstart.instances import agreement, boosting, class_centres, density, dsir, influence, mean_matching, nearest, sure, whole_sets
 from headstart.instances.base import Neighbours, effective_rows, unit_rows
 from headstart.instances.registry import get_way, known_ways
+from headstart.settings import make_settings
 
 
 def drawn(n=30, m=80, d=6, seed=0, texts=False):
@@ -206,6 +207,16 @@ def test_sure_puts_rows_near_the_targets_middle_first():
     kept = sure.likelihoods(given_rows) > sure.DOUBTED / 2
     np.testing.assert_allclose(weights[kept], (1 + source[kept] @ middle) / 2, atol=1e-5)
     assert kept.sum() > 150 and weights[kept].min() > weights[~kept].max(initial=0)
+
+
+def test_rows_may_all_join_by_their_weights():
+    from headstart.instances.graded_rows import graded
+
+    given_rows = drawn(texts=True)
+    for name in OF_FEATURES:
+        weights = graded(given_rows, make_settings({"rows_by": name}))
+        assert weights.mean() == pytest.approx(1.0)
+        assert np.corrcoef(weights, get_way(name).weigh(given_rows))[0, 1] == pytest.approx(1.0)
 
 
 def test_class_centres_is_the_cosine_to_the_middle_of_its_class():

@@ -57,9 +57,7 @@ class Entering(Dataset[dict[str, Any]]):
 
 
 def entering_of(reader: Reader, rows: Rows, cut: int) -> Entering:
-    """Rows as they enter a trunk at `cut`, at 0 as token ids; what the store holds is fetched from it, all else read first."""
-    if cut:
-        reader.read_ahead(rows.texts, [cut])
+    """Rows as they enter a trunk at `cut`, at 0 as token ids; what the store holds is fetched from it."""
     labels: Sequence[Any] = rows.y.tolist() if rows.sizes is None else np.split(rows.y, np.cumsum(rows.sizes)[:-1])
     lengths = np.array([len(ids) for ids in tokenize(reader.backbone, rows.texts)])
     return Entering(lengths, labels, lambda indices: entering_rows(reader, [rows.texts[i] for i in indices], cut))

@@ -79,6 +79,7 @@ _WITH_ROWS = {
     "random_rows": "headstart.instances.random_rows",
     "chosen_rows": "headstart.instances.chosen_rows",
     "prior_rows": "headstart.instances.prior_rows",
+    "graded_rows": "headstart.instances.graded_rows",
     "partial_rows": "headstart.instances.partial_rows",
 }
 

@@ -138,6 +138,8 @@ def tune_language(
     """Train `module`, a copy of the source's backbone, on these rows, those of a step in one row where `pack`; other arguments as in
     `training.tune`."""
     told, longest = told_rows(reader, rows)
+    if stored and cut:
+        reader.read_ahead(told.texts, [cut])
     head = output_layer(reader.backbone)
     if getattr(module.config, "tie_word_embeddings", False):
         head.weight = module.get_input_embeddings().weight  # type: ignore[operator]

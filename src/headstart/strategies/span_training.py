@@ -47,6 +47,8 @@ def tune_spans(
 ) -> SpanModel:
     """Train on pieces of these rows; arguments as in `training.tune`."""
     told, longest = told_pieces(reader, rows, schedule.seed)
+    if stored and cut:
+        reader.read_ahead(told.texts, [cut])
     head = LinearHead(np.zeros((2, reader.backbone.width)), np.zeros(2))
     tuned = tune(reader, told, cut=cut, head=head, schedule=schedule, loss=Loss.SPANS, module=module, stored=stored)
     abstains = bool((rows.y == NOTHING).any())
