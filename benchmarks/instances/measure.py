@@ -31,7 +31,7 @@ from data import data_folder, minilm, read
 CELLS, STORE = WORK / "instances.jsonl", WORK / "instances"
 SOURCE_ROWS, JUDGED = 700, 400
 BASELINES = ("none", "all rows", "random rows")
-GRADED = "all by `sure`"  # all rows, each by its weight
+GRADED = "graded by sure"  # all rows, each by its weight
 
 
 def domains() -> list[str]:

@@ -205,7 +205,7 @@ def test_sure_puts_rows_near_the_targets_middle_first():
     target, source = units(given_rows)
     middle = target.mean(axis=0) / np.linalg.norm(target.mean(axis=0))
     kept = sure.likelihoods(given_rows) > sure.DOUBTED / 2
-    np.testing.assert_allclose(weights[kept], (1 + source[kept] @ middle) / 2, atol=1e-5)
+    np.testing.assert_allclose(weights[kept], ((1 + source[kept] @ middle) / 2) ** 4, atol=1e-5)
     assert kept.sum() > 150 and weights[kept].min() > weights[~kept].max(initial=0)
 
 

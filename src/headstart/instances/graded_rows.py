@@ -23,5 +23,4 @@ STRATEGY = Strategy(
     summary="a probe on the target's rows and all source rows, each by its weight",
     fit=lambda job: out_of_fold(job, graded)[0],
     out_of_fold=lambda job: out_of_fold(job, graded),
-    usual=False,
 )

@@ -78,8 +78,8 @@ _WITH_ROWS = {
     "all_rows": "headstart.instances.all_rows",
     "random_rows": "headstart.instances.random_rows",
     "chosen_rows": "headstart.instances.chosen_rows",
-    "prior_rows": "headstart.instances.prior_rows",
     "graded_rows": "headstart.instances.graded_rows",
+    "prior_rows": "headstart.instances.prior_rows",
     "partial_rows": "headstart.instances.partial_rows",
 }
 
