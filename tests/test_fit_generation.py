@@ -120,7 +120,9 @@ def test_plain_texts_are_learnt_and_gone_on_from(task, tmp_path, capsys):
     writer = pipeline("text-generation", str(run.folder / "model"), device="cpu")
     assert more == writer("my card", return_full_text=False)[0]["generated_text"]
     assert 'write("the beginning of a text", return_full_text=False)' in (run.folder / "model" / "README.md").read_text()
-    assert "completion" not in build_report(run.results).split("</style>")[1].lower()
+    page = build_report(run.results).split("</style>")[1]
+    assert "completion" not in page.lower() and "What it writes" not in page and "the beginning of a text" in page
+    assert "Rows are called by the lines on which they begin, in " in page
     assert cli.main(["predict", str(run.folder), str(tmp_path / "style_test.txt"), "--out", str(tmp_path / "more.csv")]) == 0
     with (tmp_path / "more.csv").open() as file:
         rows = list(csv.DictReader(file))

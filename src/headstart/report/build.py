@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from headstart.data.prompts import WHOLE_TEXTS
 from headstart.errors import ResourceError
 from headstart.judge.bleu import signature
 from headstart.judge.verdict import detour_sentence, rows_sentences, verdict_sentence
@@ -203,6 +204,7 @@ def build_report(results: Results, folder: str | None = None) -> str:
         max_panels=figures.MAX_PANELS,
         lower=lower_is_better(results.metric),
         words=_words(results),
+        told_apart=bool(results.class_scores or results.confusion or results.numbers or results.shown),
     )
 
 
@@ -210,6 +212,9 @@ def _words(results: Results) -> Words:
     words = _WORDS.get(results.task, _WORDS["classification"])
     if results.task == "translation" and results.shown:
         return replace(words, lower=f"{words.lower} BLEU is that of sacreBLEU: {signature([row.truth for row in results.shown])}.")
+    if results.task == "generation" and all(what == WHOLE_TEXTS for what, _ in results.data.labels):
+        begun = '"the beginning of a text"'
+        return replace(words, lower="Lower is better for both.", text=f"{begun}, return_full_text=False", own_text=begun)
     return words
 
 
