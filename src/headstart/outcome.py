@@ -18,7 +18,7 @@ import numpy as np
 
 from headstart.data.check import suspect_finding
 from headstart.data.examples import IntArray
-from headstart.judge.label_curve import label_curve
+from headstart.judge.label_curve import JudgeAt, label_curve
 from headstart.progress import say
 from headstart.records import (
     DataSummary,
@@ -193,12 +193,9 @@ def _curve(target: Target, reader: Reader, settings: Settings) -> LabelCurve | N
     if task.curve_at is None or len(rows) < 2 * max(8, int(rows.strata.max()) + 1):
         return None
 
-    def judge_at(logits: FloatArray, held: IntArray) -> Estimate:
-        return task.judge.estimate(deciding_metric(settings), logits, rows.take(held), target.groups[held], settings)
-
     return label_curve(
         task.curve_at(rows, target.groups, reader, settings),
-        judge_at,
+        _judge_at(target, settings),
         rows.strata,
         groups=target.groups,
         rungs=task.curve,
@@ -208,6 +205,18 @@ def _curve(target: Target, reader: Reader, settings: Settings) -> LabelCurve | N
         repeats=min(2, settings.outer_folds),
         seed=settings.seed,
     )
+
+
+def _judge_at(target: Target, settings: Settings) -> JudgeAt:
+    """The deciding score of outputs for some of the target's rows, of those that are measured: of many answers only some are looked for."""
+    judge, metric, rows = get_task(target.task).judge, deciding_metric(settings), target.rows
+
+    def judge_at(outputs: FloatArray, held: IntArray) -> Estimate:
+        part = rows.take(held)
+        seen = part.measured(outputs)
+        return judge.estimate(metric, outputs[part.units(seen)], part.take(seen), target.groups[held[seen]], settings)
+
+    return judge_at
 
 
 def _trained_curve(target: Target, final: Decision, settings: Settings, run: RunFolder) -> LabelCurve | None:
@@ -231,14 +240,10 @@ def _trained_curve(target: Target, final: Decision, settings: Settings, run: Run
         outputs: FloatArray = run.remember(f"label curve/{name}, {len(train)} rows", work)["logits"]
         return outputs
 
-    def judge_at(outputs: FloatArray, held: IntArray) -> Estimate:
-        seen = rows.take(held).measured(outputs)  # of many rows some are answered
-        return task.judge.estimate(deciding_metric(settings), outputs[seen], rows.take(held[seen]), target.groups[held[seen]], settings)
-
     say("drawing the label curve")
     return label_curve(
         predict_at,
-        judge_at,
+        _judge_at(target, settings),
         rows.strata,
         groups=target.groups,
         rungs=tuple(rungs),

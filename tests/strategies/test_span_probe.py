@@ -91,3 +91,18 @@ def test_what_folds_hold_out_is_answered_by_heads_that_have_not_seen_it(reader: 
     answered = rows.y[held] != NOTHING
     assert outputs[held][answered, F1].mean() > 0.4  # one of ten words by chance
     assert isinstance(model.answer(rows).answers[0], str)
+
+
+def test_of_long_contexts_some_rows_are_answered(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = invented(40, 5)
+    assert span_probe.compared_rows(reader, rows, 0).all()
+    monkeypatch.setattr(span_probe, "MOST_PIECES", 25)
+    asked = span_probe.compared_rows(reader, rows, 0)
+    assert asked.sum() == 25  # each context is one piece here
+    monkeypatch.setattr(span_probe, "MOST_PIECES", 1)
+    assert span_probe.compared_rows(reader, rows, 0).sum() == 20  # so that every fold has some
+    monkeypatch.setattr(span_probe, "MOST_PIECES", 25)
+    order = np.arange(40)
+    folds = [(order[order % 2 == k], order[order % 2 != k]) for k in (0, 1)]
+    _, outputs = span_probe.STRATEGY.out_of_fold(Job(rows, order, folds, Settings(task="qa"), 0, reader))  # type: ignore[misc]
+    np.testing.assert_array_equal(~np.isnan(outputs[:, 0]), asked)

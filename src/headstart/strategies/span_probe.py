@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from headstart.backbone.reading import Reader
 from headstart.data.answers import NOTHING
-from headstart.data.examples import IntArray
+from headstart.data.examples import BoolArray, IntArray
 from headstart.strategies.base import FloatArray, Rows, Trained
 from headstart.strategies.heads import FINAL, Folds, Solution, Space, make_space
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.losses import END, START
 from headstart.strategies.model import NO_LABEL
+from headstart.strategies.pieces import make_pieces
 from headstart.strategies.span_training import told_pieces
 from headstart.strategies.spans import SpanModel
 from headstart.strategies.word_probe import candidate_layers
@@ -32,6 +33,8 @@ from headstart.strategies.word_probe import candidate_layers
 STRENGTHS = (1.0, 0.1, 0.01)
 USUAL = 0.1
 MOST_TOKENS = 200_000  # that a head is fitted on: 300 MB of MiniLM's
+MOST_PIECES = 2000  # that are read to compare rungs: of long contexts some rows tell enough, and reading all would take the budget
+_FEWEST_COMPARED = 20
 _TRYING = 1e-2
 
 
@@ -137,12 +140,23 @@ def fit_span_head(reader: Reader, rows: Rows, layer: int, strength: float, seed:
     return SpanModel(reader, None, reader.backbone.n_blocks, layer, head, longest, bool((rows.y == NOTHING).any()))
 
 
+def compared_rows(reader: Reader, rows: Rows, seed: int) -> BoolArray:
+    """Which rows are answered to compare rungs, (n,): all, or as many by chance as have `MOST_PIECES` pieces together, twenty at least."""
+    counts = np.bincount([piece.row for piece in make_pieces(reader.backbone.tokenizer, reader.backbone.max_length, rows.texts)])
+    order = np.random.default_rng(seed).permutation(len(rows))
+    chosen = np.zeros(len(rows), dtype=np.bool_)
+    chosen[order[: max(_FEWEST_COMPARED, int(np.searchsorted(np.cumsum(counts[order]), MOST_PIECES, side="right")))]] = True
+    return chosen
+
+
 def _out_of_fold(job: Job) -> tuple[Trained, FloatArray]:
-    rows = job.rows
+    rows, asked = job.rows, compared_rows(job.source, job.rows, job.seed)
     layer, strength = choose_span_head(job.source, rows, job.folds, job.seed)
     outputs = np.full((len(rows), 5), np.nan)
     for train, held in job.folds:
-        outputs[held] = fit_span_head(job.source, rows.take(train), layer, strength, job.seed).compared(rows.take(held))
+        some = held[asked[held]]
+        if len(some):
+            outputs[some] = fit_span_head(job.source, rows.take(train), layer, strength, job.seed).compared(rows.take(some))
     return fit_span_head(job.source, rows, layer, strength, job.seed), outputs
 
 
