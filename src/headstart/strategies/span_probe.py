@@ -34,7 +34,8 @@ STRENGTHS = (1.0, 0.1, 0.01)
 USUAL = 0.1
 MOST_TOKENS = 200_000  # that a head is fitted on: 300 MB of MiniLM's
 MOST_PIECES = 2000  # that are read to compare rungs: of long contexts some rows tell enough, and reading all would take the budget
-_FEWEST_COMPARED = 20
+MOST_CHARACTERS = 8_000_000  # of contexts that are cut into pieces for it: of long ones fewer fill the tokens
+_FEWEST_COMPARED, _AT_ONCE = 20, 64
 _TRYING = 1e-2
 
 
@@ -52,7 +53,9 @@ class Tokens:
 def tokens_of_rows(reader: Reader, rows: Rows, layers: Sequence[int], seed: int) -> tuple[list[Tokens], int]:
     """Tokens of pieces of some rows at each of the layers, as training would be told them, `MOST_TOKENS` at most; and the longest span that
     may be given."""
-    told, longest = told_pieces(reader, rows, seed)
+    some_rows = np.random.default_rng(seed).permutation(len(rows))
+    enough = int(np.searchsorted(np.cumsum([len(rows.texts[i]) for i in some_rows]), MOST_CHARACTERS, side="right"))
+    told, longest = told_pieces(reader, rows.take(np.sort(some_rows[: max(1, enough)])), seed)
     assert told.sizes is not None  # pieces have tokens
     able = np.add.reduceat((told.y != NO_LABEL).astype(np.int64), np.cumsum(told.sizes) - told.sizes)
     order = np.random.default_rng(seed).permutation(len(told))
@@ -142,10 +145,17 @@ def fit_span_head(reader: Reader, rows: Rows, layer: int, strength: float, seed:
 
 def compared_rows(reader: Reader, rows: Rows, seed: int) -> BoolArray:
     """Which rows are answered to compare rungs, (n,): all, or as many by chance as have `MOST_PIECES` pieces together, twenty at least."""
-    counts = np.bincount([piece.row for piece in make_pieces(reader.backbone.tokenizer, reader.backbone.max_length, rows.texts)])
     order = np.random.default_rng(seed).permutation(len(rows))
-    chosen = np.zeros(len(rows), dtype=np.bool_)
-    chosen[order[: max(_FEWEST_COMPARED, int(np.searchsorted(np.cumsum(counts[order]), MOST_PIECES, side="right")))]] = True
+    chosen, pieces = np.zeros(len(rows), dtype=np.bool_), 0
+    for begin in range(0, len(order), _AT_ONCE):
+        part = order[begin : begin + _AT_ONCE]
+        read = make_pieces(reader.backbone.tokenizer, reader.backbone.max_length, [rows.texts[i] for i in part])
+        counts = np.bincount([piece.row for piece in read], minlength=len(part))
+        fits = int(np.searchsorted(pieces + np.cumsum(counts), MOST_PIECES, side="right"))
+        chosen[part[: max(fits, _FEWEST_COMPARED - begin)]] = True
+        pieces += int(counts.sum())
+        if fits < len(part):
+            break
     return chosen
 
 
