@@ -34,6 +34,10 @@ _WORD = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900
 _SENTENCE = re.compile(r"[^.!?;\n。！？；]+(?:[.!?;。！？；]+(?=\s|$|[^\x00-\x7f])|[.!?;。！？；]|\n|$)+")
 
 
+Found = tuple[float, int, int, set[str]]
+"""A sentence's cosine to the question, its first character, the one behind its last, and the question's words."""
+
+
 @dataclass(frozen=True)
 class SentenceModel:
     """A fitted rung without transfer.
@@ -75,6 +79,10 @@ class SentenceModel:
         return replace(self, factor=self.factor * factor, shift=self.shift * factor + shift)
 
     def _best(self, question: str, context: str) -> Span:
+        return self.part_of(context, self.sentence_of(question, context))
+
+    def sentence_of(self, question: str, context: str) -> Found | None:
+        """The sentence of the context that is most like the question, with the cosine and the question's words; None: it has none."""
         asked = set(_words(question))
         best: tuple[float, int, int] | None = None
         for sentence in _SENTENCE.finditer(context):
@@ -85,10 +93,17 @@ class SentenceModel:
             if best is None or score > best[0]:
                 best = score, sentence.start(), sentence.end()
         if best is None:
-            return Span(0, 0, -1.0)
+            return None
         size = math.sqrt(sum(self._weight(word) ** 2 for word in asked)) or 1.0
-        start, end = self._part(context, best[1], best[2], asked)
-        return Span(start, end, best[0] / size)
+        return best[0] / size, best[1], best[2], asked
+
+    def part_of(self, context: str, found: Found | None) -> Span:
+        """What of a sentence answers, by the model's length."""
+        if found is None:
+            return Span(0, 0, -1.0)
+        cosine, first, last, asked = found
+        start, end = self._part(context, first, last, asked)
+        return Span(start, end, cosine)
 
     def _part(self, context: str, start: int, end: int, asked: set[str]) -> tuple[int, int]:
         """The run of `length` words within a sentence that are rarest and not asked for; the sentence itself where that is its whole."""
@@ -152,7 +167,14 @@ def fit_sentences(rows: Rows) -> SentenceModel:
         return plain
     # Of many rows some tell the length; each is looked through once for each.
     some = rows.take(answered[:: max(1, len(answered) // _MOST_TOLD)])
-    return max((replace(plain, length=length) for length in LENGTHS), key=lambda model: float(model.answer(some).outputs[:, F1].mean()))
+    contexts_of = [split_pair(text)[1] for text in some.texts]
+    found = [plain.sentence_of(*split_pair(text)) for text in some.texts]
+
+    def right(model: SentenceModel) -> float:
+        spans = [model.part_of(context, sentence) for context, sentence in zip(contexts_of, found, strict=True)]
+        return float(said_by(spans, some, model.may_abstain).outputs[:, F1].mean())
+
+    return max((replace(plain, length=length) for length in LENGTHS), key=right)
 
 
 def _out_of_fold(job: Job) -> tuple[Trained, FloatArray]:
