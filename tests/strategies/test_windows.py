@@ -63,6 +63,7 @@ def test_a_word_is_read_at_the_token_that_the_tokenizer_tells(family: str, words
 @example(words=["x" * 40] * 3, limit=8)
 @example(words=["a", "x" * 40, "b", "x" * 40, *"cdefghijklmn"], limit=8)
 @example(words=[*[DROPPED] * 5, "x" * 40, *[DROPPED] * 5, *"abcdefghi"], limit=8)
+@example(words=["3.5%", "00", "the", DROPPED, DROPPED], limit=8)
 def test_every_word_of_a_long_text_is_decided_by_one_window_and_read_there(family: str, words: list[str], limit: int) -> None:
     tokenizer = TOKENIZERS[family]
     windows = make_windows(tokenizer, limit, [" ".join(words)])

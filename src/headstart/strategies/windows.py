@@ -79,7 +79,9 @@ def _parts_of(tokenizer: Any, max_length: int, text: str, row: int, tokens: IntA
     room = max(1, max_length - around)
     known = np.where(tokens == ABSENT, 0, tokens)
     begins = np.maximum.accumulate(known)
-    ends = np.append(begins[1:], length - around // 2)
+    # A word ends where the next one that is read begins: one of no token takes none from it.
+    behind = np.where(tokens == ABSENT, length - around // 2, tokens)
+    ends = np.append(np.minimum.accumulate(behind[::-1])[::-1][1:], length - around // 2)
     starts, characters = _word_starts(text), max_length * _CHARACTERS_PER_TOKEN
     stops = np.append(starts[1:] - 1, len(text))
     parts: list[tuple[int, int]] = []
