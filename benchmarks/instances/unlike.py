@@ -41,10 +41,10 @@ def write(path: Path, rows: list[tuple[str, str]]) -> str:
     return str(path)
 
 
-def run(domain: str, tweets: str, seed: int) -> dict[str, Any]:
+def run(domain: str, beside: str, seed: int) -> dict[str, Any]:
     import headstart
 
-    rows, others = read(domain if domain == FILMS else f"reviews_{domain}", "train"), read(tweets, "train")
+    rows, others = read(domain if domain == FILMS else f"reviews_{domain}", "train"), read(beside, "train")
     order = np.random.default_rng(0).permutation(len(rows))
     names = sorted(set(rows.labels))
     picked = order[drawn(np.array([names.index(rows.labels[i]) for i in order]), 50, seed)]
@@ -52,12 +52,12 @@ def run(domain: str, tweets: str, seed: int) -> dict[str, Any]:
     some = np.random.default_rng(seed).permutation(len(others))[:700]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "map.json").write_text(json.dumps(MAPS.get(tweets)), encoding="utf-8")
+        (folder / "map.json").write_text(json.dumps(MAPS.get(beside)), encoding="utf-8")
         results = headstart.fit(
             write(folder / "target.csv", [(rows.texts[i], rows.labels[i]) for i in picked]),
             test=write(folder / "test.csv", [(rows.texts[i], rows.labels[i]) for i in judged]),
-            rows_from=[write(folder / "tweets.csv", [(others.texts[i], others.labels[i]) for i in some])],
-            label_map=str(folder / "map.json") if tweets in MAPS else None,
+            rows_from=[write(folder / "beside.csv", [(others.texts[i], others.labels[i]) for i in some])],
+            label_map=str(folder / "map.json") if beside in MAPS else None,
             strategy=["probe"],
             metric="accuracy",
             seed=seed,
@@ -70,7 +70,7 @@ def run(domain: str, tweets: str, seed: int) -> dict[str, Any]:
     gain = results.rows.gains[0]
     return {
         "domain": domain,
-        "tweets": tweets,
+        "beside": beside,
         "seed": seed,
         "learnt": results.rows.learnt,
         "gain": [gain.value, gain.low, gain.high],
@@ -81,7 +81,7 @@ def run(domain: str, tweets: str, seed: int) -> dict[str, Any]:
 
 def main() -> int:
     cells = read_lines(CELLS)
-    have = {(cell["domain"], cell["tweets"], cell["seed"]) for cell in cells}
+    have = {(cell["domain"], cell["beside"], cell["seed"]) for cell in cells}
     wanted = [(domain, tweets, 0) for tweets in MAPS for domain in TARGETS] + [(FILMS, PHRASES, seed) for seed in DRAWS]
     for key in wanted:
         if key not in have:
@@ -91,7 +91,7 @@ def main() -> int:
     kept = sum(not cell["learnt"] for cell in cells)
     summary = {"cells": len(cells), "kept out": kept, "gains": {}}
     for others in (*MAPS, PHRASES):
-        summary["gains"][others] = [round(cell["gain"][0], 3) for cell in cells if cell["tweets"] == others]
+        summary["gains"][others] = [round(cell["gain"][0], 3) for cell in cells if cell["beside"] == others]
     RESULTS.joinpath("instances_unlike.json").write_text(
         json.dumps({"measured_by": "benchmarks/instances/unlike.py", "machine": describe_machine(), **summary, "each": cells}, indent=1)
         + "\n",

@@ -382,7 +382,8 @@ def decide_on(
     folder.
     """
     rungs = rungs_on(target, learn, settings, means, strategies, run.path / "tensorboard" / folder_name(label) if events else None)
-    for reader in () if get_task(settings.task).in_pieces else means.readers.values():
+    ahead = [] if get_task(settings.task).in_pieces else list(means.readers.values())  # pieces are read where they are cut
+    for reader in ahead:
         own = [rung for rung in rungs if rung.job.reader is reader]
         cuts = {rung.strategy.tunes_from(rung.job) for rung in own if rung.strategy.tunes_from is not None} - {0}
         cuts.update(layer for rung in own if rung.strategy.reads is not None for layer in rung.strategy.reads(rung.job))

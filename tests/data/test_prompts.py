@@ -132,3 +132,10 @@ def test_one_column_is_learnt_whole_where_texts_are_asked_for(tmp_path):
         read_examples(path)
     assert str(refused.value) == f"{path!r} has only the column 'said'; it must hold a text and a label."
     assert read_examples(path, whole=True).examples.texts == ("a b", "c d")
+
+
+def test_a_plain_file_without_a_text_is_refused(tmp_path):
+    path = put(tmp_path / "odd.txt", "\n\n \n")
+    with pytest.raises(DataError) as refused:
+        read_examples(path)
+    assert str(refused.value) == f"{path!r} is empty; it must hold texts."

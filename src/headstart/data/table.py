@@ -211,7 +211,7 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
     """A table of delimited text or JSON from bytes."""
     head, joined = take_sample(stream, notes.origin)
     if not head.strip():
-        raise DataError(f"{notes.origin} is empty; it must hold a header and rows.")
+        raise DataError(f"{notes.origin} is empty; it must hold {'texts' if format is Format.TEXT else 'a header and rows'}.")
     for magic, what in _BINARY:
         if head.startswith(magic):
             if origin == STANDARD_INPUT:
