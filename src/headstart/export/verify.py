@@ -72,6 +72,8 @@ _WRITING_ADAPTER = """
 model = {kind}.from_pretrained(source, dtype="float32")
 model.generation_config = {before}.generation_config
 """
+# By task: the stock class, where a program holds its model, and the pipeline that takes another.
+_WRITES = {"generation": ("AutoModelForCausalLM", "write.model", "write"), "translation": ("AutoModelForSeq2SeqLM", "model", "")}
 _ADAPTER = """
 import json, sys
 from peft import PeftModel
@@ -213,8 +215,7 @@ def verify_answers(folder: Path, task: str, asked: Sequence[Any], expected: Sequ
     plain = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == WITHOUT_TRANSFER
     program = _WITH_HEADSTART_ANSWERS if plain else _ANSWERS[task]
     if adapter:
-        writes = ("AutoModelForCausalLM", "write.model", "write"), ("AutoModelForSeq2SeqLM", "model", "")
-        kind, before, pipe = writes[task == "translation"]
+        kind, before, pipe = _WRITES[task]
         # The lines that translate hold their model under the name that the source gets, so what it knew is read first.
         opening = _WRITING_ADAPTER.format(kind=kind, before="own")
         program = _on_adapter(program.replace('assert "headstart"', f'own = {before}\nassert "headstart"', 1), opening, pipe)
