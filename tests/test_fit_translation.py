@@ -3,20 +3,32 @@
 import csv
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import sacrebleu
 import torch
 from safetensors.numpy import load_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 import headstart
 from headstart import cli
+from headstart.backbone.backbone import load_backbone
+from headstart.backbone.reading import Reader
+from headstart.backbone.store import Store
 from headstart.errors import SettingsError, SourceError
+from headstart.ranking.rank import rank
+from headstart.ranking.task import make_task
 from headstart.report.build import build_report
 from headstart.runs import open_run
-from headstart.strategies import translation_start, translation_training
-from tiny import WORDS, make_parent, make_tiny
+from headstart.settings import make_settings
+from headstart.sources.resolve import resolve_source
+from headstart.strategies import translation_brief, translation_start, translation_training
+from headstart.strategies.ladder import Job
+from headstart.strategies.translation_training import fit_translation
+from headstart.target import read_target
+from tiny import WORDS, make_causal, make_parent, make_tiny
 
 
 def pairs(n, seed):
@@ -131,6 +143,43 @@ def test_every_rung_of_a_parent_is_on_the_ladder_and_a_run_goes_on(task, capsys)
     assert {trial.name for trial in results.trials} == {"scratch", "partial", "blocks", "full"}
     assert cli.main(arguments) == 0
     assert "finished already" in capsys.readouterr().err
+
+
+def test_parents_are_ranked_by_a_short_training(task, tmp_path, monkeypatch):
+    """One that was taught like pairs comes first, and its score is sacreBLEU's chrF++ over what a training on the first fold translates."""
+    monkeypatch.setattr(translation_brief, "STEPS", 40)
+    (tmp_path / "like.jsonl").write_text("\n".join(json.dumps({"en": one, "de": two}) for one, two in pairs(80, 7)))
+    monkeypatch.setattr(translation_training, "_FEWEST", 300)
+    how = {"source": str(task / "parent"), "store": str(task / "store"), "resamples": 100, "epochs": 1, "test": str(task / "test.jsonl")}
+    taught = headstart.fit(str(tmp_path / "like.jsonl"), strategy="full", learning_rate=1e-3, out=str(tmp_path / "taught"), **how)
+    make_causal(tmp_path / "causal", "gpt2")
+    sources = [str(taught.folder / "model"), str(task / "parent"), str(task / "source"), str(tmp_path / "causal")]
+    settings = make_settings(
+        {
+            "source": sources,
+            "test": str(task / "test.jsonl"),
+            "store": str(task / "store"),
+            "resamples": 100,
+            "learning_rate": 1e-3,
+            "metric": "chrf",
+        }
+    )
+    found = rank(str(task / "train.jsonl"), settings)
+    assert (found.task, found.metric) == ("translation", "chrf")
+    assert found.sources[0].name == sources[0] and {source.name for source in found.sources} == set(sources)
+    first, last = found.sources[0].probe, found.sources[-1].probe
+    assert first.value > last.value and all(source.why.startswith("after a short training it has ") for source in found.sources)
+
+    asked = replace(settings, task="translation")
+    target = read_target(str(task / "train.jsonl"), asked)
+    ranked = make_task(target, asked)
+    train, held = ranked.folds[0]
+    with Store(task / "store", 10**9) as store:
+        backbone = load_backbone(resolve_source(sources[0]), settings.max_length, decoder=True)
+        job = Job(ranked.rows.take(train), ranked.groups[train], [], asked, settings.seed, Reader(backbone, store, settings.batch_tokens))
+        said = fit_translation(job, "partial", 40).translate([ranked.rows.texts[i] for i in held], beams=1)
+    expected = sacrebleu.corpus_chrf(said, [[ranked.rows.y[i] for i in held]], word_order=2).score
+    assert first.n == len(held) and first.value == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_rung_that_does_not_suit_its_source_is_refused(task):

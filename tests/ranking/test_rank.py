@@ -251,16 +251,6 @@ def _fitted(tmp_path, settings, source):
         )
 
 
-def test_tasks_without_a_probe_are_not_ranked_and_it_is_said(place, settings, monkeypatch):
-    monkeypatch.setattr(ranking_task, "known_strategies", lambda task: ["full"])
-    with pytest.raises(SettingsError) as refused:
-        rank(place / "rows.csv", settings)
-    assert str(refused.value) == (
-        "Sources are ranked by a probe on their frozen features, and the task classification has none; "
-        "`headstart fit DATA --source A --source B` tries them all."
-    )
-
-
 # --- order, ties, intervals ---
 
 

@@ -37,7 +37,7 @@ def held_by_probe(task: Task, reader: Reader) -> tuple[FloatArray, tuple[int, ..
     that it reads, none where nothing is learnt."""
     settings = task.settings
     probe = get_strategy(get_task(settings.task).ranked_by, settings.task)
-    assert probe.out_of_fold is not None  # `make_task` asks for it
+    assert probe.out_of_fold is not None  # of `ranked_by`
     job = Job(task.rows, task.groups, list(task.folds), settings, settings.seed, reader=reader)
     fitted, held = probe.out_of_fold(job)
     return calibration_of(Rung(probe, None, job, 1.0), held).of(held), layers_of(fitted)

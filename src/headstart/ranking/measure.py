@@ -32,7 +32,7 @@ from headstart.strategies.heads import Space, choose_strength
 from headstart.strategies.ladder import get_strategy
 from headstart.strategies.outputs import Output, output_of
 from headstart.strategies.probe import PROMISING, mean_of_layers, sort_layers, usual_layers
-from headstart.tasks.registry import TWO_TEXTS, deciding_metric, get_task
+from headstart.tasks.registry import TRANSLATION, TWO_TEXTS, deciding_metric, get_task
 from headstart.transferability.decomposed import decompose
 from headstart.transferability.registry import HeadOutputs, LabelledFeatures, Needs, get_estimator, known_estimators
 
@@ -56,7 +56,7 @@ def measure(source: Source, task: Task, store: Store, cost: CostModel) -> Kept:
     from headstart.backbone.reading import Reader
 
     settings, rows = task.settings, task.rows
-    backbone = load_backbone(source, settings.max_length, pairs=settings.task in TWO_TEXTS)
+    backbone = load_backbone(source, settings.max_length, pairs=settings.task in TWO_TEXTS, decoder=settings.task == TRANSLATION)
     reader = Reader(backbone, store, settings.batch_tokens)
     pooled = reader.pooled(task.texts)
     scores: dict[str, float] = {}

@@ -12,15 +12,12 @@ import numpy as np
 
 from headstart.candidates import folds_of
 from headstart.data.examples import IntArray
-from headstart.errors import SettingsError
 from headstart.judge.label_curve import nested_order
 from headstart.settings import Settings
 from headstart.strategies.base import Rows
 from headstart.strategies.heads import Folds
-from headstart.strategies.ladder import get_strategy, known_strategies
 from headstart.strategies.outputs import Output, output_of
 from headstart.target import Target, parts_of
-from headstart.tasks.registry import get_task
 
 MOST_ROWS = 2000  # rows that are read where there are more, or two a class: they tell sources apart to about a point
 
@@ -60,14 +57,7 @@ def make_task(target: Target, settings: Settings) -> Task:
     """The rows that rank: those that a fit of the same data would learn from, or a stratified draw of `MOST_ROWS` of them.
 
     Where outer folds would judge the fit, all rows rank: its own choice among sources is then made anew within every fold.
-
-    Raises:
-        SettingsError: the task has no rung that learns little enough to rank sources by.
     """
-    by = get_task(target.task).ranked_by
-    if by not in known_strategies(target.task) or get_strategy(by, target.task).out_of_fold is None:
-        told = "`headstart fit DATA --source A --source B` tries them all"
-        raise SettingsError(f"Sources are ranked by a probe on their frozen features, and the task {target.task} has none; {told}.")
     parts = parts_of(target, settings)
     learn = parts[0].learn if len(parts) == 1 else np.arange(len(target.rows))
     most = max(MOST_ROWS, 2 * int(target.rows.strata.max() + 1))

@@ -58,6 +58,7 @@ _MODULES = {
     },
     "translation": {
         "scratch": "headstart.strategies.translation_scratch",
+        "brief": "headstart.strategies.translation_brief",
         "partial": "headstart.strategies.translation_partial",
         "blocks": "headstart.strategies.translation_blocks",
         "lora": "headstart.strategies.translation_lora",

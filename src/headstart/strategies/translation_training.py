@@ -71,14 +71,14 @@ class Translating(nn.Module):
             return {"loss": functional.cross_entropy(flat, labels.flatten(), ignore_index=NO_LABEL, label_smoothing=_SMOOTHING)}
 
 
-def fit_translation(job: Job, strategy: str) -> Translator:
+def fit_translation(job: Job, strategy: str, steps: int | None = None) -> Translator:
     """Train a translator on the job's rows: `partial` over a frozen encoder, `lora` adapters on the decoder over it, `blocks` with frozen
-    embeddings, `full` all of it."""
+    embeddings, `full` all of it. `steps` None: as many as `steps_of` says."""
     start = begin(job)
     reader = job.source
     frozen = strategy in ("partial", "lora")
     fresh = frozenset() if reader.backbone.source.decodes else _beside_the_encoder(start.whole)
-    plan = _schedule(job, strategy)
+    plan = _schedule(job, strategy, steps)
     if strategy == "lora":
         names = adapters_on(start.whole, _decoder_layers(start.whole), RANK, ALPHA, job.seed)
         learns = [parameter for name, parameter in start.whole.named_parameters() if name in names]
@@ -163,8 +163,8 @@ def set_dropout(whole: nn.Module, share: float) -> None:
             part.dropout = share  # type: ignore[assignment]
 
 
-def _schedule(job: Job, strategy: str) -> Schedule:
-    plan = schedule_of(job, steps_of(len(job.rows), job.settings))
+def _schedule(job: Job, strategy: str, steps: int | None = None) -> Schedule:
+    plan = schedule_of(job, steps or steps_of(len(job.rows), job.settings))
     new = strategy == "scratch"
     old, fresh = _OLD_RATE * job.settings.learning_rate, _NEW_RATE * job.settings.learning_rate
     return replace(plan, batch_size=job.settings.batch_size, learning_rate=fresh if new else old, head_rate=fresh, patience=None)

@@ -113,4 +113,5 @@ TASK = Task(
     layer_scores=None,
     curve=("full", "scratch"),
     curve_at=None,
+    ranked_by="brief",
 )
