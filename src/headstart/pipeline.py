@@ -31,6 +31,7 @@ from headstart.settings import Export, Settings, as_plain
 from headstart.sources.names import expand_names, refuse_own_source
 from headstart.strategies.base import FloatArray, Rows, Trained
 from headstart.strategies.outputs import Output, output_of, said_of
+from headstart.strategies.pieces import TOKENS_A_CHARACTER
 from headstart.target import Part, Target, data_name, parts_of, read_target
 from headstart.tasks.registry import TRANSLATION, deciding_metric, get_task
 from headstart.taught import COLUMN, SPLITS, refusal, text_digest
@@ -320,6 +321,12 @@ def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means:
     if needed > settings.budget:
         asked = f"The budget of {settings.budget:,.0f} s is too short"
         say(f"{asked}: even the cheapest rung, {cheapest.name}, needs about {needed:,.0f} s in all.")
+    if target.task == "qa" and target.test is not None:
+        characters = sum(map(len, target.test.texts))
+        weights = min(reader.backbone.block_parameters for reader in means.readers.values())
+        seconds = means.cost.reading(characters * TOKENS_A_CHARACTER, weights)
+        if seconds > settings.budget / 2:
+            say(f"Answering the {len(target.test):,} questions of the test file reads {characters:,} characters: about {seconds:,.0f} s.")
 
 
 def write_splits(folder: Path, target: Target, parts: list[Part], pool: Pool | None = None) -> None:

@@ -195,6 +195,12 @@ def make_target(checked: Checked, *, name: str, test: Examples | None, validatio
     )
 
 
+# Characters of contexts that are read for the judge, for each second of the budget: half of what an ordinary laptop reads in it with the
+# embedded source, pieces that overlap and both rungs.
+_JUDGED_CHARACTERS = 6000
+_FEWEST_JUDGED = 20
+
+
 @dataclass(frozen=True)
 class Part:
     """Rows that a decision is made on and rows that judge it, as positions among the target's rows. `judge` None: the test file's rows."""
@@ -205,12 +211,22 @@ class Part:
 
 
 def parts_of(target: Target, settings: Settings) -> list[Part]:
-    """How the run is judged: on the test file; else, with few rows, on outer folds; with many on one stratified test split."""
+    """How the run is judged: on the test file; else, with few rows, on outer folds; with many on one stratified test split.
+
+    Where all of each context must be read to answer, and reading all contexts would take too much of the budget, one split of fewer rows.
+    """
     from headstart.data.split import folds
 
     every = np.arange(len(target.rows))
     if target.test is not None:
         return [Part("test file", every, None)]
+    share = 1.0
+    if target.task == "qa":
+        characters = sum(map(len, target.rows.texts))
+        share = max(settings.budget * _JUDGED_CHARACTERS / max(characters, 1), min(1.0, _FEWEST_JUDGED / len(target.rows)))
+    if share < 1.0:
+        learn, judge = test_split(target.rows.strata, target.groups, min(share, settings.test_share), settings.seed)
+        return [Part("test split", learn, judge)]
     if len(target.rows) < settings.few_rows:
         pairs = folds(target.rows.strata, target.groups, settings.outer_folds, settings.seed)
         return [Part(f"outer fold {k + 1}", learn, judge) for k, (learn, judge) in enumerate(pairs)]

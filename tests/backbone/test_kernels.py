@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers import AutoModel
 
 from headstart.backbone import kernels
-from headstart.backbone.kernels import fast_linears, fastest_linear
+from headstart.backbone.kernels import attention_in_float32, fast_linears, fastest_linear
+from tiny import make_parent, make_tiny
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +124,46 @@ def test_a_kernel_that_is_hardly_faster_is_not_used(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(kernels, "_onednn_linear", lambda x, weight, bias: functional.linear(x, weight, bias))
     monkeypatch.setattr(kernels, "_seconds", lambda linear, *_: 1.0 if linear is not functional.linear else 1.14)
     assert fastest_linear() is functional.linear
+
+
+# --- attention in float32 ---
+
+
+@pytest.mark.parametrize("architecture", ["bert", "llama", pytest.param("gemma3_text", marks=pytest.mark.slow), "marian"])
+def test_attention_is_worked_out_in_float32_and_gradients_come_nearer_to_those_of_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str
+) -> None:
+    """Also that every head of every block is among them, and that the model is as before behind the context."""
+    folder = make_parent(tmp_path, architecture) if architecture == "marian" else make_tiny(tmp_path, architecture)
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    given = {"input_ids": torch.tensor([[5, 6, 7, 8], [6, 9, 1, 1]]), "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])}
+    if architecture == "marian":
+        given["decoder_input_ids"] = torch.tensor([[5, 6, 7], [8, 6, 5]])
+    kinds: list[torch.dtype] = []
+    plain = functional.scaled_dot_product_attention
+
+    def seen(query: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        kinds.append(torch.bfloat16 if torch.is_autocast_enabled("cpu") else query.dtype)  # what autocast makes of it
+        return plain(query, *args, **kwargs)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", seen)
+
+    def gradients(precise: bool) -> torch.Tensor:
+        model.zero_grad()
+        kinds.clear()
+        with torch.autocast("cpu", torch.bfloat16, enabled=not precise):
+            states = model(**given).last_hidden_state
+        (states.float() * torch.linspace(-1, 1, states.shape[-1])).sum().backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    exact = gradients(True)
+    usual = gradients(False)
+    calls = len(kinds)
+    assert set(kinds) == {torch.bfloat16} and calls >= model.config.num_hidden_layers
+    with attention_in_float32(nn.ModuleDict({"whole": model})):
+        ours = gradients(False)
+        assert kinds == [torch.float32] * calls
+        torch.testing.assert_close(gradients(True), exact)  # what is float32 anyway stays as it was
+    assert torch.equal(gradients(False), usual) and set(kinds) == {torch.bfloat16}
+    assert (ours - exact).norm() < 0.05 * exact.norm()
+    assert (ours - exact).norm() < 1.2 * (usual - exact).norm()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from headstart.backbone.backbone import load_backbone
 from headstart.backbone.reading import Reader
+from headstart.backbone.store import Store
 from headstart.data.answers import NOTHING
 from headstart.settings import Settings
 from headstart.sources.resolve import resolve_source
-from headstart.strategies import span_probe
+from headstart.strategies import span_probe, spans
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.losses import spans_loss
+from headstart.strategies.pieces import drawn
 from headstart.strategies.span_training import told_pieces
 from headstart.strategies.spans import F1
 from small import COLOURS, answer_rows, asked
@@ -34,9 +38,9 @@ def invented(n: int, seed: int, *, without: bool = False) -> Rows:
 
 def test_the_objective_is_the_loss_that_training_makes_small_and_its_minimum_is_torchs(reader: Reader) -> None:
     rows = invented(20, 1, without=True)
-    [tokens], _ = span_probe.tokens_of_rows(reader, rows, [2], 0)
+    [tokens], _ = span_probe.tokens_of_rows(reader, rows, [2], 10**6)
     weight, loss = span_probe.solve_spans(tokens.states, tokens, 0.3, 1e-6)
-    told, _ = told_pieces(reader, rows, 0)
+    told, _ = told_pieces(reader, rows.take(drawn(rows.texts, 10**6, 1)))
     assert told.sizes is not None
     states = reader.activations(told.texts, 2)
     units = np.split(told.y, np.cumsum(told.sizes)[:-1])
@@ -63,11 +67,10 @@ def test_the_objective_is_the_loss_that_training_makes_small_and_its_minimum_is_
     assert loss < 2 * np.log(8)
 
 
-def test_pieces_beyond_the_most_tokens_are_left_out(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_beyond_the_most_tokens_are_left_out(reader: Reader) -> None:
     rows = invented(30, 2)
-    [every], _ = span_probe.tokens_of_rows(reader, rows, [2], 0)
-    monkeypatch.setattr(span_probe, "MOST_TOKENS", 60)
-    [some, lower], longest = span_probe.tokens_of_rows(reader, rows, [2, 1], 0)
+    [every], _ = span_probe.tokens_of_rows(reader, rows, [2], 10**6)
+    [some, lower], longest = span_probe.tokens_of_rows(reader, rows, [2, 1], 60)
     assert lower.states.shape == some.states.shape and not np.array_equal(lower.states, some.states) and longest == 2
     assert len(some.states) <= 60 < len(every.states) and len(some.begins) == len(some.starts) == len(some.ends) < len(every.begins)
     sizes = np.diff(np.append(some.begins, len(some.states)))
@@ -84,25 +87,43 @@ def test_what_folds_hold_out_is_answered_by_heads_that_have_not_seen_it(reader: 
     model, outputs = probe.out_of_fold(job)
     held = np.concatenate([held for _, held in folds])
     assert np.isnan(outputs[:, 0]).sum() == 80 and not np.isnan(outputs[held]).any()
-    layer, strength = span_probe.choose_span_head(reader, rows, folds, 0)
+    layer, strength = span_probe.choose_span_head(reader, rows, folds)
     train, asked_for = folds[1]
-    again = span_probe.fit_span_head(reader, rows.take(train), layer, strength, 0).compared(rows.take(asked_for))
+    again = span_probe.fit_span_head(reader, rows.take(train), layer, strength).compared(rows.take(asked_for))
     np.testing.assert_allclose(outputs[asked_for], again)
     answered = rows.y[held] != NOTHING
     assert outputs[held][answered, F1].mean() > 0.4  # one of ten words by chance
     assert isinstance(model.answer(rows).answers[0], str)
 
 
-def test_of_long_contexts_some_rows_are_answered(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_long_contexts_some_rows_are_answered_the_same_by_every_rung(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = invented(40, 5)
-    assert span_probe.compared_rows(reader, rows, 0).all()
-    monkeypatch.setattr(span_probe, "MOST_PIECES", 25)
-    asked = span_probe.compared_rows(reader, rows, 0)
-    assert asked.sum() == 25  # each context is one piece here
-    monkeypatch.setattr(span_probe, "MOST_PIECES", 1)
-    assert span_probe.compared_rows(reader, rows, 0).sum() == 20  # so that every fold has some
-    monkeypatch.setattr(span_probe, "MOST_PIECES", 25)
     order = np.arange(40)
     folds = [(order[order % 2 == k], order[order % 2 != k]) for k in (0, 1)]
-    _, outputs = span_probe.STRATEGY.out_of_fold(Job(rows, order, folds, Settings(task="qa"), 0, reader))  # type: ignore[misc]
-    np.testing.assert_array_equal(~np.isnan(outputs[:, 0]), asked)
+    job = Job(rows, order, folds, Settings(task="qa"), 0, reader)
+    assert span_probe.STRATEGY.out_of_fold is not None
+    _, whole = span_probe.STRATEGY.out_of_fold(job)
+    assert not np.isnan(whole).any()
+    monkeypatch.setattr(spans, "MOST_COMPARED", 0)
+    _, outputs = span_probe.STRATEGY.out_of_fold(job)
+    asked = ~np.isnan(outputs[:, 0])
+    assert [asked[held].sum() for _, held in folds] == [10, 10]
+    np.testing.assert_array_equal(outputs[asked], whole[asked])
+    other = span_probe.fit_span_head(reader, rows.take(order[:20]), 1, 1.0)
+    for _, held in folds:
+        np.testing.assert_array_equal(~np.isnan(other.compared(rows.take(held))[:, 0]), asked[held])
+
+
+def test_every_fold_learns_from_the_same_pieces_so_that_each_is_read_once(reader: Reader, tmp_path: Path) -> None:
+    rows: Rows = answer_rows(asked(30, 6, words=100))
+    every = set(told_pieces(reader, rows)[0].texts)
+    folds = [(np.setdiff1d(np.arange(30), held), held) for held in np.split(np.arange(30), 3)]
+    for train, _ in folds:
+        assert set(told_pieces(reader, rows.take(train))[0].texts) < every
+    with Store(tmp_path / "store", 10**8) as store:
+        stored = Reader(reader.backbone, store, 4096)
+        layer, strength = span_probe.choose_span_head(stored, rows, folds)
+        assert stored.read == len(every)
+        for train, _ in folds:
+            span_probe.fit_span_head(stored, rows.take(train), layer, strength)
+        assert stored.read == len(every)

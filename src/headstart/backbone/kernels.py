@@ -1,8 +1,11 @@
-"""Which matrix multiplication this machine does fastest in float32.
+"""What this machine computes fastest: the matrix product in float32, and attention while training in bfloat16.
 
 PyTorch multiplies float32 matrices on a CPU with MKL, which on some processors leaves the widest vector units idle; oneDNN, which is
 part of every PyTorch build, does not (seen on a Zen 5 EPYC: 150 against 340 GFLOP/s, the results equal to rounding). Its linear layer
 is an internal operator of PyTorch, so it is looked for, compared and timed once per process, and used only where it is right and faster.
+
+The gradient of PyTorch's attention on a CPU takes two to eight times as long in bfloat16 as in float32 (docs/log.md), so that it is worked
+out in float32 also where all else is bfloat16.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -72,3 +76,41 @@ def fast_linears(module: nn.Module) -> Iterator[None]:
 
 def _forward(part: nn.Linear, linear: Linear, x: torch.Tensor) -> torch.Tensor:
     return linear(x, part.weight, part.bias)
+
+
+_STOCK, _IN_FLOAT32 = "sdpa", "headstart_sdpa_in_float32"
+
+
+@contextmanager
+def attention_in_float32(model: nn.Module) -> Iterator[None]:
+    """Within this context the models of transformers in `model` work out attention in float32 on a CPU, also under autocast."""
+    from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+
+    AttentionInterface.register(_IN_FLOAT32, _attention_in_float32)
+    AttentionMaskInterface.register(_IN_FLOAT32, ALL_MASK_ATTENTION_FUNCTIONS[_STOCK])
+    changed = []
+    for part in model.modules():
+        if isinstance(part, PreTrainedModel) and part.config._attn_implementation == _STOCK:
+            part.set_attn_implementation(_IN_FLOAT32)
+            changed.append(part)
+    try:
+        yield
+    finally:
+        for part in changed:
+            part.set_attn_implementation(_STOCK)
+
+
+def _attention_in_float32(
+    module: nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs: Any
+) -> tuple[torch.Tensor, None]:
+    """As `sdpa_attention_forward` of transformers."""
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    if query.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)  # type: ignore[no-any-return]
+    if attention_mask is not None and attention_mask.is_floating_point():
+        attention_mask = attention_mask.float()
+    with torch.autocast("cpu", enabled=False):
+        out, _ = sdpa_attention_forward(module, query.float(), key.float(), value.float(), attention_mask, **kwargs)
+    return out.to(torch.get_autocast_dtype("cpu")), None

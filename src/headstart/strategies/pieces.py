@@ -8,6 +8,7 @@ Letters in shapes: t tokens.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,23 @@ from headstart.data.pairs import join_pair, split_pair
 QUESTION_SHARE, SHARED = 3, 4
 # Special tokens around two texts, at most, and one for a word that is read otherwise at a cut.
 _AROUND = 5
+# Tokens that are read of a character of context, those of pieces that overlap and the question in each counted in: for guesses of time.
+TOKENS_A_CHARACTER = 0.4
 _AT_ONCE = 256
+
+
+def draw_of(text: str) -> int:
+    """A number drawn by what a text is. Rows that are taken in its order are the same in every fold, so that what was read for one is there
+    for the next."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big")
+
+
+def drawn(texts: Sequence[str], most_characters: int, fewest: int) -> IntArray:
+    """Positions of the texts that come first in the order of `draw_of`, in that order: as many as have `most_characters` together, and
+    `fewest` at least."""
+    order = np.array(sorted(range(len(texts)), key=lambda i: draw_of(texts[i])), dtype=np.int64)
+    lengths = np.cumsum([len(texts[i]) for i in order])
+    return order[: max(fewest, int(np.searchsorted(lengths, most_characters, side="right")))]
 
 
 def sizes(max_length: int) -> tuple[int, int, int]:

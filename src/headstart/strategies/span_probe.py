@@ -19,23 +19,22 @@ from numpy.typing import NDArray
 
 from headstart.backbone.reading import Reader
 from headstart.data.answers import NOTHING
-from headstart.data.examples import BoolArray, IntArray
+from headstart.data.examples import IntArray
 from headstart.strategies.base import FloatArray, Rows, Trained
 from headstart.strategies.heads import FINAL, Folds, Solution, Space, make_space
-from headstart.strategies.ladder import Job, Strategy
+from headstart.strategies.ladder import Job, Strategy, Work
 from headstart.strategies.losses import END, START
 from headstart.strategies.model import NO_LABEL
-from headstart.strategies.pieces import make_pieces
+from headstart.strategies.pieces import TOKENS_A_CHARACTER, drawn
 from headstart.strategies.span_training import told_pieces
-from headstart.strategies.spans import SpanModel
+from headstart.strategies.spans import MOST_COMPARED, SpanModel
 from headstart.strategies.word_probe import candidate_layers
 
 STRENGTHS = (1.0, 0.1, 0.01)
 USUAL = 0.1
 MOST_TOKENS = 200_000  # that a head is fitted on: 300 MB of MiniLM's
-MOST_PIECES = 2000  # that are read to compare rungs: of long contexts some rows tell enough, and reading all would take the budget
+MOST_TRIED = 60_000  # on which the layer and the penalty are chosen
 MOST_CHARACTERS = 8_000_000  # of contexts that are cut into pieces for it: of long ones fewer fill the tokens
-_FEWEST_COMPARED, _AT_ONCE = 20, 64
 _TRYING = 1e-2
 
 
@@ -50,19 +49,16 @@ class Tokens:
     ends: IntArray
 
 
-def tokens_of_rows(reader: Reader, rows: Rows, layers: Sequence[int], seed: int) -> tuple[list[Tokens], int]:
-    """Tokens of pieces of some rows at each of the layers, as training would be told them, `MOST_TOKENS` at most; and the longest span that
-    may be given."""
-    some_rows = np.random.default_rng(seed).permutation(len(rows))
-    enough = int(np.searchsorted(np.cumsum([len(rows.texts[i]) for i in some_rows]), MOST_CHARACTERS, side="right"))
-    told, longest = told_pieces(reader, rows.take(np.sort(some_rows[: max(1, enough)])), seed)
+def tokens_of_rows(reader: Reader, rows: Rows, layers: Sequence[int], most: int) -> tuple[list[Tokens], int]:
+    """Tokens of pieces of some rows at each of the layers, as training would be told them, `most` of them; and the longest span that may be
+    given."""
+    told, longest = told_pieces(reader, rows.take(drawn(rows.texts, MOST_CHARACTERS, 1)))
     assert told.sizes is not None  # pieces have tokens
     able = np.add.reduceat((told.y != NO_LABEL).astype(np.int64), np.cumsum(told.sizes) - told.sizes)
-    order = np.random.default_rng(seed).permutation(len(told))
-    order = np.sort(order[: max(1, int(np.searchsorted(np.cumsum(able[order]), MOST_TOKENS)))])
-    kept = told.take(order)
+    able = able[: max(1, int(np.searchsorted(np.cumsum(able), most)))]
+    kept = told.take(range(len(able)))
     some = kept.y != NO_LABEL
-    begins = np.cumsum(able[order]) - able[order]
+    begins = np.cumsum(able) - able
     starts, ends = (np.flatnonzero(kept.y[some] & what) for what in (START, END))
     reader.read_ahead(kept.texts, layers)
     found = [Tokens(np.concatenate(reader.activations(kept.texts, layer))[some], begins, starts, ends) for layer in layers]
@@ -112,7 +108,7 @@ def _loss(scores: NDArray[np.float32], tokens: Tokens, sizes: IntArray) -> tuple
     return loss, scores
 
 
-def choose_span_head(reader: Reader, rows: Rows, folds: Folds, seed: int) -> tuple[int, float]:
+def choose_span_head(reader: Reader, rows: Rows, folds: Folds) -> tuple[int, float]:
     """The layer and the penalty with the least loss on the rows that the first fold holds out; without folds the last, and the usual one.
 
     The last layer of an encoder that was made for whole sentences tells least of single tokens (docs/log.md).
@@ -121,8 +117,8 @@ def choose_span_head(reader: Reader, rows: Rows, folds: Folds, seed: int) -> tup
     if not folds:
         return layers[-1], USUAL
     train, held = folds[0]
-    told, _ = tokens_of_rows(reader, rows.take(train), layers, seed)
-    asked, _ = tokens_of_rows(reader, rows.take(held), layers, seed)
+    told, _ = tokens_of_rows(reader, rows.take(train), layers, MOST_TRIED)
+    asked, _ = tokens_of_rows(reader, rows.take(held), layers, MOST_TRIED)
     losses = {}
     for layer, own, other in zip(layers, told, asked, strict=True):
         space = make_space(own.states)
@@ -134,40 +130,31 @@ def choose_span_head(reader: Reader, rows: Rows, folds: Folds, seed: int) -> tup
     return min(losses, key=lambda each: losses[each])
 
 
-def fit_span_head(reader: Reader, rows: Rows, layer: int, strength: float, seed: int) -> SpanModel:
+def fit_span_head(reader: Reader, rows: Rows, layer: int, strength: float) -> SpanModel:
     """A head on the frozen tokens of a layer."""
-    [told], longest = tokens_of_rows(reader, rows, [layer], seed)
+    [told], longest = tokens_of_rows(reader, rows, [layer], MOST_TOKENS)
     space: Space = make_space(told.states)
     weight, _ = solve_spans(space.z, told, strength, FINAL)
     head = space.to_head(Solution(weight, np.zeros(2)))
     return SpanModel(reader, None, reader.backbone.n_blocks, layer, head, longest, bool((rows.y == NOTHING).any()))
 
 
-def compared_rows(reader: Reader, rows: Rows, seed: int) -> BoolArray:
-    """Which rows are answered to compare rungs, (n,): all, or as many by chance as have `MOST_PIECES` pieces together, twenty at least."""
-    order = np.random.default_rng(seed).permutation(len(rows))
-    chosen, pieces = np.zeros(len(rows), dtype=np.bool_), 0
-    for begin in range(0, len(order), _AT_ONCE):
-        part = order[begin : begin + _AT_ONCE]
-        read = make_pieces(reader.backbone.tokenizer, reader.backbone.max_length, [rows.texts[i] for i in part])
-        counts = np.bincount([piece.row for piece in read], minlength=len(part))
-        fits = int(np.searchsorted(pieces + np.cumsum(counts), MOST_PIECES, side="right"))
-        chosen[part[: max(fits, _FEWEST_COMPARED - begin)]] = True
-        pieces += int(counts.sum())
-        if fits < len(part):
-            break
-    return chosen
-
-
 def _out_of_fold(job: Job) -> tuple[Trained, FloatArray]:
-    rows, asked = job.rows, compared_rows(job.source, job.rows, job.seed)
-    layer, strength = choose_span_head(job.source, rows, job.folds, job.seed)
+    rows = job.rows
+    layer, strength = choose_span_head(job.source, rows, job.folds)
     outputs = np.full((len(rows), 5), np.nan)
     for train, held in job.folds:
-        some = held[asked[held]]
-        if len(some):
-            outputs[some] = fit_span_head(job.source, rows.take(train), layer, strength, job.seed).compared(rows.take(some))
-    return fit_span_head(job.source, rows, layer, strength, job.seed), outputs
+        outputs[held] = fit_span_head(job.source, rows.take(train), layer, strength).compared(rows.take(held))
+    return fit_span_head(job.source, rows, layer, strength), outputs
+
+
+def _work(job: Job, share: float) -> Work:
+    """What reading takes: the pieces that heads are fitted on, once for all folds, and those that are answered."""
+    backbone, n = job.source.backbone, max(2, round(len(job.rows) * share))
+    told = min(MOST_TOKENS, 2 * n * backbone.max_length)
+    characters = sum(map(len, job.rows.texts)) * n / max(len(job.rows), 1)
+    answered = characters if not job.folds else min(characters, len(job.folds) * MOST_COMPARED)
+    return Work(told + answered * TOKENS_A_CHARACTER, 0.0, backbone.block_parameters, 1)
 
 
 STRATEGY = Strategy(
@@ -178,4 +165,5 @@ STRATEGY = Strategy(
     fit=lambda job: _out_of_fold(job)[0],
     out_of_fold=_out_of_fold,
     reads=lambda job: candidate_layers(job.source.backbone),
+    work=_work,
 )

@@ -15,7 +15,7 @@ from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.ladder import Job
 from headstart.strategies.losses import END, START, Loss
 from headstart.strategies.model import NO_LABEL
-from headstart.strategies.pieces import Piece, make_pieces
+from headstart.strategies.pieces import Piece, draw_of, make_pieces
 from headstart.strategies.scratch import random_module, random_schedule
 from headstart.strategies.spans import SpanModel
 from headstart.strategies.training import Schedule, planned_steps, schedule_of, tune
@@ -46,7 +46,7 @@ def tune_spans(
     stored: bool = True,
 ) -> SpanModel:
     """Train on pieces of these rows; arguments as in `training.tune`."""
-    told, longest = told_pieces(reader, rows, schedule.seed)
+    told, longest = told_pieces(reader, rows)
     if stored and cut:
         reader.read_ahead(told.texts, [cut])
     head = LinearHead(np.zeros((2, reader.backbone.width)), np.zeros(2))
@@ -55,12 +55,12 @@ def tune_spans(
     return SpanModel(reader, tuned.module, cut, reader.backbone.n_blocks, tuned.head, longest, abstains, tuned.curve)
 
 
-def told_pieces(reader: Reader, rows: Rows, seed: int) -> tuple[Rows, int]:
+def told_pieces(reader: Reader, rows: Rows) -> tuple[Rows, int]:
     """Pieces as rows whose units are tokens, each told `START` and `END`; those that can be neither have no label. And the longest span.
 
     Of each row all pieces that hold its first answer are taken, and `_WITHOUT` of the others by chance; of one without any twice that.
+    Chance hangs on the row's text alone: every fold is told the same pieces of it, which are then read once.
     """
-    rng = np.random.default_rng(seed)
     by_row: dict[int, list[Piece]] = {}
     for piece in make_pieces(reader.backbone.tokenizer, reader.backbone.max_length, rows.texts):
         by_row.setdefault(piece.row, []).append(piece)
@@ -74,7 +74,7 @@ def told_pieces(reader: Reader, rows: Rows, seed: int) -> tuple[Rows, int]:
                 longest = max(longest, span[1] - span[0] + 1)
                 kept.append((piece, _told(piece, span)))
         others = [piece for piece, span in zip(pieces, spans, strict=True) if span is None]
-        chosen = rng.permutation(len(others))[: _WITHOUT if answers else 2 * _WITHOUT]
+        chosen = np.random.default_rng(draw_of(rows.texts[row])).permutation(len(others))[: _WITHOUT if answers else 2 * _WITHOUT]
         kept += [(others[i], _told(others[i], None)) for i in chosen]
     sizes = np.array([piece.length for piece, _ in kept], dtype=np.int64)
     units = np.concatenate([told for _, told in kept])

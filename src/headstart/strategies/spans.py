@@ -24,11 +24,13 @@ from headstart.judge.answer_match import exact, f1, language_of
 from headstart.records import CurvePoint
 from headstart.strategies.base import FloatArray, LinearHead, Rows, Said
 from headstart.strategies.model import states_through
-from headstart.strategies.pieces import Piece, make_pieces
+from headstart.strategies.pieces import Piece, drawn, make_pieces
 
 # What the outputs (n, 5) of a row are: how far its answer stands above "no answer"; how right it is; how right "no answer" is.
 MARGIN, EXACT, F1, EXACT_NONE, F1_NONE = range(5)
 _NO_SPAN = -1e9
+# Of long contexts some rows tell rungs apart, and reading all of every context for every fold would take the budget.
+MOST_COMPARED, FEWEST_COMPARED = 300_000, 10
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,11 @@ class SpanModel:
         return said_by(self.spans(rows.texts), rows, self.may_abstain)
 
     def compared(self, rows: Rows) -> FloatArray:
-        """The outputs (n, 5) alone."""
-        return self.answer(rows).outputs
+        """Outputs (n, 5) of rows with at most `MOST_COMPARED` characters together, or `FEWEST_COMPARED` rows, NaN for the others."""
+        some = drawn(rows.texts, MOST_COMPARED, FEWEST_COMPARED)
+        outputs = np.full((len(rows), 5), np.nan)
+        outputs[some] = self.answer(rows.take(some)).outputs
+        return outputs
 
     def scaled(self, factor: float, shift: float = 0.0) -> SpanModel:
         """The same model with margins multiplied by `factor`, and `shift` added."""

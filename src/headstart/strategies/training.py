@@ -9,6 +9,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from headstart.backbone.backbone import find_blocks
 from headstart.backbone.cut import Trunk
+from headstart.backbone.kernels import attention_in_float32
 from headstart.backbone.reading import Reader
 from headstart.data.split import test_split
 from headstart.environment import fast_precision
@@ -291,7 +293,8 @@ def run_training(
         trainer.remove_callback(_printer())
         if schedule.logs is not None:
             trainer.add_callback(_events(schedule.logs))
-        trainer.train()
+        with attention_in_float32(model) if schedule.precision is Precision.BFLOAT16 else nullcontext():
+            trainer.train()
     if watch.best is not None:
         model.load_state_dict(watch.best[1], strict=False)
     model.cpu()  # readers work there, and the frozen blocks never left it

@@ -184,19 +184,14 @@ def hard(outputs: FloatArray, rows: Rows, examples: Examples, names: Sequence[st
 def curve_at(rows: Rows, groups: IntArray, reader: Reader, settings: Settings) -> PredictAt:
     """A head on frozen tokens, and the best sentence; of long contexts some rows are answered."""
     from headstart.strategies.sentence import fit_sentences
-    from headstart.strategies.span_probe import choose_span_head, compared_rows, fit_span_head
+    from headstart.strategies.span_probe import choose_span_head, fit_span_head
 
-    asked = compared_rows(reader, rows, settings.seed)
-    layer, strength = choose_span_head(reader, rows, few_folds(rows.strata, groups, settings.seed), settings.seed)
+    layer, strength = choose_span_head(reader, rows, few_folds(rows.strata, groups, settings.seed))
 
     def predict_at(rung: str, train: IntArray, held: IntArray) -> FloatArray:
         part = rows.take(train)
-        model = fit_sentences(part) if rung == "sentence" else fit_span_head(reader, part, layer, strength, settings.seed)
-        outputs = np.full((len(held), 5), np.nan)
-        some = asked[held]
-        if some.any():
-            outputs[some] = model.compared(rows.take(held[some]))
-        return outputs
+        model = fit_sentences(part) if rung == "sentence" else fit_span_head(reader, part, layer, strength)
+        return model.compared(rows.take(held))
 
     return predict_at
 
