@@ -18,8 +18,6 @@ from headstart.strategies import span_probe, spans
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.losses import spans_loss
-from headstart.strategies.pieces import drawn
-from headstart.strategies.span_training import told_pieces
 from headstart.strategies.spans import F1
 from small import COLOURS, answer_rows, asked
 from tiny import HIDDEN, make_tiny
@@ -38,9 +36,10 @@ def invented(n: int, seed: int, *, without: bool = False) -> Rows:
 
 def test_the_objective_is_the_loss_that_training_makes_small_and_its_minimum_is_torchs(reader: Reader) -> None:
     rows = invented(20, 1, without=True)
-    [tokens], _ = span_probe.tokens_of_rows(reader, rows, [2], 10**6)
+    learnt = span_probe.told_rows(reader, rows)
+    [tokens] = span_probe.tokens_of(reader, learnt, [2], 10**6)
     weight, loss = span_probe.solve_spans(tokens.states, tokens, 0.3, 1e-6)
-    told, _ = told_pieces(reader, rows.take(drawn(rows.texts, 10**6, 1)))
+    told = learnt.pieces
     assert told.sizes is not None
     states = reader.activations(told.texts, 2)
     units = np.split(told.y, np.cumsum(told.sizes)[:-1])
@@ -69,9 +68,10 @@ def test_the_objective_is_the_loss_that_training_makes_small_and_its_minimum_is_
 
 def test_pieces_beyond_the_most_tokens_are_left_out(reader: Reader) -> None:
     rows = invented(30, 2)
-    [every], _ = span_probe.tokens_of_rows(reader, rows, [2], 10**6)
-    [some, lower], longest = span_probe.tokens_of_rows(reader, rows, [2, 1], 60)
-    assert lower.states.shape == some.states.shape and not np.array_equal(lower.states, some.states) and longest == 2
+    told = span_probe.told_rows(reader, rows)
+    [every] = span_probe.tokens_of(reader, told, [2], 10**6)
+    [some, lower] = span_probe.tokens_of(reader, told, [2, 1], 60)
+    assert lower.states.shape == some.states.shape and not np.array_equal(lower.states, some.states) and told.longest == 2
     assert len(some.states) <= 60 < len(every.states) and len(some.begins) == len(some.starts) == len(some.ends) < len(every.begins)
     sizes = np.diff(np.append(some.begins, len(some.states)))
     assert ((some.starts >= some.begins) & (some.ends < some.begins + sizes) & (some.starts <= some.ends)).all()
@@ -87,9 +87,10 @@ def test_what_folds_hold_out_is_answered_by_heads_that_have_not_seen_it(reader: 
     model, outputs = probe.out_of_fold(job)
     held = np.concatenate([held for _, held in folds])
     assert np.isnan(outputs[:, 0]).sum() == 80 and not np.isnan(outputs[held]).any()
-    layer, strength = span_probe.choose_span_head(reader, rows, folds)
+    layer, strength = span_probe.choose_span_head(reader, span_probe.told_rows(reader, rows), folds)
     train, asked_for = folds[1]
-    again = span_probe.fit_span_head(reader, rows.take(train), layer, strength).compared(rows.take(asked_for))
+    own = span_probe.told_rows(reader, rows.take(train))
+    again = span_probe.fit_span_head(reader, own, layer, strength, True).compared(rows.take(asked_for))
     np.testing.assert_allclose(outputs[asked_for], again)
     answered = rows.y[held] != NOTHING
     assert outputs[held][answered, F1].mean() > 0.4  # one of ten words by chance
@@ -109,21 +110,24 @@ def test_of_long_contexts_some_rows_are_answered_the_same_by_every_rung(reader: 
     asked = ~np.isnan(outputs[:, 0])
     assert [asked[held].sum() for _, held in folds] == [10, 10]
     np.testing.assert_array_equal(outputs[asked], whole[asked])
-    other = span_probe.fit_span_head(reader, rows.take(order[:20]), 1, 1.0)
+    other = span_probe.fit_span_head(reader, span_probe.told_rows(reader, rows.take(order[:20])), 1, 1.0, False)
     for _, held in folds:
         np.testing.assert_array_equal(~np.isnan(other.compared(rows.take(held))[:, 0]), asked[held])
 
 
 def test_every_fold_learns_from_the_same_pieces_so_that_each_is_read_once(reader: Reader, tmp_path: Path) -> None:
     rows: Rows = answer_rows(asked(30, 6, words=100))
-    every = set(told_pieces(reader, rows)[0].texts)
+    every = span_probe.told_rows(reader, rows)
     folds = [(np.setdiff1d(np.arange(30), held), held) for held in np.split(np.arange(30), 3)]
     for train, _ in folds:
-        assert set(told_pieces(reader, rows.take(train))[0].texts) < every
+        alone = span_probe.told_rows(reader, rows.take(train))
+        assert alone.pieces.texts == every.of(train).pieces.texts and len(alone.row) < len(every.row)
+        np.testing.assert_array_equal(train[alone.row], every.of(train).row)
+        np.testing.assert_array_equal(alone.pieces.y, every.of(train).pieces.y)
     with Store(tmp_path / "store", 10**8) as store:
         stored = Reader(reader.backbone, store, 4096)
-        layer, strength = span_probe.choose_span_head(stored, rows, folds)
-        assert stored.read == len(every)
+        layer, strength = span_probe.choose_span_head(stored, every, folds)
+        assert stored.read == len(every.row)
         for train, _ in folds:
-            span_probe.fit_span_head(stored, rows.take(train), layer, strength)
-        assert stored.read == len(every)
+            span_probe.fit_span_head(stored, every.of(train), layer, strength, False)
+        assert stored.read == len(every.row)

@@ -84,9 +84,10 @@ def test_an_answer_that_a_piece_cuts_off_does_not_stand_in_it() -> None:
 
 def test_each_piece_is_told_one_start_and_one_end(reader: Reader) -> None:
     rows = invented(30, 1, without=True)
-    told, longest = told_pieces(reader, rows)
+    learnt = told_pieces(reader, rows)
+    told = learnt.pieces
     pieces = {piece.text: piece for piece in make_pieces(reader.backbone.tokenizer, 40, rows.texts)}
-    assert longest == 2 and told.sizes.sum() == len(told.y)  # 1.2 of one token, rounded up
+    assert learnt.longest == 2 and told.sizes.sum() == len(told.y)  # 1.2 of one token, rounded up
     for text, units in zip(told.texts, np.split(told.y, np.cumsum(told.sizes)[:-1]), strict=True):
         context = split_pair(text)[1]
         [start], [end] = (np.flatnonzero((units > 0) & (units & what > 0)).tolist() for what in (START, END))

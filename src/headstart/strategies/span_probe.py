@@ -26,7 +26,7 @@ from headstart.strategies.ladder import Job, Strategy, Work
 from headstart.strategies.losses import END, START
 from headstart.strategies.model import NO_LABEL
 from headstart.strategies.pieces import TOKENS_A_CHARACTER, drawn
-from headstart.strategies.span_training import told_pieces
+from headstart.strategies.span_training import Told, told_pieces
 from headstart.strategies.spans import MOST_COMPARED, SpanModel
 from headstart.strategies.word_probe import candidate_layers
 
@@ -49,20 +49,23 @@ class Tokens:
     ends: IntArray
 
 
-def tokens_of_rows(reader: Reader, rows: Rows, layers: Sequence[int], most: int) -> tuple[list[Tokens], int]:
-    """Tokens of pieces of some rows at each of the layers, as training would be told them, `most` of them; and the longest span that may be
-    given."""
-    told, longest = told_pieces(reader, rows.take(drawn(rows.texts, MOST_CHARACTERS, 1)))
-    assert told.sizes is not None  # pieces have tokens
-    able = np.add.reduceat((told.y != NO_LABEL).astype(np.int64), np.cumsum(told.sizes) - told.sizes)
+def tokens_of(reader: Reader, told: Told, layers: Sequence[int], most: int) -> list[Tokens]:
+    """The tokens of the first pieces, `most` tokens at most, at each of the layers."""
+    assert told.pieces.sizes is not None  # pieces have tokens
+    starts = np.cumsum(told.pieces.sizes) - told.pieces.sizes
+    able = np.add.reduceat((told.pieces.y != NO_LABEL).astype(np.int64), starts)
     able = able[: max(1, int(np.searchsorted(np.cumsum(able), most)))]
-    kept = told.take(range(len(able)))
+    kept = told.pieces.take(range(len(able)))
     some = kept.y != NO_LABEL
     begins = np.cumsum(able) - able
     starts, ends = (np.flatnonzero(kept.y[some] & what) for what in (START, END))
     reader.read_ahead(kept.texts, layers)
-    found = [Tokens(np.concatenate(reader.activations(kept.texts, layer))[some], begins, starts, ends) for layer in layers]
-    return found, longest
+    return [Tokens(np.concatenate(reader.activations(kept.texts, layer))[some], begins, starts, ends) for layer in layers]
+
+
+def told_rows(reader: Reader, rows: Rows) -> Told:
+    """What is learnt of rows, those with `MOST_CHARACTERS` together, in an order that is the same for every share of them."""
+    return told_pieces(reader, rows, drawn(rows.texts, MOST_CHARACTERS, 1))
 
 
 def solve_spans(
@@ -108,19 +111,17 @@ def _loss(scores: NDArray[np.float32], tokens: Tokens, sizes: IntArray) -> tuple
     return loss, scores
 
 
-def choose_span_head(reader: Reader, rows: Rows, folds: Folds) -> tuple[int, float]:
+def choose_span_head(reader: Reader, told: Told, folds: Folds) -> tuple[int, float]:
     """The layer and the penalty with the least loss on the rows that the first fold holds out; without folds the last, and the usual one.
 
     The last layer of an encoder that was made for whole sentences tells least of single tokens (docs/log.md).
     """
     layers = candidate_layers(reader.backbone)
-    if not folds:
+    parts = [told.of(rows) for rows in folds[0]] if folds else []
+    if not parts or not all(len(part.row) for part in parts):
         return layers[-1], USUAL
-    train, held = folds[0]
-    told, _ = tokens_of_rows(reader, rows.take(train), layers, MOST_TRIED)
-    asked, _ = tokens_of_rows(reader, rows.take(held), layers, MOST_TRIED)
     losses = {}
-    for layer, own, other in zip(layers, told, asked, strict=True):
+    for layer, own, other in zip(layers, *(tokens_of(reader, part, layers, MOST_TRIED) for part in parts), strict=True):
         space = make_space(own.states)
         there = ((other.states - space.mean) * space.scale).astype(np.float32) @ space.turn.astype(np.float32)
         weight = None
@@ -130,22 +131,29 @@ def choose_span_head(reader: Reader, rows: Rows, folds: Folds) -> tuple[int, flo
     return min(losses, key=lambda each: losses[each])
 
 
-def fit_span_head(reader: Reader, rows: Rows, layer: int, strength: float) -> SpanModel:
-    """A head on the frozen tokens of a layer."""
-    [told], longest = tokens_of_rows(reader, rows, [layer], MOST_TOKENS)
-    space: Space = make_space(told.states)
-    weight, _ = solve_spans(space.z, told, strength, FINAL)
+def fit_span_head(reader: Reader, told: Told, layer: int, strength: float, may_abstain: bool) -> SpanModel:
+    """A head on the frozen tokens of a layer; `may_abstain` as in `SpanModel`."""
+    [tokens] = tokens_of(reader, told, [layer], MOST_TOKENS)
+    space: Space = make_space(tokens.states)
+    weight, _ = solve_spans(space.z, tokens, strength, FINAL)
     head = space.to_head(Solution(weight, np.zeros(2)))
-    return SpanModel(reader, None, reader.backbone.n_blocks, layer, head, longest, bool((rows.y == NOTHING).any()))
+    return SpanModel(reader, None, reader.backbone.n_blocks, layer, head, told.longest, may_abstain)
 
 
 def _out_of_fold(job: Job) -> tuple[Trained, FloatArray]:
-    rows = job.rows
-    layer, strength = choose_span_head(job.source, rows, job.folds)
+    reader, rows = job.source, job.rows
+    told = told_rows(reader, rows)
+    layer, strength = choose_span_head(reader, told, job.folds)
     outputs = np.full((len(rows), 5), np.nan)
     for train, held in job.folds:
-        outputs[held] = fit_span_head(job.source, rows.take(train), layer, strength).compared(rows.take(held))
-    return fit_span_head(job.source, rows, layer, strength), outputs
+        part = told.of(train)
+        if len(part.row):  # of very long contexts a fold may hold all that are learnt
+            outputs[held] = fit_span_head(reader, part, layer, strength, _abstains(rows, train)).compared(rows.take(held))
+    return fit_span_head(reader, told, layer, strength, _abstains(rows, np.arange(len(rows)))), outputs
+
+
+def _abstains(rows: Rows, some: IntArray) -> bool:
+    return bool((rows.y[some] == NOTHING).any())
 
 
 def _work(job: Job, share: float) -> Work:

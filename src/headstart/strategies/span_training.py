@@ -1,9 +1,11 @@
 """Training of answers above the cut: pieces of contexts, each token told whether the answer begins or ends at it.
 
-Letters in shapes: t tokens, d width.
+Letters in shapes: p pieces, t tokens, d width.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from torch import nn
@@ -46,40 +48,61 @@ def tune_spans(
     stored: bool = True,
 ) -> SpanModel:
     """Train on pieces of these rows; arguments as in `training.tune`."""
-    told, longest = told_pieces(reader, rows)
+    told = told_pieces(reader, rows)
     if stored and cut:
-        reader.read_ahead(told.texts, [cut])
+        reader.read_ahead(told.pieces.texts, [cut])
     head = LinearHead(np.zeros((2, reader.backbone.width)), np.zeros(2))
-    tuned = tune(reader, told, cut=cut, head=head, schedule=schedule, loss=Loss.SPANS, module=module, stored=stored)
+    tuned = tune(reader, told.pieces, cut=cut, head=head, schedule=schedule, loss=Loss.SPANS, module=module, stored=stored)
     abstains = bool((rows.y == NOTHING).any())
-    return SpanModel(reader, tuned.module, cut, reader.backbone.n_blocks, tuned.head, longest, abstains, tuned.curve)
+    return SpanModel(reader, tuned.module, cut, reader.backbone.n_blocks, tuned.head, told.longest, abstains, tuned.curve)
 
 
-def told_pieces(reader: Reader, rows: Rows) -> tuple[Rows, int]:
-    """Pieces as rows whose units are tokens, each told `START` and `END`; those that can be neither have no label. And the longest span.
+@dataclass(frozen=True)
+class Told:
+    """Pieces as rows whose units are tokens, each told `START` and `END`; those that can be neither have no label.
+
+    `row` (p,) is the position of each piece's row, `span` (p,) how many tokens its answer has, 0 where it holds none.
+    """
+
+    pieces: Rows
+    row: IntArray
+    span: IntArray
+
+    @property
+    def longest(self) -> int:
+        """Tokens that an answer may have: a little more than those of training."""
+        return min(_LONGEST, int(np.ceil(_LONGER * max(1, self.span.max(initial=1)))))
+
+    def of(self, rows: IntArray) -> Told:
+        """The pieces of some rows alone, in the order in which they stand."""
+        some = np.flatnonzero(np.isin(self.row, rows))
+        return Told(self.pieces.take(some), self.row[some], self.span[some])
+
+
+def told_pieces(reader: Reader, rows: Rows, order: IntArray | None = None) -> Told:
+    """What of the pieces of rows is learnt; `order` are the rows that are taken, None: all as they stand.
 
     Of each row all pieces that hold its first answer are taken, and `_WITHOUT` of the others by chance; of one without any twice that.
     Chance hangs on the row's text alone: every fold is told the same pieces of it, which are then read once.
     """
+    order = np.arange(len(rows)) if order is None else order
     by_row: dict[int, list[Piece]] = {}
-    for piece in make_pieces(reader.backbone.tokenizer, reader.backbone.max_length, rows.texts):
-        by_row.setdefault(piece.row, []).append(piece)
-    kept: list[tuple[Piece, IntArray]] = []
-    longest = 1
+    for piece in make_pieces(reader.backbone.tokenizer, reader.backbone.max_length, [rows.texts[i] for i in order]):
+        by_row.setdefault(int(order[piece.row]), []).append(piece)
+    kept: list[tuple[int, Piece, tuple[int, int] | None]] = []
     for row, pieces in by_row.items():
         answers = from_label(rows.y[row])
         spans = [None if not answers else tokens_of(piece, answers[0]) for piece in pieces]
-        for piece, span in zip(pieces, spans, strict=True):
-            if span is not None:
-                longest = max(longest, span[1] - span[0] + 1)
-                kept.append((piece, _told(piece, span)))
+        kept += [(row, piece, span) for piece, span in zip(pieces, spans, strict=True) if span is not None]
         others = [piece for piece, span in zip(pieces, spans, strict=True) if span is None]
         chosen = np.random.default_rng(draw_of(rows.texts[row])).permutation(len(others))[: _WITHOUT if answers else 2 * _WITHOUT]
-        kept += [(others[i], _told(others[i], None)) for i in chosen]
-    sizes = np.array([piece.length for piece, _ in kept], dtype=np.int64)
-    units = np.concatenate([told for _, told in kept])
-    longest = min(_LONGEST, int(np.ceil(_LONGER * longest)))
-    return Rows(tuple(piece.text for piece, _ in kept), units, 2, sizes, np.zeros(len(kept), dtype=np.int64)), longest
+        kept += [(row, others[i], None) for i in chosen]
+    sizes = np.array([piece.length for _, piece, _ in kept], dtype=np.int64)
+    units = np.concatenate([_told(piece, span) for _, piece, span in kept])
+    texts = tuple(piece.text for _, piece, _ in kept)
+    lengths = [0 if span is None else span[1] - span[0] + 1 for _, _, span in kept]
+    told = Rows(texts, units, 2, sizes, np.zeros(len(kept), dtype=np.int64))
+    return Told(told, np.array([row for row, _, _ in kept], dtype=np.int64), np.array(lengths, dtype=np.int64))
 
 
 def tokens_of(piece: Piece, answer: Answer) -> tuple[int, int] | None:
