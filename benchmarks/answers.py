@@ -285,7 +285,8 @@ BENCHMARK = Benchmark(
     report=report,
     notes=(
         "Trainer: AutoModelForQuestionAnswering from all-MiniLM-L6-v2, batch 8, 1e-4, 10 % warm-up, 6 passes over the windows of 300 "
-        "training questions of subjqa_restaurants, 2 over those of 60 of covid_qa, drawn anew for each seed (256 tokens, 64 shared); spans of at most 30 tokens, none where the first token "
+        "training questions of subjqa_restaurants, 2 over those of 60 of covid_qa, drawn anew for each seed (256 tokens, 64 shared); spans "
+        "of at most 30 tokens, none where the first token "
         "scores higher. The test score after each pass is taken outside its clock; its best pass is chosen on the test rows, which "
         "favours it.",
         "The other columns are rungs of headstart alone with their defaults, in an empty store: reading, training, nothing judged. "
