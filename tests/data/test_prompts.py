@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from headstart.checking import check_data
 from headstart.data.prompts import WHOLE, as_prompt, chat_of, parted, prompt_columns, prompt_of
 from headstart.data.read import read_examples
 from headstart.errors import DataError
@@ -81,10 +82,10 @@ def test_what_is_wrong_with_chats_is_told_with_its_rows(tmp_path):
     path = write(tmp_path / "c.jsonl", [{"messages": CHAT}, {"messages": CHAT[:2]}, {"messages": [{"role": "user"}]}])
     read = read_examples(path)
     assert [(found.message, found.rows) for found in read.findings] == [(f"1 row of {path!r} has no list of messages in 'messages'.", (3,))]
-    prepared = registry.get_task("generation").prepare(read.examples)
-    assert [(found.message, found.remedy, found.rows) for found in prepared.findings] == [
-        (f"1 chat of {path!r} ends without an answer of the assistant.", "They are not used.", (2,))
-    ]
+    checked = check_data(path, text=None, label=None, test=None, validation=None, source=None, max_length=64)
+    told = [(found.kind, found.message, found.rows) for found in checked.result.findings]
+    assert ("empty label", "2 rows have no completion.", (2, 3)) in told  # said once
+    assert len([rows for _, _, rows in told if 2 in rows]) == 1
 
 
 def test_rows_without_any_completion_are_refused(tmp_path):

@@ -100,7 +100,7 @@ def test_a_row_with_an_empty_side_or_an_empty_cell_of_answers_is_not_used_and_to
     result = check_examples(train, labels=TASK.checks, folds=2)
     assert result.usable.tolist() == [False, False, False, True]
     told = {(one.kind, one.message, one.rows) for one in result.findings}
-    assert ("empty text", "2 rows have no text.", (2, 3)) in told and ("empty label", "1 row has no label.", (1,)) in told
+    assert ("empty text", "2 rows have no text.", (2, 3)) in told and ("empty label", "1 row has no answer.", (1,)) in told
 
 
 def test_rows_that_ask_the_same_have_all_answers_and_are_repeats():

@@ -58,15 +58,18 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class LabelChecks:
-    """How labels are checked. `check` takes the training rows, their labels, which rows are usable (n,) and the number of folds; `names`
-    gives the classes that a label names, `counted` is how people count them. `of_the_text`: a label says something of each word, so that
-    texts that are nearly the same need not bear the same one. `several`: a text may have several right labels, as translations are.
+    """How labels are checked.
+
+    `check` takes the training rows, their labels, which rows are usable (n,) and the number of folds; `names` gives the classes that a
+    label names, `counted` is how people count them, `label` what they call one. `of_the_text`: a label says something of each word, so
+    that texts that are nearly the same need not bear the same one. `several`: a text may have several right labels, as translations are.
     `about`: what of a text must not stand on two sides of a split, as the context of a question; None: all of it.
     """
 
     check: Callable[[Examples, Sequence[str], BoolArray, int], list[Finding]]
     names: Callable[[str], Sequence[str]]
     counted: str = "labels"
+    label: str = "label"
     of_the_text: bool = False
     several: bool = False
     about: Callable[[str], str] | None = None
@@ -106,7 +109,7 @@ def check_examples(
     if checks.several:
         conflicting[:] = False
     leaked = np.zeros(n, dtype=np.bool_)
-    findings = [*read_findings, *_empty(train, texts, given), *_repeat_findings(train, repeated, conflicting)]
+    findings = [*read_findings, *_empty(train, texts, given, checks.label), *_repeat_findings(train, repeated, conflicting)]
     others = [(name, other) for name, other in (("test", test), ("validation", validation)) if other is not None]
     for name, other in others:
         shared = _standing_in(texts, other)
@@ -192,13 +195,13 @@ def _repeats(texts: list[str], labels: list[str], filled: BoolArray) -> tuple[Bo
     return repeated, conflicting
 
 
-def _empty(train: Examples, texts: list[str], labels: list[str]) -> list[Finding]:
+def _empty(train: Examples, texts: list[str], labels: list[str], label: str) -> list[Finding]:
     found = []
-    for what, values in (("text", texts), ("label", labels)):
+    for kind, what, values in (("text", "text", texts), ("label", label, labels)):
         rows = _rows(train, (i for i, value in enumerate(values) if not value))
         if rows.count:
             message = f"{counted(rows.count, 'row')} {'has' if rows.count == 1 else 'have'} no {what}."
-            found.append(finding(f"empty {what}", Severity.WARNING, message, rows, "They are not used; fill them in or delete them."))
+            found.append(finding(f"empty {kind}", Severity.WARNING, message, rows, "They are not used; fill them in or delete them."))
     return found
 
 

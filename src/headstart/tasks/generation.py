@@ -14,8 +14,8 @@ import numpy as np
 
 from headstart.data.check import LabelChecks
 from headstart.data.examples import BoolArray, Examples
-from headstart.data.prompts import CHATS, COMPLETION, INSTRUCTION, OUTPUT, PROMPT, WHOLE, WHOLE_TEXTS, chat_of
-from headstart.data.rows import RowList, counted, finding
+from headstart.data.prompts import CHATS, COMPLETION, INSTRUCTION, OUTPUT, PROMPT, WHOLE, WHOLE_TEXTS
+from headstart.data.rows import counted, finding
 from headstart.errors import DataError
 from headstart.judge.metrics import FloatArray
 from headstart.records import Finding, RowNote, Severity
@@ -42,7 +42,7 @@ def recognise(examples: Examples) -> str:
 
 
 def prepare(examples: Examples) -> Prepared:
-    """The examples as they are; chats without an answer are told.
+    """The examples as they are; a chat that ends without an answer of the assistant has no completion.
 
     Raises:
         DataError: the rows are pairs of texts, or no row has a completion.
@@ -50,19 +50,9 @@ def prepare(examples: Examples) -> Prepared:
     where = repr(examples.origin) if examples.origin != "-" else "standard input"
     if examples.paired:
         raise DataError(f"{where} has two texts a row, {examples.text_column!r}; name the one column of the prompts with --text.")
-    unanswered = RowList(
-        number
-        for number, text, label in zip(examples.rows, examples.texts, examples.labels, strict=True)
-        if chat_of(text) is not None and not label.strip()
-    )
     if not any(label.strip() for label in examples.labels):
         raise DataError(f"No row of {where} has a completion in {examples.label_column!r}; name its column with --label.")
-    found = []
-    if unanswered.count:
-        ends = "ends" if unanswered.count == 1 else "end"
-        message = f"{counted(unanswered.count, 'chat')} of {where} {ends} without an answer of the assistant."
-        found.append(finding("unanswered chats", Severity.WARNING, message, unanswered, "They are not used."))
-    return Prepared(replace(examples, labels=tuple(label if label.strip() else "" for label in examples.labels)), tuple(found))
+    return Prepared(replace(examples, labels=tuple(label if label.strip() else "" for label in examples.labels)), ())
 
 
 def check_completions(train: Examples, labels: Sequence[str], usable: BoolArray, folds: int) -> list[Finding]:
@@ -116,7 +106,7 @@ TASK = Task(
     probabilities=lambda outputs: outputs,
     recognise=recognise,
     prepare=prepare,
-    checks=LabelChecks(check_completions, lambda label: (), "completions", of_the_text=True, several=True),
+    checks=LabelChecks(check_completions, lambda label: (), "completions", label="completion", of_the_text=True, several=True),
     labels=make_labels,
     rows=make_rows,
     label_counts=label_counts,

@@ -205,7 +205,9 @@ TASK = Task(
     probabilities=lambda outputs: outputs,
     recognise=recognise,
     prepare=prepare,
-    checks=LabelChecks(check_answers, lambda label: (), "answers", of_the_text=True, about=lambda text: split_pair(text)[1]),
+    checks=LabelChecks(
+        check_answers, lambda label: (), "answers", label="answer", of_the_text=True, about=lambda text: split_pair(text)[1]
+    ),
     labels=make_labels,
     rows=make_rows,
     label_counts=label_counts,

@@ -165,7 +165,7 @@ TASK = Task(
     probabilities=lambda outputs: outputs,
     recognise=recognise,
     prepare=prepare,
-    checks=LabelChecks(check_numbers, lambda label: (), counted="numbers"),
+    checks=LabelChecks(check_numbers, lambda label: (), counted="numbers", label="number"),
     labels=make_labels,
     rows=make_rows,
     label_counts=label_counts,
