@@ -88,6 +88,18 @@ def status(decision):
     return {trial.name: trial.status for trial in decision.trials}
 
 
+def test_a_short_budget_buys_at_the_price_of_the_usual_one_and_a_long_one_cheaper(ladder):
+    """A training of six seconds, a hundredth of the usual budget, must promise a tenth of a point of accuracy."""
+    rung = ladder.strategy("dear", 0.9, seconds=1.0)
+    rows = Rows(("1 0",) * 4, np.zeros(4, dtype=np.int64), CLASSES)
+    paid = {}
+    for budget in (1.0, 60.0, 600.0, 6000.0):
+        job = Job(rows, np.arange(4), [], Settings(metric=Metric.ACCURACY, budget=budget), 0)
+        six = CostModel(1e11, 1e11, {"dear": 6.0 / planner.trial_seconds(Rung(rung, None, job, 20.0), ladder.cost)})
+        paid[budget] = 0.5 - planner.net_of(Belief(0.5, 0.1), Rung(rung, None, job, 20.0), six)
+    assert paid == pytest.approx({1.0: 0.001, 60.0: 0.001, 600.0: 0.001, 6000.0: 0.0001})
+
+
 def test_with_many_rows_and_no_table_the_folds_find_the_best_rung(monkeypatch, tmp_path):
     right = 0
     for seed in range(10):

@@ -26,7 +26,7 @@ from headstart.prior import Belief, expect, expect_nothing, expect_temperature, 
 from headstart.progress import say
 from headstart.records import TrialRecord, TrialStatus
 from headstart.runs import RunFolder
-from headstart.settings import Metric, by_scale
+from headstart.settings import Metric, Settings, by_scale
 from headstart.strategies.base import FloatArray
 from headstart.strategies.ladder import Job, Strategy, rungs_unlabelled, rungs_with_rows
 from headstart.strategies.outputs import Output, as_classes, output_of, outputs_of
@@ -34,7 +34,8 @@ from headstart.tasks.registry import DEFAULT, deciding_metric, get_task
 
 # An expected gain below this is not worth a trial: in points of the metric.
 _WORTH = by_scale(share=0.0007, loss=0.003)
-# What the whole budget is worth in that unit: what takes a hundredth of it, a trial or a training, must promise a hundredth of this.
+# What the whole budget is worth in that unit: what takes a hundredth of it, a trial or a training, must promise a hundredth of this. A
+# budget below the usual one buys at the usual one's price: who has a minute would rather spend it than keep most of it.
 _PRICE = by_scale(share=0.1, loss=0.4)
 # A second seed of the same rung differs by about this much: no fold is trusted beyond it.
 _SEED_NOISE = by_scale(share=0.006, loss=0.02)
@@ -377,8 +378,12 @@ def net_of(belief: Belief, rung: Rung, cost: CostModel) -> float:
     """A belief's mean less the price of the time that the rung's training on all rows takes; light rungs cost nothing."""
     if rung.strategy.out_of_fold is not None:
         return belief.mean
-    settings = rung.job.settings
-    return belief.mean - _PRICE[deciding_metric(settings)] * trial_seconds(rung, cost) / settings.budget
+    return belief.mean - _price_of(trial_seconds(rung, cost), rung.job.settings)
+
+
+def _price_of(seconds: float, settings: Settings) -> float:
+    """What so much time must promise at least, in points of the metric."""
+    return _PRICE[deciding_metric(settings)] * seconds / max(settings.budget, Settings.budget)
 
 
 def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: Metric) -> _State | None:
@@ -404,7 +409,7 @@ def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: 
         error = math.sqrt((_DISAGREEMENT if metric.higher_is_better else 0.5) / max(len(held), 1) + _SEED_NOISE[metric] ** 2)
         net = _net(state, cost)
         value = worth_measuring(replace(state.belief, mean=net), rival, error)
-        if value < max(_WORTH[metric], _PRICE[metric] * needed / job.settings.budget):
+        if value < max(_WORTH[metric], _price_of(needed, job.settings)):
             state.stopped = "could hardly win any more" if net < rival else "leads clearly"
             continue
         if best is None or value / max(needed, 0.1) > best[0]:
