@@ -155,6 +155,23 @@ def test_the_loss_of_a_frozen_output_layer_and_its_gradient_are_those_of_autogra
     torch.testing.assert_close(ours.grad, theirs.grad)
 
 
+def test_a_training_in_bfloat16_multiplies_by_the_output_layer_in_it_and_sums_in_float32(reader):
+    told, _ = told_rows(reader, rows_of())
+    made = collate(entering_of(reader, told, 1).__getitems__(range(len(told))))
+    found = []
+    for short in (False, True):
+        trunk = Trunk(copy.deepcopy(reader.backbone.module), 1, reader.backbone.above, stored=True)
+        model = NextToken(trunk, output_layer(reader.backbone), reader.backbone.above)
+        with torch.autocast("cpu", torch.bfloat16, enabled=short):
+            loss = model(**made)["loss"]
+        assert loss.dtype is torch.float32 and (model._short is not None) is short
+        loss.backward()
+        found.append((float(loss.detach()), torch.cat([p.grad.flatten() for p in trunk.parameters() if p.grad is not None])))
+    (exact, gradient), (near, other) = found
+    assert near == pytest.approx(exact, rel=5e-3) and near != exact
+    assert (other - gradient).norm() < 0.05 * gradient.norm()
+
+
 @pytest.mark.parametrize("stored", [False, True])
 def test_packed_rows_give_the_loss_and_the_gradients_of_padded_ones(reader, stored):
     told, _ = told_rows(reader, rows_of())

@@ -41,6 +41,7 @@ class NextToken(nn.Module):
         self.trunk = trunk
         self.head = head
         self.above = above
+        self._short: torch.Tensor | None = None
 
     def learning(self, plan: Schedule) -> list[Learned]:
         """The trunk alone."""
@@ -52,15 +53,25 @@ class NextToken(nn.Module):
         """The loss of a batch; see `Trunk.forward` for `entering`, `mask` and `positions`. `labels` (b, t) are ids, NO_LABEL where nothing
         is told."""
         states = self.trunk(entering, mask, positions)
-        with torch.autocast(states.device.type, enabled=False):
+        kind = states.device.type
+        short = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        with torch.autocast(kind, enabled=False):
             some = labels[:, 1:] != NO_LABEL
             states, told = states[:, :-1].float()[some], labels[:, 1:][some]
             if self.head.weight.requires_grad:  # tied to embeddings that learn
                 parts = zip(torch.split(states, _AT_ONCE), torch.split(told, _AT_ONCE), strict=True)
                 loss = states.new_zeros(()) + sum(checkpoint(self._loss_of, part, ids, use_reentrant=False) for part, ids in parts)
             else:
-                loss = FrozenHeadLoss.apply(states, self.head.weight, self.head.bias, told)  # type: ignore[no-untyped-call]
+                loss = FrozenHeadLoss.apply(states, self._weight(short), self.head.bias, told)  # type: ignore[no-untyped-call]
             return {"loss": loss / some.sum().clamp(min=1)}
+
+    def _weight(self, short: torch.dtype | None) -> torch.Tensor:
+        """The output layer's weights in the number format of the training; `short` None: their own."""
+        if short is None:
+            return self.head.weight
+        if self._short is None:  # it does not learn, so that one copy does
+            self._short = self.head.weight.detach().to(short)
+        return self._short
 
     def _loss_of(self, states: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(self.head(states), ids, reduction="sum")
@@ -68,6 +79,8 @@ class NextToken(nn.Module):
 
 class FrozenHeadLoss(torch.autograd.Function):
     """The summed cross-entropy of ids (n,) under an output layer (v, d) that does not learn, of states (n, d).
+
+    Products are made in the number format of the weights, all else in that of the states.
 
     Logits are made `_AT_ONCE` tokens at a time, and what they give the states is worked out at once, (softmax - one-hot) W: so none is
     kept and none is made twice, which over a large vocabulary is most of a step.
@@ -79,11 +92,12 @@ class FrozenHeadLoss(torch.autograd.Function):
         loss, gradient = states.new_zeros(()), torch.empty_like(states)
         for begin in range(0, len(states), _AT_ONCE):
             part = slice(begin, begin + _AT_ONCE)
-            logits = functional.linear(states[part], weight, bias)
+            logits = functional.linear(states[part].to(weight.dtype), weight).to(states.dtype)
+            logits = logits if bias is None else logits + bias
             loss = loss + functional.cross_entropy(logits, ids[part], reduction="sum")
             logits = torch.softmax(logits, dim=1)
             logits[torch.arange(len(logits), device=logits.device), ids[part]] -= 1.0
-            gradient[part] = logits @ weight
+            gradient[part] = (logits.to(weight.dtype) @ weight).to(states.dtype)
         ctx.save_for_backward(gradient)
         return loss
 
