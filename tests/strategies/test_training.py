@@ -253,11 +253,15 @@ def test_the_schedule_is_what_the_settings_ask_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "strategy", "rows", "batch_size", "epochs", "a_step", "steps"),
     [
-        # Of sentences a quarter of the batch, twice the passes, 260 steps at least.
-        ("ner", "partial", 1000, 32, 4, 8, 1000),
-        ("ner", "full", 1001, 32, 4, 8, 1008),
-        ("ner", "scratch", 100, 32, 4, 8, 260),
-        ("ner", "partial", 100, 5, 4, 2, 400),
+        # Of sentences a quarter of the batch; with the root of their number, 260 steps at least.
+        ("ner", "partial", 6000, 32, 4, 8, 2600),
+        ("ner", "full", 1500, 32, 4, 8, 1300),
+        ("ner", "scratch", 40, 32, 4, 8, 260),
+        ("ner", "partial", 6000, 16, 4, 4, 5200),
+        ("ner", "partial", 6000, 32, 2, 8, 1300),
+        # Of questions twice the passes of single labels.
+        ("qa", "partial", 1000, 32, 4, 8, 1000),
+        ("qa", "full", 100, 32, 4, 8, 260),
         ("classification", "partial", 1001, 32, 4, 32, 128),
         (None, "full", 10, 32, 1, 32, 1),
         (None, "contrastive", 10, 32, 1, 32, 60),
