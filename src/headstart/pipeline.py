@@ -323,7 +323,7 @@ def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means:
         say(f"{asked}: even the cheapest rung, {cheapest.name}, needs about {needed:,.0f} s in all.")
     if target.task == "qa" and target.test is not None:
         characters = sum(map(len, target.test.texts))
-        weights = min(reader.backbone.block_parameters for reader in means.readers.values())
+        weights = min(reader.backbone.block_parameters for reader in means.readers.values()) if means.readers else 0
         seconds = means.cost.reading(characters * TOKENS_A_CHARACTER, weights)
         if seconds > settings.budget / 2:
             say(f"Answering the {len(target.test):,} questions of the test file reads {characters:,} characters: about {seconds:,.0f} s.")
