@@ -108,11 +108,11 @@ def test_a_run_leaves_its_results_in_its_folder(whole):
 
 def test_a_test_file_that_takes_half_of_the_budget_to_read_is_told_at_the_start(task, quick, monkeypatch, capsys):
     characters = sum(len(join_pair(question, context)) for question, context in PAIRS)
-    monkeypatch.setattr(pipeline, "TOKENS_A_CHARACTER", 1e8)
-    fit(task, "long", strategy=("sentence", "probe"))
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "TOKENS_A_CHARACTER", 1e8)
+        fit(task, "long", strategy=("sentence", "probe"))
     [told] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Answering the 30 questions")]
     assert told.startswith(f"Answering the 30 questions of the test file reads {characters:,} characters: about ")
-    monkeypatch.undo()
     fit(task, "short", strategy=("sentence", "probe"), inner_folds=3)
     assert "Answering the" not in capsys.readouterr().err
 
