@@ -20,6 +20,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from headstart.sources.opening import quiet_transformers
+
 _CLEARLY_FASTER = 1.15
 
 Linear = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
@@ -90,15 +92,17 @@ def attention_in_float32(model: nn.Module) -> Iterator[None]:
     AttentionInterface.register(_IN_FLOAT32, _attention_in_float32)
     AttentionMaskInterface.register(_IN_FLOAT32, ALL_MASK_ATTENTION_FUNCTIONS[_STOCK])
     changed = []
-    for part in model.modules():
-        if isinstance(part, PreTrainedModel) and part.config._attn_implementation == _STOCK:
-            part.set_attn_implementation(_IN_FLOAT32)
-            changed.append(part)
+    with quiet_transformers():  # which would tell of parts that have an attention of their own
+        for part in model.modules():
+            if isinstance(part, PreTrainedModel) and part.config._attn_implementation == _STOCK:
+                part.set_attn_implementation(_IN_FLOAT32)
+                changed.append(part)
     try:
         yield
     finally:
-        for part in changed:
-            part.set_attn_implementation(_STOCK)
+        with quiet_transformers():
+            for part in changed:
+                part.set_attn_implementation(_STOCK)
 
 
 def _attention_in_float32(
