@@ -5,11 +5,12 @@ import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import headstart
 from headstart import cli, pipeline
 from headstart.data.pairs import join_pair
-from headstart.errors import DataError, SettingsError, SourceError
+from headstart.errors import DataError, RunError, SettingsError, SourceError
 from headstart.export.verify import as_given, verify_answers
 from headstart.judge.verdict import verdict_sentence
 from headstart.loaded_answers import LoadedAnswers
@@ -115,6 +116,28 @@ def test_a_test_file_that_takes_half_of_the_budget_to_read_is_told_at_the_start(
     assert told.startswith(f"Answering the 30 questions of the test file reads {characters:,} characters: about ")
     fit(task, "short", strategy=("sentence", "probe"), inner_folds=3)
     assert "Answering the" not in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft asks transformers for it
+def test_an_adapter_is_saved_with_its_head_and_answers_as_the_merged_model_does(task, capsys):
+    run = fit(task, "adapted", strategy="lora", adapter=True, epochs=8, learning_rate=1e-3)
+    assert "opened the adapter on its source in a fresh process: the same answers to 8 rows" in capsys.readouterr().err
+    folder = run.folder / "model"
+    # What is merged is the source's weight and the product of the two matrices, by hand; the head stands in the adapter too.
+    learnt, whole = load_file(folder / "adapter" / "adapter_model.safetensors"), load_file(folder / "model.safetensors")
+    before = load_file(task / "source" / "model.safetensors")
+    name = "encoder.layer.1.output.dense"
+    low, high = (learnt[f"base_model.model.bert.{name}.lora_{part}.weight"] for part in "AB")
+    np.testing.assert_allclose(whole[f"bert.{name}.weight"], before[f"{name}.weight"] + 2.0 * high @ low, atol=1e-5)
+    assert np.abs(high).max() > 0
+    np.testing.assert_array_equal(learnt["base_model.model.qa_outputs.weight"], whole["qa_outputs.weight"])
+    # The classic loss of heads: with another head it opens as well, and that is found.
+    given = as_given([join_pair(question, context) for question, context in PAIRS], True)
+    said = headstart.load(run.folder).predict(given)
+    other = {key: -value if "qa_outputs" in key else value for key, value in learnt.items()}
+    save_file(other, folder / "adapter" / "adapter_model.safetensors")
+    with pytest.raises(RunError, match="answers otherwise than the trained one"):
+        verify_answers(folder, "qa", given, said, adapter=True)
 
 
 def test_the_verdict_and_the_report_speak_of_answers(whole):

@@ -9,7 +9,7 @@ from headstart.export.adapter_folder import FOLDER, save_adapter
 from headstart.export.card import model_card
 from headstart.export.model_folder import save_model, save_text_model
 from headstart.export.span_folder import save_span_model
-from headstart.export.token_folder import save_token_model, token_places
+from headstart.export.token_folder import ANSWERS, save_token_model, token_places
 from headstart.export.translator_folder import save_translator
 from headstart.export.verify import as_given, verify, verify_answers
 from headstart.export.writing_folder import save_writing_model
@@ -115,11 +115,16 @@ def _save_answering(folder: Path, model: Answering, target: Target, results: Res
     say(f"opened the saved model in a fresh process: the same answers to {len(given)} rows")
     if not adapter:
         return
-    if not isinstance(model, WritingModel | Translator) or model.adapter is None or backbone is None:
+    if not isinstance(model, SpanModel | WritingModel | Translator) or model.adapter is None or backbone is None:
         say("no adapter is saved: the winner is not lora")
         return
-    body = model.whole.base_model_prefix if isinstance(model, WritingModel) else ""
-    save_adapter(folder / FOLDER, adapter=model.adapter, head=None, source=str(backbone.source.folder.resolve()), body=body)
+    head, body, place = None, "", ""
+    if isinstance(model, SpanModel):
+        head, (body, place) = model.head, token_places(backbone.module, backbone.source.name, ANSWERS)
+    elif isinstance(model, WritingModel):
+        body = model.whole.base_model_prefix
+    source = str(backbone.source.folder.resolve())
+    save_adapter(folder / FOLDER, adapter=model.adapter, head=head, source=source, body=body, place=place)
     verify_answers(folder, target.task, given, expected, adapter=True)
     say(f"opened the adapter on its source in a fresh process: the same answers to {len(given)} rows")
 

@@ -7,7 +7,7 @@ It holds the head too (`modules_to_save`), for an adapter without its head gives
     model.backbone = AutoModel.from_pretrained(SOURCE)
     model = PeftModel.from_pretrained(model, MODEL + "/adapter")
 
-and for words, whose class is a stock one,
+and for words and answers, whose class is a stock one (of answers AutoModelForQuestionAnswering),
 
     model = AutoModelForTokenClassification.from_pretrained(SOURCE, config=AutoConfig.from_pretrained(MODEL))
     model = PeftModel.from_pretrained(model, MODEL + "/adapter")

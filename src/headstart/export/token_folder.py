@@ -36,13 +36,13 @@ def require_token_class(module: Any, name: str, kind: str = WORDS) -> None:
     _stock_class(copy.deepcopy(module.config), name, kind)
 
 
-def token_places(module: Any, name: str) -> tuple[str, str]:
-    """Where in the stock class for words the backbone and the head stand: `bert` and `classifier`.
+def token_places(module: Any, name: str, kind: str = WORDS) -> tuple[str, str]:
+    """Where in the stock class of this kind the backbone and the head stand: of words `bert` and `classifier`.
 
     Raises:
         SourceError: as `require_token_class`.
     """
-    _, body, place = _stock_class(copy.deepcopy(module.config), name, WORDS)
+    _, body, place = _stock_class(copy.deepcopy(module.config), name, kind)
     return body, place
 
 

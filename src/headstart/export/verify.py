@@ -74,10 +74,13 @@ model.generation_config = {before}.generation_config
 """
 # By task: the stock class, where a program holds its model, and the pipeline that takes another.
 _WRITES = {"generation": ("AutoModelForCausalLM", "write.model", "write"), "translation": ("AutoModelForSeq2SeqLM", "model", "")}
+_ANSWER_ADAPTER = """
+model = AutoModelForQuestionAnswering.from_pretrained(source, config=AutoConfig.from_pretrained(folder))
+"""
 _ADAPTER = """
 import json, sys
 from peft import PeftModel
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForQuestionAnswering, AutoModelForSeq2SeqLM
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 folder = sys.argv[1]
 source = json.load(open(folder + "/adapter/adapter_config.json", encoding="utf-8"))["base_model_name_or_path"]
@@ -215,10 +218,13 @@ def verify_answers(folder: Path, task: str, asked: Sequence[Any], expected: Sequ
     plain = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == WITHOUT_TRANSFER
     program = _WITH_HEADSTART_ANSWERS if plain else _ANSWERS[task]
     if adapter:
-        kind, before, pipe = _WRITES[task]
-        # The lines that translate hold their model under the name that the source gets, so what it knew is read first.
-        opening = _WRITING_ADAPTER.format(kind=kind, before="own")
-        program = _on_adapter(program.replace('assert "headstart"', f'own = {before}\nassert "headstart"', 1), opening, pipe)
+        if task == "qa":
+            program = _on_adapter(program, _ANSWER_ADAPTER, "")
+        else:
+            kind, before, pipe = _WRITES[task]
+            # The lines that translate hold their model under the name that the source gets, so what it knew is read first.
+            opening = _WRITING_ADAPTER.format(kind=kind, before="own")
+            program = _on_adapter(program.replace('assert "headstart"', f'own = {before}\nassert "headstart"', 1), opening, pipe)
     found = _ask(folder, program, list(asked))
     other = [i for i, (one, two) in enumerate(zip(found, expected, strict=True)) if one != two]
     if other:

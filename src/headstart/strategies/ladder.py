@@ -68,6 +68,7 @@ _MODULES = {
         "sentence": "headstart.strategies.sentence",
         "probe": "headstart.strategies.span_probe",
         "partial": "headstart.strategies.span_partial",
+        "lora": "headstart.strategies.span_lora",
         "full": "headstart.strategies.span_full",
         "scratch": "headstart.strategies.span_scratch",
     },

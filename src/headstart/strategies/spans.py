@@ -22,6 +22,7 @@ from headstart.data.answers import from_label
 from headstart.data.pairs import split_pair
 from headstart.judge.answer_match import exact, f1, language_of
 from headstart.records import CurvePoint
+from headstart.strategies.adapter import Adapter
 from headstart.strategies.base import FloatArray, LinearHead, Rows, Said
 from headstart.strategies.model import states_through
 from headstart.strategies.pieces import Piece, drawn, make_pieces
@@ -82,7 +83,7 @@ class SpanModel:
 
     `module` is the whole backbone with what it learned; None: the source's own weights. `cut` is how many blocks are still the source's own
     (L: all). The head (2, d) acts on tokens of `layer`. Spans are at most `longest` tokens. `may_abstain`: it has seen contexts without an
-    answer, and says none where the margin is below 0.
+    answer, and says none where the margin is below 0. `adapter` as in `model.TransferModel`.
     """
 
     reader: Reader
@@ -95,6 +96,7 @@ class SpanModel:
     curve: tuple[CurvePoint, ...] = ()
     factor: float = 1.0
     shift: float = 0.0
+    adapter: Adapter | None = None
 
     def spans(self, texts: Sequence[str]) -> list[Span]:
         """The best span of each text with its margin, moved as calibration says."""
