@@ -279,7 +279,7 @@ def test_a_finished_run_is_a_source_for_the_next(task, quick):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"strategy": "tfidf"}, "--strategy is 'tfidf'; it must be one of sentence, probe, partial, full, scratch."),
+        ({"strategy": "tfidf"}, "--strategy is 'tfidf'; it must be one of sentence, probe, partial, lora, gradual, full, scratch."),
         ({"metric": "accuracy"}, "--metric is 'accuracy'; for the task qa it must be one of answer_f1, exact_match."),
         ({"export": "onnx"}, "--export is not there for the task qa. Leave it out."),
     ],

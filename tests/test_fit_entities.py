@@ -279,7 +279,7 @@ def test_a_finished_run_is_a_source_for_the_next(task, quick):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"strategy": "tfidf"}, "--strategy is 'tfidf'; it must be one of crf, probe, partial, lora, full, scratch."),
+        ({"strategy": "tfidf"}, "--strategy is 'tfidf'; it must be one of crf, probe, partial, lora, gradual, full, scratch."),
     ],
 )
 def test_what_is_not_to_be_had_for_entities_is_refused_before_anything_is_done(task, monkeypatch, settings, message):

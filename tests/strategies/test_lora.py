@@ -16,11 +16,13 @@ from headstart.backbone.reading import Reader
 from headstart.settings import Precision, Settings
 from headstart.strategies import training
 from headstart.strategies.adapter import add_adapters, linear_layers, merge_adapters
-from headstart.strategies.base import Rows
+from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.gradual import fit as fit_gradually
 from headstart.strategies.gradual import stages
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.lora import RANK, fit_adapters
+from headstart.strategies.training import schedule_of
+from headstart.strategies.word_training import tune_words
 from tiny import ARCHITECTURES, WORDS
 
 Tiny = Callable[..., Backbone]
@@ -131,3 +133,22 @@ def test_gradual_unfreezing_trains_each_stage_from_where_the_last_one_ended(tiny
     assert model.cut == 1 and [point.step for point in model.curve] == [1, 2, 3, 4, 5, 6]
     rows = replace(job_on(backbone, cut=1)).rows
     assert np.isfinite(model.predict_logits(rows.texts)).all()
+
+
+def test_gradual_unfreezing_on_words_is_training_above_one_cut_after_the_other(
+    tiny_backbone: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "FEWEST_WORD_STEPS", 9)
+    backbone = tiny_backbone("bert")
+    job = job_on(backbone, cut=1, task="ner")
+    model = get_strategy("gradual", "ner").fit(job)
+    assert (model.cut, [point.step for point in model.curve]) == (1, list(range(1, 10)))
+    # By hand: three steps above cut 3, three above cut 2 and three above cut 1, each from what the one before left.
+    head, module = LinearHead(np.zeros((3, backbone.width)), np.zeros(3)), None
+    for cut in (3, 2, 1):
+        stage = tune_words(job.source, job.rows, cut=cut, head=head, schedule=schedule_of(job, 3), module=module)
+        head, module = stage.head, stage.module
+    np.testing.assert_allclose(model.predict_logits(job.rows.texts), stage.predict_logits(job.rows.texts), atol=1e-6)
+    source, learnt = backbone.module.state_dict(), model.module.state_dict()
+    changed = {int(name.split(".")[2]) for name, tensor in learnt.items() if ".layer." in name and not torch.equal(tensor, source[name])}
+    assert changed == {1, 2, 3}

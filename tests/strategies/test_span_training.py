@@ -135,13 +135,13 @@ def test_full_training_finds_answers_that_it_has_not_seen(reader: Reader, monkey
     assert outputs[answered, MARGIN].mean() > outputs[~answered, MARGIN].mean() + 1.0
 
 
-@pytest.mark.parametrize("name", ["probe", "partial", "full", "scratch"])
+@pytest.mark.parametrize("name", ["probe", "partial", "lora", "gradual", "full", "scratch"])
 def test_each_rung_is_trained_and_reads_alike_at_any_order_of_its_rows(name: str, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "FEWEST_WORD_STEPS", 3)
     before = {key: value.clone() for key, value in reader.backbone.module.state_dict().items()}
     model = get_strategy(name, "qa").fit(a_job(reader, invented(12, 3), epochs=1))
     assert isinstance(model, SpanModel) and not model.may_abstain
-    assert (model.module is None) == (name == "probe") and model.cut == {"probe": 2, "partial": 1}.get(name, 0)
+    assert (model.module is None) == (name == "probe") and model.cut == {"probe": 2, "full": 0, "scratch": 0}.get(name, 1)
     rows = invented(9, 4)
     first = model.spans(rows.texts)
     second = model.spans(rows.texts[::-1])[::-1]

@@ -6,14 +6,18 @@ what lies below is still the source's. The highest cut is the one above which al
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from headstart.records import CurvePoint
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.losses import Loss, loss_of
 from headstart.strategies.model import TransferModel
 from headstart.strategies.probe import usual_layers
+from headstart.strategies.spans import SpanModel
 from headstart.strategies.training import planned_steps, schedule_of, start_head, stopping_rows, tune
+from headstart.strategies.word_model import WordModel
 
 
 def stages(blocks: int, cut: int) -> tuple[int, ...]:
@@ -26,21 +30,38 @@ def fit(job: Job) -> TransferModel:
     """Tune above each cut in turn, for an equal share of the steps, each with a warm-up and a fall of the rate of its own."""
     rows, validate = stopping_rows(job)
     cuts = stages(job.source.backbone.n_blocks, job.cut)
-    steps = max(1, planned_steps("gradual", len(rows), job.settings) // len(cuts))
-    model: TransferModel | None = None
-    curve: tuple[CurvePoint, ...] = ()
-    for cut in cuts:
-        model = tune(
+    plan = schedule_of(job, share_of_steps(job, len(rows), cuts))
+
+    def tuned(cut: int, before: TransferModel | None) -> TransferModel:
+        return tune(
             job.source,
             rows,
             cut=cut,
-            head=start_head(job, job.cut) if model is None else model.head,
-            schedule=schedule_of(job, steps),
+            head=start_head(job, job.cut) if before is None else before.head,
+            schedule=plan,
             class_weight=job.class_weight,
             loss=loss_of(rows, Loss.BOTH),
-            module=None if model is None else model.module,
+            module=None if before is None else before.module,
             validate=validate,
         )
+
+    return in_stages(cuts, tuned)
+
+
+def share_of_steps(job: Job, rows: int, cuts: Sequence[int]) -> int:
+    """The steps of each stage: together those that a training without stages takes."""
+    return max(1, planned_steps("gradual", rows, job.settings) // len(cuts))
+
+
+M = TypeVar("M", TransferModel, WordModel, SpanModel)
+
+
+def in_stages(cuts: Sequence[int], tuned: Callable[[int, M | None], M]) -> M:
+    """What training above each of the cuts in turn leaves; `tuned` gets a cut and what the stage before left, None at the first."""
+    model: M | None = None
+    curve: tuple[CurvePoint, ...] = ()
+    for cut in cuts:
+        model = tuned(cut, model)
         curve += _after(curve, model.curve)
     assert model is not None
     return replace(model, curve=curve)

@@ -47,12 +47,13 @@ def tune_spans(
     module: nn.Module | None = None,
     stored: bool = True,
     only: frozenset[str] | None = None,
+    head: LinearHead | None = None,
 ) -> SpanModel:
-    """Train on pieces of these rows; arguments as in `training.tune`."""
+    """Train on pieces of these rows; arguments as in `training.tune`. `head` None: it begins at zero."""
     told = told_pieces(reader, rows)
     if stored and cut:
         reader.read_ahead(told.pieces.texts, [cut])
-    head = LinearHead(np.zeros((2, reader.backbone.width)), np.zeros(2))
+    head = head or LinearHead(np.zeros((2, reader.backbone.width)), np.zeros(2))
     tuned = tune(reader, told.pieces, cut=cut, head=head, schedule=schedule, loss=Loss.SPANS, module=module, stored=stored, only=only)
     abstains = bool((rows.y == NOTHING).any())
     return SpanModel(reader, tuned.module, cut, reader.backbone.n_blocks, tuned.head, told.longest, abstains, tuned.curve)
