@@ -12,9 +12,11 @@ from transformers import AutoModelForCausalLM, pipeline
 import headstart
 from headstart import cli
 from headstart.errors import SettingsError, SourceError
+from headstart.judge.verdict import ranking_footing
 from headstart.ranking.rank import rank
 from headstart.ranking.table import table
 from headstart.report.build import build_report
+from headstart.report.ranking_page import build_page
 from tiny import WORDS, make_causal, make_tiny
 
 
@@ -160,7 +162,11 @@ def test_sources_are_ranked_by_what_they_write_as_they_are(run, task, tmp_path, 
     assert ours.probe == trial.score and ours.strategy in ("lora", "partial", "full") and ours.why.startswith("as it is it has ")
     low, high = sorted(source.predicted.value for source in found.sources)
     assert found.sources[0].predicted.value == low <= high
-    assert "bits per byte" in "\n".join(table(found))
+    footing = ranking_footing(found)
+    assert footing.startswith(f"The bits per byte of each source as it is, with 95 % intervals; from {found.rows} training rows. What ")
+    page = build_page(found)
+    assert footing in page and "what each source has as it is, with its 95\xa0% interval." in page and "linear head" not in page
+    assert footing in "\n".join(table(found))
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft asks transformers for it

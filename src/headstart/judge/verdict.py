@@ -127,6 +127,10 @@ def collapsed(effective: float, rows: int) -> str:
     return f"The scores rest on few rows: together they weigh as much as {effective:,.0f} equal ones of {rows:,}."
 
 
+# Of tasks whose sources are not ranked by a probe, what their scores are those of.
+RANKED_WITHOUT_PROBE = {"generation": "as it is", "translation": "after a short training"}
+
+
 def ranking_footing(ranking: Ranking) -> str:
     """What the figures of a ranking stand on, in one or two sentences."""
     read = (
@@ -134,9 +138,11 @@ def ranking_footing(ranking: Ranking) -> str:
     )
     level = f"{100 * ranking.sources[0].predicted.confidence:g} %"
     ties = sum(source.tied for source in ranking.sources[1:])
-    said = [
-        f"Predicted {shown_metric(ranking.metric)} after training with the named strategy on all rows, with {level} intervals; from {read}."
-    ]
+    metric, how = shown_metric(ranking.metric), RANKED_WITHOUT_PROBE.get(ranking.task)
+    said = [f"Predicted {metric} after training with the named strategy on all rows, with {level} intervals; from {read}."]
+    if how is not None:
+        what = f"The {metric} of each source {how}"
+        said = [f"{what}, with {level} intervals; from {read}. What training on all rows adds is not known."]
     if ties:
         said.append(f"{'One (=) cannot' if ties == 1 else f'{ties} (=) cannot'} be told from the first.")
     if ranking.judged_by_folds and len(ranking.sources) > 1:

@@ -12,6 +12,7 @@ import numpy as np
 
 from headstart.judge import metrics
 from headstart.judge.intervals import normal_quantile
+from headstart.judge.verdict import RANKED_WITHOUT_PROBE
 from headstart.ranking.kept import Kept
 from headstart.ranking.task import Task
 from headstart.records import Estimate, RankedSource
@@ -25,8 +26,6 @@ BETWEEN = by_scale(share=0.02, loss=0.08)
 LEVEL = by_scale(share=0.04, loss=0.16)
 # Estimators that have a say in the order beside the probe. Where a probe's folds cannot tell two sources apart, these often can.
 VOICES = ("logme", "knn")
-# Rungs other than a probe by which sources are measured, as people say them.
-_WITHOUT_PROBE = {"untouched": "as it is", "brief": "after a short training"}
 
 
 def in_order(found: Sequence[Kept], task: Task) -> list[RankedSource]:
@@ -35,7 +34,6 @@ def in_order(found: Sequence[Kept], task: Task) -> list[RankedSource]:
     sign = 1.0 if metric.higher_is_better else -1.0
     bound = metric.full if metric.higher_is_better else metrics.GREATEST_LOSS
     floor = -1.0 if metric in (Metric.SPEARMAN, Metric.PEARSON) else 0.0
-    by = get_task(task.settings.task).ranked_by
     z = normal_quantile(confidence)
     values = combined(found, sign)
     order = sorted(range(len(found)), key=lambda i: -sign * values[i])
@@ -61,7 +59,7 @@ def in_order(found: Sequence[Kept], task: Task) -> list[RankedSource]:
                 parameters=kept.parameters,
                 truncated_share=kept.truncated_share,
                 tokens_per_word=kept.tokens_per_word,
-                why=reason(kept, sign, tied and i != first, by),
+                why=reason(kept, sign, tied and i != first, task.settings.task),
                 scores=kept.scores,
                 layer_scores=kept.layer_scores,
                 place=places[i],
@@ -123,16 +121,16 @@ def on_map(sketches: Sequence[FloatArray]) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in places]
 
 
-def reason(kept: Kept, sign: float, tied: bool, by: str) -> str:
+def reason(kept: Kept, sign: float, tied: bool, task: str | None) -> str:
     """Why a source stands where it stands, and what speaks against it, in a few words.
 
-    `sign` is -1 where lower scores are better; `by` is the rung by which the source was measured.
+    `sign` is -1 where lower scores are better.
     """
     if kept.layers:
         layers = f"layer {kept.layers[0]}" if len(kept.layers) == 1 else f"layers {kept.layers[0]} to {kept.layers[-1]}"
         words = [f"a probe on {layers} of {kept.blocks} has {kept.probe.value:.2f}"]
     else:
-        words = [f"{_WITHOUT_PROBE.get(by, by)} it has {kept.probe.value:.2f}"]
+        words = [f"{RANKED_WITHOUT_PROBE.get(task or '', 'by itself')} it has {kept.probe.value:.2f}"]
     if abs(kept.ahead) >= 0.005:
         words.append(f"all rows are expected to add {sign * kept.ahead:+.2f}")
     if kept.strategy != "probe" and kept.gain.mean:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from headstart.judge.verdict import ranking_footing
+from headstart.judge.verdict import RANKED_WITHOUT_PROBE, ranking_footing
 from headstart.records import Ranking
 from headstart.report import figures, ranking_figures
 from headstart.report.build import environment
@@ -25,6 +25,7 @@ def build_page(ranking: Ranking) -> str:
             best=ranking.sources[0],
             tied=[source for source in ranking.sources[1:] if source.tied],
             footing=ranking_footing(ranking),
+            how=RANKED_WITHOUT_PROBE.get(ranking.task, ""),
             style=Markup(resources.files("headstart.report").joinpath("report.css").read_text(encoding="utf-8")),
             figure_predicted=ranking_figures.predicted_scores(ranking.sources, ranking.metric),
             figure_layers=figures.score_by_layer(layers, "accuracy" if ranking.task in ("classification", "pairs") else ranking.metric),
