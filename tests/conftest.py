@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from headstart import progress
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub: a test that reaches for a network fails at once
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch: on tiny models threads only wait for each other
@@ -33,6 +35,13 @@ def shelf_folder(session_shelf: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = session_shelf / str(next(_NUMBERS))
     monkeypatch.setenv("HEADSTART_SHELF", str(place))
     return place
+
+
+@pytest.fixture(autouse=True)
+def not_quiet_any_more() -> Iterator[None]:
+    """A test that asks for `--quiet` makes no other one deaf."""
+    yield
+    progress.set_quiet(False)
 
 
 @pytest.fixture(scope="session")
