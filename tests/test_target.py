@@ -178,14 +178,14 @@ def test_from_few_rows_on_one_stratified_split_judges(few_rows, parts):
 
 
 def test_of_questions_on_long_contexts_one_split_of_fewer_judges(tmp_path):
-    """Outer folds would read every context whole; 6,000 characters for each second of the budget are read, of twenty questions at least."""
+    """Outer folds would read every context whole; 2,000 characters for each second of the budget are read, of twenty questions at least."""
     questions = asked(100, 1, words=200)
     target = read(write_asked(tmp_path / "asked.json", questions), task="qa")
     characters = sum(map(len, target.rows.texts))
-    assert len(parts_of(target, Settings(budget=characters / 6000 + 1))) == 5
+    assert len(parts_of(target, Settings(budget=characters / 2000 + 1))) == 5
     for share, judged in ((0.5, 20), (0.15, 20), (0.1, 20)):  # the usual share of a split at most; twenty at least
-        [part] = parts_of(target, Settings(budget=share * characters / 6000, test_share=0.2))
+        [part] = parts_of(target, Settings(budget=share * characters / 2000, test_share=0.2))
         assert part.name == "test split" and abs(len(part.judge) - judged) <= 1
         assert sorted([*part.learn, *part.judge]) == list(range(len(target.rows)))
-    [part] = parts_of(target, Settings(budget=0.3 * characters / 6000, test_share=0.4))
+    [part] = parts_of(target, Settings(budget=0.3 * characters / 2000, test_share=0.4))
     assert 28 <= len(part.judge) <= 32

@@ -195,9 +195,9 @@ def make_target(checked: Checked, *, name: str, test: Examples | None, validatio
     )
 
 
-# Characters of contexts that are read for the judge, for each second of the budget: half of what an ordinary laptop reads in it with the
-# embedded source, pieces that overlap and both rungs.
-_JUDGED_CHARACTERS = 6000
+# Characters of contexts that are read for the judge, for each second of the budget: a core of a laptop reads some three times as many with
+# the embedded source, pieces that overlap.
+_JUDGED_CHARACTERS = 2000
 _FEWEST_JUDGED = 20
 
 

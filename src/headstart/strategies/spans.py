@@ -31,7 +31,7 @@ from headstart.strategies.pieces import Piece, drawn, make_pieces
 MARGIN, EXACT, F1, EXACT_NONE, F1_NONE = range(5)
 _NO_SPAN = -1e9
 # Of long contexts some rows tell rungs apart, and reading all of every context for every fold would take the budget.
-MOST_COMPARED, FEWEST_COMPARED = 300_000, 10
+MOST_COMPARED, FEWEST_COMPARED = 100_000, 4
 
 
 @dataclass(frozen=True)
