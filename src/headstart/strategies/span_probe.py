@@ -140,6 +140,11 @@ def fit_span_head(reader: Reader, told: Told, layer: int, strength: float, may_a
     return SpanModel(reader, None, reader.backbone.n_blocks, layer, head, told.longest, may_abstain)
 
 
+def _fit(job: Job) -> SpanModel:
+    told = told_rows(job.source, job.rows)
+    return fit_span_head(job.source, told, *choose_span_head(job.source, told, job.folds), _abstains(job.rows, np.arange(len(job.rows))))
+
+
 def _out_of_fold(job: Job) -> tuple[Trained, FloatArray]:
     reader, rows = job.source, job.rows
     told = told_rows(reader, rows)
@@ -170,7 +175,7 @@ STRATEGY = Strategy(
     transfers=True,
     needs_source=True,
     summary="a linear head for starts and ends on the frozen vector of each token",
-    fit=lambda job: _out_of_fold(job)[0],
+    fit=_fit,
     out_of_fold=_out_of_fold,
     reads=lambda job: candidate_layers(job.source.backbone),
     work=_work,
