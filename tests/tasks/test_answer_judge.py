@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headstart.data.pairs import join_pair
@@ -48,6 +48,7 @@ def test_scores_are_means_over_rows_as_each_is_answered() -> None:
 
 @settings(deadline=None)
 @given(st.integers(1, 30), st.integers(0, 10_000))
+@example(22, 344)  # two lines gain as much, one of them more surely
 def test_no_other_line_gives_these_rows_a_greater_f1_by_more_than_its_standard_error(n: int, seed: int) -> None:
     outputs, rows = drawn(n, seed)
     moved = outputs.copy()

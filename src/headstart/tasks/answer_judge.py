@@ -97,9 +97,15 @@ def best_margin(outputs: FloatArray, rows: Rows) -> Calibration:
     gains = np.concatenate([[0.0], np.cumsum(outputs[order, F1] - outputs[order, F1_NONE])])
     # Rows of one margin cannot be parted.
     able = np.concatenate([[True], margins[1:] < margins[:-1], [True]])
-    k = int(np.flatnonzero(able)[gains[able].argmax()])
-    moved = np.where(np.arange(len(margins)) < k, 1.0, 0.0) - (margins > 0)
-    gained = moved * (outputs[order, F1] - outputs[order, F1_NONE])
+    places = np.flatnonzero(able)
+
+    def gained_at(k: int) -> FloatArray:
+        moved = np.where(np.arange(len(margins)) < k, 1.0, 0.0) - (margins > 0)
+        return np.asarray(moved * (outputs[order, F1] - outputs[order, F1_NONE]))
+
+    best = places[gains[places] > gains[places].max() - 1e-9]
+    k = min(best.tolist(), key=lambda k: float(gained_at(k).std()))  # of lines that gain as much the surest
+    gained = gained_at(k)
     if len(gained) < 2 or gained.mean() <= gained.std(ddof=1) / np.sqrt(len(gained)):
         return Calibration()
     if k == 0:
