@@ -113,6 +113,8 @@ def test_of_long_contexts_some_rows_are_answered_the_same_by_every_rung(reader: 
     assert [asked[held].sum() for _, held in folds] == [4, 4]
     np.testing.assert_array_equal(outputs[asked], whole[asked])
     other = span_probe.fit_span_head(reader, span_probe.told_rows(reader, rows.take(order[:20])), 1, 1.0, False)
+    _, sentences = get_strategy("sentence", "qa").out_of_fold(job)  # type: ignore[misc]
+    np.testing.assert_array_equal(~np.isnan(sentences[:, 0]), asked)
     for _, held in folds:
         np.testing.assert_array_equal(~np.isnan(other.compared(rows.take(held))[:, 0]), asked[held])
 

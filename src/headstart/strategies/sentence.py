@@ -23,7 +23,7 @@ from headstart.data.pairs import split_pair
 from headstart.errors import RunError
 from headstart.strategies.base import FloatArray, Rows, Said, Trained
 from headstart.strategies.ladder import Job, Strategy
-from headstart.strategies.spans import F1, Span, said_by
+from headstart.strategies.spans import F1, Span, of_some, said_by
 
 WHOLE = 0  # words of an answer that is its whole sentence
 LENGTHS = (WHOLE, 1, 2, 4, 8, 16)
@@ -71,8 +71,8 @@ class SentenceModel:
         return said_by(self.spans(rows.texts), rows, self.may_abstain)
 
     def compared(self, rows: Rows) -> FloatArray:
-        """The outputs (n, 5) alone."""
-        return self.answer(rows).outputs
+        """Outputs (n, 5) of some rows, NaN for the others (`spans.of_some`)."""
+        return of_some(self.answer, rows)
 
     def scaled(self, factor: float, shift: float = 0.0) -> SentenceModel:
         """The same model with margins multiplied by `factor`, and `shift` added."""
@@ -180,7 +180,7 @@ def fit_sentences(rows: Rows) -> SentenceModel:
 def _out_of_fold(job: Job) -> tuple[Trained, FloatArray]:
     outputs = np.full((len(job.rows), 5), np.nan)
     for train, held in job.folds:
-        outputs[held] = fit_sentences(job.rows.take(train)).answer(job.rows.take(held)).outputs
+        outputs[held] = fit_sentences(job.rows.take(train)).compared(job.rows.take(held))
     return fit_sentences(job.rows), outputs
 
 

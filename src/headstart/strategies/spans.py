@@ -128,15 +128,21 @@ class SpanModel:
         return said_by(self.spans(rows.texts), rows, self.may_abstain)
 
     def compared(self, rows: Rows) -> FloatArray:
-        """Outputs (n, 5) of rows with at most `MOST_COMPARED` characters together, or `FEWEST_COMPARED` rows, NaN for the others."""
-        some = drawn(rows.texts, MOST_COMPARED, FEWEST_COMPARED)
-        outputs = np.full((len(rows), 5), np.nan)
-        outputs[some] = self.answer(rows.take(some)).outputs
-        return outputs
+        """Outputs (n, 5) of some rows, NaN for the others (`of_some`)."""
+        return of_some(self.answer, rows)
 
     def scaled(self, factor: float, shift: float = 0.0) -> SpanModel:
         """The same model with margins multiplied by `factor`, and `shift` added."""
         return replace(self, factor=self.factor * factor, shift=self.shift * factor + shift)
+
+
+def of_some(answer: Callable[[Rows], Said], rows: Rows) -> FloatArray:
+    """Outputs (n, 5) of rows with at most `MOST_COMPARED` characters together, or `FEWEST_COMPARED` rows, NaN for the others: the same rows
+    for every rung."""
+    some = drawn(rows.texts, MOST_COMPARED, FEWEST_COMPARED)
+    outputs = np.full((len(rows), 5), np.nan)
+    outputs[some] = answer(rows.take(some)).outputs
+    return outputs
 
 
 def said_by(spans: Sequence[Span], rows: Rows, may_abstain: bool) -> Said:
