@@ -57,7 +57,7 @@ def fit_and_score(task: Task, clock: Clock, *, seed: int, **settings: Any) -> Ma
     """
     import headstart
     import headstart.outcome
-    from headstart.pipeline import without_store
+    from headstart.in_memory import without_store
     from headstart.strategies import probe
 
     import_all()

@@ -33,6 +33,7 @@ class _Stop(BaseException):
 
 def up_to_training(data: str, test: str, folder: str) -> dict[str, float]:
     """Seconds of `headstart.fit` until its first trial, of the reading within it, and how many texts were read and recalled."""
+    import headstart.deciding
     import headstart.pipeline
     from headstart.backbone.reading import Reader
     from headstart.settings import make_settings
@@ -52,7 +53,7 @@ def up_to_training(data: str, test: str, folder: str) -> dict[str, float]:
         raise _Stop
 
     Reader.read_texts = timed  # type: ignore[method-assign]
-    headstart.pipeline.decide = stop
+    headstart.deciding.decide = stop
     places = {"test": test, "out": f"{folder}/run", "store": f"{folder}/../store"}
     settings = make_settings({"text": "text", "label": "label", **places, "quiet": True})
     begin = time.perf_counter()

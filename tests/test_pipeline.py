@@ -17,7 +17,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 import headstart
-from headstart import candidates, pipeline, runs
+from headstart import candidates, deciding, pipeline, runs
 from headstart.errors import RunError, SourceError
 from headstart.records import TrialStatus
 from headstart.settings import Settings, make_settings
@@ -331,8 +331,8 @@ def test_a_run_that_goes_on_after_judging_saves_what_was_judged_and_decides_once
         with pytest.raises(Killed):
             fit(task, "judged", strategy=("tfidf", "probe", "partial"))
     decisions = []
-    decide = pipeline.decide
-    monkeypatch.setattr(pipeline, "decide", lambda *given, **how: decisions.append(decide(*given, **how)) or decisions[-1])
+    decide = deciding.decide
+    monkeypatch.setattr(deciding, "decide", lambda *given, **how: decisions.append(decide(*given, **how)) or decisions[-1])
     resumed = fit(task, "judged", strategy=("tfidf", "probe", "partial"))
     assert [decision.winner.name for decision in decisions] == [resumed.results.winner.name]
     texts = [text for text, _ in sentences(144, 1)[90:120]]

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from headstart import planner, runs
+from headstart import rungs, runs
 from headstart.cost import CostModel
 from headstart.errors import SettingsError
-from headstart.planner import Rung, _leading, _State, decide
+from headstart.planner import _leading, _State, decide
 from headstart.prior import Belief, Case
 from headstart.records import TrialStatus
+from headstart.rungs import Rung
 from headstart.runs import RunFolder
 from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows
@@ -42,7 +43,7 @@ class Ladder:
     def __init__(self, monkeypatch, tmp_path, *, cases=()):
         self.now, self.trained, self.tmp_path = 0.0, [], tmp_path
         monkeypatch.setattr(runs.time, "perf_counter", lambda: self.now)
-        monkeypatch.setattr(planner, "read_cases", lambda task: tuple(cases))
+        monkeypatch.setattr(rungs, "read_cases", lambda task: tuple(cases))
         self.cost = CostModel(1e11, 1e11)
 
     def strategy(self, name, share, *, seed=0, light=False, transfers=True, seconds=1.0, error=None, source=True):
@@ -69,9 +70,9 @@ class Ladder:
         folds = [(np.flatnonzero(bins != k), np.flatnonzero(bins == k)) for k in range(5)]
         made = Settings(resamples=100, metric=settings.get("metric", Metric.ACCURACY))
         job = Job(rows=Rows(texts, y, CLASSES), groups=np.arange(rows), folds=folds, settings=made, seed=0)
-        rungs = [Rung(s, sources[i] if sources else None, job, 20.0, detours[i] if detours else None) for i, s in enumerate(strategies)]
+        asked = [Rung(s, sources[i] if sources else None, job, 20.0, detours[i] if detours else None) for i, s in enumerate(strategies)]
         run = RunFolder.open(self.tmp_path / folder, {})
-        return decide(rungs, run=run, label="all rows", seconds=seconds, cost=self.cost), run
+        return decide(asked, run=run, label="all rows", seconds=seconds, cost=self.cost), run
 
 
 @pytest.fixture
@@ -95,8 +96,8 @@ def test_a_short_budget_buys_at_the_price_of_the_usual_one_and_a_long_one_cheape
     paid = {}
     for budget in (1.0, 60.0, 600.0, 6000.0):
         job = Job(rows, np.arange(4), [], Settings(metric=Metric.ACCURACY, budget=budget), 0)
-        six = CostModel(1e11, 1e11, {"dear": 6.0 / planner.trial_seconds(Rung(rung, None, job, 20.0), ladder.cost)})
-        paid[budget] = 0.5 - planner.net_of(Belief(0.5, 0.1), Rung(rung, None, job, 20.0), six)
+        six = CostModel(1e11, 1e11, {"dear": 6.0 / rungs.trial_seconds(Rung(rung, None, job, 20.0), ladder.cost)})
+        paid[budget] = 0.5 - rungs.net_of(Belief(0.5, 0.1), Rung(rung, None, job, 20.0), six)
     assert paid == pytest.approx({1.0: 0.001, 60.0: 0.001, 600.0: 0.001, 6000.0: 0.0001})
 
 

@@ -14,9 +14,9 @@ from headstart.cost import CostModel
 from headstart.data.examples import IntArray
 from headstart.data.split import folds
 from headstart.errors import SettingsError
-from headstart.planner import Rung
 from headstart.progress import say
 from headstart.records import Finding, Severity
+from headstart.rungs import Rung
 from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows
 from headstart.strategies.heads import class_weights, uneven

@@ -26,9 +26,9 @@ from headstart.data.split import test_split
 from headstart.data.table import STANDARD_INPUT
 from headstart.errors import DataError, SettingsError
 from headstart.neighbouring import apart_from, columns_like, same_file
-from headstart.planner import trial_seconds
 from headstart.progress import say
 from headstart.records import Detour, Estimate, Finding, Severity, SourceTask, Spent, names_by
+from headstart.rungs import trial_seconds
 from headstart.runs import MODEL, Run, RunFolder
 from headstart.settings import Export, Metric, Settings
 from headstart.strategies.base import FloatArray, Rows, Trained
@@ -38,7 +38,7 @@ from headstart.tasks.registry import get_task, recognise_task
 
 if TYPE_CHECKING:
     from headstart.backbone.backbone import Backbone
-    from headstart.pipeline import Judged
+    from headstart.deciding import Judged
     from headstart.planner import Decision
     from headstart.strategies.model import TransferModel
     from headstart.strategies.spans import SpanModel

@@ -18,9 +18,9 @@ from headstart.settings import Precision
 if TYPE_CHECKING:
     import torch
 
-# The matrices of a middle-sized backbone's feed-forward layer: 2,048 tokens, width 384, four times as wide inside.
-TOKENS, WIDTH, INNER = 2048, 384, 1536
-MEASURE_SECONDS = 0.06  # for each number format
+# The matrices of a middle-sized backbone's feed-forward layer: 1,024 tokens, width 384, four times as wide inside.
+TOKENS, WIDTH, INNER = 1024, 384, 1536
+MEASURE_SECONDS = 0.03  # for each number format
 # bfloat16 keeps 8 bits of a number: it has to be worth the coarser weights, and the copies between formats.
 WORTH_IT = 1.8
 PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy", "scikit-learn", "pyarrow", "safetensors")
@@ -51,7 +51,7 @@ def fast_precision() -> Precision:
 def gemm_speeds() -> Mapping[Precision, float]:
     """Floating point operations a second of one matrix product in float32 and bfloat16; 0.0 where the machine cannot do it.
 
-    The best of as many runs as fit into 0.06 s for each, three at least, in turn: other work on the machine only ever slows, and
+    The best of as many runs as fit into 0.03 s for each, three at least, in turn: other work on the machine only ever slows, and
     slows both.
     """
     import torch

@@ -16,8 +16,9 @@ import numpy as np
 from headstart.candidates import asked_strategies, open_means
 from headstart.checking import Checked, check_data
 from headstart.data.examples import Examples
+from headstart.deciding import Failed, decide_on, train_winner, until_trained
 from headstart.judge.calibration import softmax
-from headstart.pipeline import AROUND, Failed, decide_on, train_winner, until_trained
+from headstart.pipeline import AROUND
 from headstart.planner import Decision
 from headstart.runs import RunFolder
 from headstart.settings import Settings

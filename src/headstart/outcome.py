@@ -39,7 +39,7 @@ from headstart.tasks.registry import deciding_metric, get_task
 
 if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
-    from headstart.pipeline import Judged
+    from headstart.deciding import Judged
     from headstart.planner import Decision
 
 # Tasks without light rungs: numbers of labels at which both rungs are trained, and the share of the budget that it may take.

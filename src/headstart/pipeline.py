@@ -6,34 +6,35 @@ Letters in shapes: n rows, c classes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.candidates import Means, asked_strategies, folder_name, open_means, rungs_on
-from headstart.data.examples import Examples, IntArray
+from headstart.candidates import Means, asked_strategies, open_means, rungs_on
+from headstart.data.examples import Examples
+from headstart.deciding import Failed, decide_on, judge_part, train_winner, until_trained
 from headstart.detours import LEARNT_ALONE, Task, contents, describe_tasks, read_tasks, take_detours, tell, with_source_tasks
 from headstart.errors import RunError, SettingsError, SourceError
 from headstart.instances.pool import Pool, read_pool
 from headstart.instances.target_texts import has_no_labels, read_unlabelled
 from headstart.instances.telling import tell_rows
 from headstart.judge.verdict import verdict_sentence
-from headstart.planner import Decision, Rung, calibration_of, decide, failure_of, trial_seconds
+from headstart.planner import Decision
 from headstart.progress import say
 from headstart.records import Finding, Severity
+from headstart.rungs import trial_seconds
 from headstart.runs import MODEL, Run, RunFolder, open_run, write_results
 from headstart.settings import Export, Settings, as_plain
 from headstart.sources.names import expand_names, refuse_own_source
-from headstart.strategies.base import FloatArray, Rows, Trained
-from headstart.strategies.outputs import Output, output_of, said_of
+from headstart.strategies.outputs import Output, output_of
 from headstart.strategies.pieces import TOKENS_A_CHARACTER
 from headstart.target import Part, Target, data_name, parts_of, read_target
-from headstart.tasks.registry import TRANSLATION, deciding_metric, get_task
+from headstart.tasks.registry import TRANSLATION, deciding_metric
 from headstart.taught import COLUMN, SPLITS, refusal, text_digest
 
 if TYPE_CHECKING:
@@ -43,28 +44,6 @@ if TYPE_CHECKING:
 _NOT_ASKED = {"via", "rows_from", "label_map", "out", "quiet", "dry_run", "store", "store_limit", "export", "budget", "shelf"}
 # Seconds of a run that are neither trials nor training: starting, judging, saving, opening again, the report.
 AROUND = 20.0
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What the decision of one part gave on the rows that judge it.
-
-    `rows` are those that judged; logits (u, c) of the winner, of the best rung with transfer and of the best without (None: there is
-    none), and where there are detours of the best by one and of the best direct one; `beside` of those that are only compared, by name.
-    `fitted` is the winner where it was trained in this process, else None; `answers` are its texts, where it answers with some.
-    """
-
-    part: Part
-    decision: Decision
-    rows: Rows
-    winner: FloatArray
-    transfer: FloatArray | None
-    plain: FloatArray | None
-    via: FloatArray | None
-    direct: FloatArray | None
-    fitted: Trained | None
-    beside: dict[str, FloatArray]
-    answers: tuple[str, ...] = ()
 
 
 def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -> Run:
@@ -365,116 +344,3 @@ def put_on_shelf(run: Path, settings: Settings, *, renew: bool) -> None:
     line = shelve_run(run, renew=renew) if settings.shelf else ""
     if line:
         say(line)
-
-
-# --- deciding, judging, training ---
-
-
-def decide_on(
-    target: Target,
-    learn: IntArray,
-    label: str,
-    settings: Settings,
-    run: RunFolder,
-    means: Means,
-    strategies: list[str],
-    seconds: float,
-    *,
-    failed: Failed,
-    events: bool = True,
-) -> Decision:
-    """Read these rows once, then let the planner decide.
-
-    `failed`: rungs whose training on all these rows failed, and why. `events`: every training writes its TensorBoard events into the run
-    folder.
-    """
-    rungs = rungs_on(target, learn, settings, means, strategies, run.path / "tensorboard" / folder_name(label) if events else None)
-    ahead = [] if get_task(settings.task).in_pieces else list(means.readers.values())  # pieces are read where they are cut
-    for reader in ahead:
-        own = [rung for rung in rungs if rung.job.reader is reader]
-        cuts = {rung.strategy.tunes_from(rung.job) for rung in own if rung.strategy.tunes_from is not None} - {0}
-        cuts.update(layer for rung in own if rung.strategy.reads is not None for layer in rung.strategy.reads(rung.job))
-        reader.read_ahead(rungs[0].job.rows.texts, sorted(cuts))
-    return decide(rungs, run=run, label=label, seconds=seconds, cost=means.cost, failed=failed)
-
-
-def judge_part(
-    part: Part, target: Target, settings: Settings, run: RunFolder, means: Means, strategies: list[str], seconds: float
-) -> Judged:
-    """Decide on the part's rows, train winner and opponent on all of them, and let them predict the rows that judge."""
-    say(f"{part.name}: deciding on {len(part.learn):,} rows")
-    judging = target.test if part.judge is None else target.rows.take(part.judge)
-    assert judging is not None  # a part without rows of its own is judged by the test file
-
-    def judge(decision: Decision) -> Judged:
-        trained: dict[str, Trained] = {}
-        known: dict[str, FloatArray] = {}
-        answers: dict[str, tuple[str, ...]] = {}
-
-        def predict(rung: Rung | None) -> FloatArray | None:
-            if rung is None or rung.name in known:
-                return None if rung is None else known[rung.name]
-
-            def work() -> dict[str, Any]:
-                trained[rung.name] = calibrated(rung, decision)
-                said = said_of(trained[rung.name], judging)
-                return {"logits": said.outputs, **({"answers": list(said.answers)} if said.answers else {})}
-
-            found = run.remember(f"{part.name}/judged {rung.name}", work)
-            known[rung.name], answers[rung.name] = found["logits"], tuple(found.get("answers", ()))
-            return known[rung.name]
-
-        transfer, plain = predict(decision.transfer), predict(decision.plain)
-        via = predict(decision.via)
-        direct = None if via is None else predict(decision.direct)
-        winner = transfer if decision.winner is decision.transfer else plain
-        assert winner is not None  # the winner is one of the two
-        beside = {rung.name: logits for rung in decision.beside if (logits := predict(rung)) is not None}
-        name = decision.winner.name
-        return Judged(part, decision, judging, winner, transfer, plain, via, direct, trained.get(name), beside, answers[name])
-
-    def decide_anew(failed: Failed) -> Decision:
-        return decide_on(target, part.learn, part.name, settings, run, means, strategies, seconds, failed=failed)
-
-    return until_trained(decide_anew, judge)
-
-
-Failed = Mapping[str, str]
-"""Rungs, by name, whose training on all rows failed, and why."""
-T = TypeVar("T")
-
-
-class _TrainingFailedError(Exception):
-    """A rung that was chosen cannot be trained on all its rows: `args` are its name and the reason."""
-
-
-def until_trained(decide_anew: Callable[[Failed], Decision], use: Callable[[Decision], T]) -> T:
-    """Decide, and train what was decided; a rung whose training fails is left out and the decision made anew."""
-    failed: dict[str, str] = {}
-    while True:
-        decision = decide_anew(failed)
-        try:
-            return use(decision)
-        except _TrainingFailedError as error:
-            name, reason = error.args
-            failed[name] = reason
-            say(f"  {name} could not be trained ({reason}); it is left out")
-
-
-def calibrated(rung: Rung, decision: Decision) -> Trained:
-    """The rung trained on all rows of its job, its probabilities calibrated: on its out-of-fold logits, else as the prior expects."""
-    try:
-        fitted = rung.strategy.fit(rung.job)
-    except Exception as error:
-        reason = failure_of(error)
-        if reason is None:
-            raise
-        raise _TrainingFailedError(rung.name, reason) from error
-    calibration = calibration_of(rung, decision.out_of_fold.get(rung.name))
-    return fitted.scaled(calibration.factor, calibration.shift)
-
-
-def train_winner(final: Decision) -> Trained:
-    """The winner trained on all labelled rows."""
-    say(f"training {final.winner.name} on all {len(final.winner.job.rows):,} labelled rows")
-    return calibrated(final.winner, final)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from headstart.planner import Rung, expectation, trial_seconds
+from headstart.rungs import Rung, expectation, trial_seconds
 from headstart.tasks.registry import deciding_metric
 
 if TYPE_CHECKING:

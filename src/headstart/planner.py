@@ -21,46 +21,23 @@ from headstart.cost import CostModel
 from headstart.data.examples import IntArray
 from headstart.errors import HeadstartError, SettingsError
 from headstart.guard import rows_help
-from headstart.judge.calibration import Calibration, best_threshold, fit_temperature
-from headstart.prior import Belief, expect, expect_nothing, expect_temperature, read_cases, update, worth_measuring
+from headstart.prior import Belief, expect, update, worth_measuring
 from headstart.progress import say
 from headstart.records import TrialRecord, TrialStatus
+from headstart.rungs import Rung, expectation, net_of, price_of, sharpened, trial_seconds
 from headstart.runs import RunFolder
-from headstart.settings import Metric, Settings, by_scale
+from headstart.settings import Metric, by_scale
 from headstart.strategies.base import FloatArray
-from headstart.strategies.ladder import Job, Strategy, rungs_unlabelled, rungs_with_rows
-from headstart.strategies.outputs import Output, as_classes, output_of, outputs_of
-from headstart.tasks.registry import DEFAULT, deciding_metric, get_task
+from headstart.strategies.ladder import Job, rungs_unlabelled, rungs_with_rows
+from headstart.strategies.outputs import Output, output_of, outputs_of
+from headstart.tasks.registry import deciding_metric, get_task
 
 # An expected gain below this is not worth a trial: in points of the metric.
 _WORTH = by_scale(share=0.0007, loss=0.003)
-# What the whole budget is worth in that unit: what takes a hundredth of it, a trial or a training, must promise a hundredth of this. A
-# budget below the usual one buys at the usual one's price: who has a minute would rather spend it than keep most of it.
-_PRICE = by_scale(share=0.1, loss=0.4)
 # A second seed of the same rung differs by about this much: no fold is trusted beyond it.
 _SEED_NOISE = by_scale(share=0.006, loss=0.02)
 # Share of rows on which two rungs are expected to differ in being right, before any fold says.
 _DISAGREEMENT = 0.15
-
-
-@dataclass(frozen=True)
-class Rung:
-    """A strategy on a source: what is tried.
-
-    `source` None: there is one source or none is needed. `tokens` a text on average. `detour` names the detour by which the weights
-    came, the same for its variants; None: the direct way.
-    """
-
-    strategy: Strategy
-    source: str | None
-    job: Job
-    tokens: float
-    detour: str | None = None
-
-    @property
-    def name(self) -> str:
-        """`partial` or, where there are several sources, `partial from all-mpnet`."""
-        return self.strategy.name if self.source is None or not self.strategy.needs_source else f"{self.strategy.name} from {self.source}"
 
 
 @dataclass
@@ -163,81 +140,6 @@ def decide(
     compared = {*rungs_with_rows(), *rungs_unlabelled()}
     beside = tuple(state.rung for state in lights if state.rung.strategy.name in compared and not state.failed)
     return Decision(winner.rung, best(True), best(False), best_way(True), best_way(False), logits, records, beside)
-
-
-def expectation(rung: Rung, metric: Metric) -> Belief:
-    """What is believed of a rung before it ran."""
-    if rung.strategy.name == "probe" and rung.strategy.out_of_fold is not None:  # it is always run, and all others are compared with it
-        return Belief(0.0, 1e-6)
-    rows, task = rung.job.rows, rung.job.settings.task
-    cases = read_cases(task)
-    if output_of(rows.y) is Output.TEXT and all(case.task != task for case in cases):
-        return expect_nothing(metric)
-    return expect(
-        rung.strategy.name,
-        metric,
-        per_class=len(rows) / rows.n_classes,
-        classes=rows.n_classes,
-        tokens=rung.tokens,
-        cases=cases,
-        kin=any(case.task != (task or DEFAULT) for case in cases),
-    )
-
-
-def calibration_of(rung: Rung, out_of_fold: FloatArray | None) -> Calibration:
-    """What calibrates a rung: by its out-of-fold logits (u, c), NaN where not measured; None: as the table expects."""
-    rows, kind = rung.job.rows, output_of(rung.job.rows.y)
-    if kind is Output.NUMBER:
-        return Calibration()
-    if kind is Output.TEXT:
-        calibrate = get_task(rung.job.settings.task).calibrate
-        seen = rows.measured(out_of_fold) if out_of_fold is not None else np.zeros(0, dtype=np.int64)
-        if calibrate is None or out_of_fold is None or not len(seen):
-            return Calibration()
-        return calibrate(out_of_fold[seen], rows.take(seen))
-    usual = expect_temperature(
-        rung.strategy.name,
-        per_class=len(rows) / rows.n_classes,
-        classes=rows.n_classes,
-        tokens=rung.tokens,
-        cases=read_cases(rung.job.settings.task),
-    )
-    if out_of_fold is None:
-        return Calibration(1.0 / usual)
-    seen = np.flatnonzero(~np.isnan(out_of_fold[:, 0]))  # units, so that rows of many words need no care
-    logits, y = out_of_fold[seen], rows.y[seen]
-    if kind is Output.CLASS:
-        return Calibration(1.0 / fit_temperature(logits, y, usual))
-    factor = 1.0 / fit_temperature(*as_classes(logits, y), usual)
-    return Calibration(factor, -best_threshold(logits * factor, y))
-
-
-def sharpened(rung: Rung, out_of_fold: FloatArray, outputs: FloatArray) -> FloatArray:
-    """Outputs of a rung moved as its out-of-fold ones say; of answers in words only how far they stand above none."""
-    calibration = calibration_of(rung, out_of_fold)
-    if output_of(rung.job.rows.y) is not Output.TEXT:
-        return calibration.of(outputs)
-    return np.column_stack([calibration.of(outputs[:, :1]), outputs[:, 1:]])
-
-
-def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
-    """Predicted seconds to train a rung on this share of its rows."""
-    rows = max(2, round(len(rung.job.rows) * share))
-    if rung.strategy.work is not None:
-        work = rung.strategy.work(rung.job, share)
-        return cost.training(rung.strategy.name, tokens=work.tokens, learning=work.learning, frozen=work.frozen, steps=work.steps)
-    if rung.strategy.tunes_from is None or rung.job.reader is None:
-        return cost.light(rung.strategy.name, rows, rung.job.rows.n_classes)
-    from headstart.strategies.training import planned_steps, rows_a_step
-
-    backbone = rung.job.reader.backbone
-    lowest = rung.strategy.tunes_from(rung.job)
-    rows += rung.strategy.adds(rung.job) if rung.strategy.adds is not None else 0
-    steps = planned_steps(rung.strategy.name, rows, rung.job.settings)
-    tokens = steps * min(rows_a_step(rung.job.settings), rows) * rung.tokens
-    learning = backbone.block_parameters * (1 - lowest / backbone.n_blocks)
-    once = cost.reading(rows * rung.tokens, learning)
-    return once + cost.training(rung.strategy.name, tokens=tokens, learning=learning, frozen=0.0, steps=steps)
 
 
 def _run_light(state: _State, run: RunFolder, label: str, cost: CostModel) -> None:
@@ -374,18 +276,6 @@ def _net(state: _State, cost: CostModel) -> float:
     return net_of(state.belief, state.rung, cost)
 
 
-def net_of(belief: Belief, rung: Rung, cost: CostModel) -> float:
-    """A belief's mean less the price of the time that the rung's training on all rows takes; light rungs cost nothing."""
-    if rung.strategy.out_of_fold is not None:
-        return belief.mean
-    return belief.mean - _price_of(trial_seconds(rung, cost), rung.job.settings)
-
-
-def _price_of(seconds: float, settings: Settings) -> float:
-    """What so much time must promise at least, in points of the metric."""
-    return _PRICE[deciding_metric(settings)] * seconds / max(settings.budget, Settings.budget)
-
-
 def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: Metric) -> _State | None:
     """The trial that is worth most for its seconds, or None when none is worth its time; `left` seconds remain."""
     best: tuple[float, _State] | None = None
@@ -409,7 +299,7 @@ def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: 
         error = math.sqrt((_DISAGREEMENT if metric.higher_is_better else 0.5) / max(len(held), 1) + _SEED_NOISE[metric] ** 2)
         net = _net(state, cost)
         value = worth_measuring(replace(state.belief, mean=net), rival, error)
-        if value < max(_WORTH[metric], _price_of(needed, job.settings)):
+        if value < max(_WORTH[metric], price_of(needed, job.settings)):
             state.stopped = "could hardly win any more" if net < rival else "leads clearly"
             continue
         if best is None or value / max(needed, 0.1) > best[0]:

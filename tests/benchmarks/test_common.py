@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -30,6 +32,31 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Any:
     for name in set(sys.modules) - before:
         if str(FOLDER) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
+
+
+def imported_names() -> list[tuple[str, str, str]]:
+    """What benchmarks take from headstart: (script, module, name)."""
+    found = []
+    for path in sorted(FOLDER.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "headstart":
+                found += [(str(path.relative_to(FOLDER)), node.module, alias.name) for alias in node.names]
+    return found
+
+
+def test_what_benchmarks_import_is_there() -> None:
+    """They are run by hand and seldom: a name that has moved would be found hours into one."""
+    names = imported_names()
+    assert len(names) > 50
+    missing = []
+    for script, module, name in names:
+        try:
+            there = hasattr(importlib.import_module(module), name) or importlib.util.find_spec(f"{module}.{name}") is not None
+        except ModuleNotFoundError:
+            there = False
+        if not there:
+            missing.append(f"{script}: from {module} import {name}")
+    assert missing == []
 
 
 def record(cell: dict[str, Any], seconds: float, *, disturbed: bool = False, code: str = "new") -> dict[str, Any]:

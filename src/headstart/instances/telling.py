@@ -24,8 +24,8 @@ from headstart.tasks.registry import deciding_metric, get_task
 
 if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
+    from headstart.deciding import Judged
     from headstart.instances.with_rows import Together
-    from headstart.pipeline import Judged
     from headstart.planner import Decision
     from headstart.strategies.ladder import Job
 

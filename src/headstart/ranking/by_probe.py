@@ -15,9 +15,9 @@ import numpy as np
 
 from headstart.judge.intervals import normal_quantile
 from headstart.judge.label_curve import nested_order
-from headstart.planner import Rung, calibration_of
 from headstart.ranking.task import Task
 from headstart.records import Estimate, LayerScore
+from headstart.rungs import Rung, calibration_of
 from headstart.strategies.base import FloatArray, Trained
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.model import TransferModel

@@ -18,12 +18,12 @@ from headstart.cost import CostModel
 from headstart.errors import SettingsError
 from headstart.judge import intervals
 from headstart.judge.calibration import log_softmax, softmax
-from headstart.planner import expectation, net_of, trial_seconds
 from headstart.prior import Belief, expect
 from headstart.ranking.by_probe import drawn_out, held_by_probe, scores_by_layer
 from headstart.ranking.kept import Kept
 from headstart.ranking.task import Task
 from headstart.records import Estimate, LayerScore
+from headstart.rungs import expectation, net_of, trial_seconds
 from headstart.settings import Metric
 from headstart.sources.head import saved_head
 from headstart.sources.source import Source

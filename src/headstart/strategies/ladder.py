@@ -194,11 +194,11 @@ def get_strategy(name: str, task: str | None = None) -> Strategy:
     Raises:
         SettingsError: there is none.
     """
-    modules, added = _MODULES[task or _USUAL], _added(task or _USUAL)
-    place = modules.get(name) or ((_WITH_ROWS | _UNLABELLED).get(name) if (task or _USUAL) == _USUAL else None)
+    place = _MODULES[task or _USUAL].get(name) or ((_WITH_ROWS | _UNLABELLED).get(name) if (task or _USUAL) == _USUAL else None)
     if place is not None:
         found: Strategy = importlib.import_module(place).STRATEGY
         return found
+    added = _added(task or _USUAL)  # looking through all installed packages takes milliseconds: only where it has to be
     if name in added:
         found = added[name].load()
         return found
