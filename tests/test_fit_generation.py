@@ -17,6 +17,7 @@ from headstart.ranking.rank import rank
 from headstart.ranking.table import table
 from headstart.report.build import build_report
 from headstart.report.ranking_page import build_page
+from headstart.strategies import language_scratch
 from tiny import WORDS, make_causal, make_tiny
 
 
@@ -129,6 +130,35 @@ def test_plain_texts_are_learnt_and_gone_on_from(task, tmp_path, capsys):
     with (tmp_path / "more.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["text"] for row in rows] == said[45:] and len({row["prediction"] for row in rows}) >= 1
+
+
+# --- from nothing ---
+
+
+@pytest.fixture
+def small_writer(monkeypatch):
+    for name, value in (("WIDTH", 32), ("HEADS", 2), ("_FEWEST", 60)):
+        monkeypatch.setattr(language_scratch, name, value)
+
+
+def test_a_writer_from_random_weights_needs_no_source_that_writes(task, small_writer, tmp_path):
+    """The embedded source cannot write, and is not asked to."""
+    run = fit(task, source=(), strategy=("scratch",), out=str(tmp_path / "run"), max_length=64)
+    assert (run.results.winner.name, run.results.winner.source, run.results.gain) == ("scratch", None, None)
+    assert run.results.scores["bits_per_byte"].value < 6.0  # half of a test row's bytes are words that were all seen in training
+    prompts = [f"Say it twice.\n\n{prompt}" for prompt, _ in told(3, 5)]
+    writer = pipeline("text-generation", str(run.folder / "model"), device="cpu")
+    assert run.model.predict(prompts) == [writer(prompt + "\n", return_full_text=False)[0]["generated_text"] for prompt in prompts]
+    config = json.loads((run.folder / "model" / "config.json").read_text())
+    assert (config["architectures"], config["n_embd"], config["n_positions"]) == (["GPT2LMHeadModel"], 32, 64)
+    assert "scratch" in build_report(run.results)
+
+
+def test_the_writer_from_random_weights_is_compared_with_a_source_of_other_pieces(task, small_writer, tmp_path):
+    run = fit(task, strategy=("untouched", "scratch"), out=str(tmp_path / "run"))
+    scores = {trial.name: trial.score.value for trial in run.results.trials}
+    assert set(scores) == {"untouched", "scratch"} and run.results.gain is None
+    assert run.results.winner.name == min(scores, key=scores.__getitem__)
 
 
 # --- curves and rankings ---

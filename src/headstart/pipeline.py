@@ -31,6 +31,7 @@ from headstart.rungs import trial_seconds
 from headstart.runs import MODEL, Run, RunFolder, open_run, write_results
 from headstart.settings import Export, Settings, as_plain
 from headstart.sources.names import expand_names, refuse_own_source
+from headstart.strategies.ladder import get_strategy
 from headstart.strategies.outputs import Output, output_of
 from headstart.strategies.pieces import TOKENS_A_CHARACTER
 from headstart.target import Part, Target, data_name, parts_of, read_target
@@ -103,7 +104,8 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
             means.pool = pool
             means.findings += pool.findings
         leave_out_taught(target, means)
-        leave_out_unfit(target, means)
+        if any(get_strategy(name, target.task).needs_source for name in strategies):
+            leave_out_unfit(target, means)
         require_same_sources(run, means)
         spent = time.perf_counter() - begin
         detours = take_detours(tasks, settings, run, means, partial(learn_first, command))

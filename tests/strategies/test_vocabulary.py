@@ -24,6 +24,15 @@ def test_every_text_comes_back_from_its_pieces(texts):
 
 
 TOKENIZER = learn_vocabulary(GERMAN)
+AS_IT_STANDS = learn_vocabulary(GERMAN, ends=False)
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30))
+def test_a_writer_reads_every_text_as_it_stands(text):
+    ids = AS_IT_STANDS(text)["input_ids"]
+    if not any(token in text for token in AS_IT_STANDS.all_special_tokens):
+        assert AS_IT_STANDS.decode(ids) == text
+    assert AS_IT_STANDS(text + AS_IT_STANDS.eos_token)["input_ids"][-1] == AS_IT_STANDS.eos_token_id
 
 
 def test_frequent_words_are_pieces_and_more_text_has_more_of_them():

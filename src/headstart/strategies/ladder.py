@@ -56,6 +56,7 @@ _MODULES = {
         "lora": "headstart.strategies.language_lora",
         "partial": "headstart.strategies.language_partial",
         "full": "headstart.strategies.language_full",
+        "scratch": "headstart.strategies.language_scratch",
     },
     "translation": {
         "scratch": "headstart.strategies.translation_scratch",

@@ -32,13 +32,16 @@ def pieces_for(texts: Iterable[str]) -> int:
     return int(min(_MOST, max(_FEWEST, round(_A_ROOT * math.sqrt(words)))))
 
 
-def learn_vocabulary(texts: Sequence[str]) -> Any:
-    """A tokenizer with pieces learnt from these texts, which ends each text with a token of its own."""
+def learn_vocabulary(texts: Sequence[str], *, ends: bool = True) -> Any:
+    """A tokenizer with pieces learnt from these texts.
+
+    `ends`: it begins each text with a space and ends it with a token of its own, as translators read; else texts stay as they are.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     small = Tokenizer(models.BPE())
-    small.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    small.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=ends)
     small.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=pieces_for(texts),
@@ -48,7 +51,8 @@ def learn_vocabulary(texts: Sequence[str]) -> Any:
         show_progress=False,
     )
     small.train_from_iterator(written(texts), trainer)
-    small.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, small.token_to_id(END))])
+    if ends:
+        small.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, small.token_to_id(END))])
     return PreTrainedTokenizerFast(
         tokenizer_object=small, pad_token=PADDING, eos_token=END, unk_token=UNKNOWN, clean_up_tokenization_spaces=False
     )
