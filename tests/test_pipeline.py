@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -204,7 +205,7 @@ def test_many_rows_are_judged_on_one_split_and_the_winner_learns_from_all(task, 
     assert run.results.judged_on == "one stratified test split"
     assert run.results.scores["accuracy"].n == 18
     keys = journal(run)
-    assert {key.split("/")[0] for key in keys} == {"sources", "test split", "all rows"}
+    assert {key.split("/")[0] for key in keys} == {"sources", "rows that fit", "test split", "all rows"}
 
 
 def test_a_validation_file_is_what_rungs_are_chosen_on(task, quick):
@@ -224,6 +225,48 @@ def test_every_rung_can_be_asked_for_alone(task, quick, rung):
     texts = [text for text, _ in sentences(144, 1)[90:120]]
     logits = judged_logits(run, rung)
     np.testing.assert_allclose(run.model.predict_proba(texts), softmax(logits), atol=1e-5)
+
+
+# --- more rows than the budget can read ---
+
+
+@pytest.fixture
+def slow_reader(monkeypatch):
+    """As many rows are read as a run asks for at least."""
+    monkeypatch.setattr(candidates, "_READING_SHARE", 0.0)
+    monkeypatch.setattr("headstart.cost._READING_SHARE", 1e-9)
+    monkeypatch.setattr("headstart.target._LEAST_OF_A_CLASS", 10)
+
+
+def test_of_more_rows_than_the_budget_can_read_some_are_learnt_from(task, quick, slow_reader, capsys):
+    run = fit(task, "some", few_rows=60, strategy=("tfidf", "probe"))
+    [told] = [finding for finding in run.results.findings if finding.kind == "rows left out"]
+    start = re.fullmatch(r"Of 90 rows some 60 are learnt from, drawn by label: reading all would take about [\d,]+ s of the (.*)", told.message)
+    assert start is not None and start[1] == "600 s there are." and told.count == 30
+    assert f"  {told.message} Give a longer --budget for more." in capsys.readouterr().err.splitlines()
+    learnt = pq.read_table(run.folder / "splits.parquet").to_pydict()
+    assert len(learnt["row"]) == run.results.data.used == 60 and set(learnt["label"]) == {"card", "login", "order"}
+
+
+def test_a_run_that_goes_on_learns_from_as_many_rows_as_it_began_with(task, quick, slow_reader, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("headstart.saving.save_winner", lambda *_, **__: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            fit(task, "fewer", few_rows=60)
+    monkeypatch.setattr(candidates, "_READING_SHARE", 1e9)  # on a faster machine
+    monkeypatch.setattr("headstart.cost._READING_SHARE", 1.0)
+    assert fit(task, "fewer", few_rows=60).results.data.used == 60
+
+
+def test_a_rung_that_reads_no_source_learns_from_all_rows(task, quick, slow_reader):
+    assert fit(task, "words", few_rows=60, strategy=("tfidf",)).results.data.used == 90
+
+
+def test_features_of_all_rows_must_fit_into_the_memory(task, quick, monkeypatch):
+    monkeypatch.setattr(candidates, "memory_bytes", lambda: 4 * 60 * 3 * 32 * 4)  # a quarter holds two blocks and the embeddings of 60 rows
+    monkeypatch.setattr("headstart.target._LEAST_OF_A_CLASS", 10)
+    [told] = [finding for finding in fit(task, "large", few_rows=30).results.findings if finding.kind == "rows left out"]
+    assert told.message == "Of 90 rows some 60 are learnt from, drawn by label: reading all would take about 0 GB of memory."
 
 
 # --- law 1: the test rows decide nothing ---

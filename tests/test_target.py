@@ -189,3 +189,19 @@ def test_of_questions_on_long_contexts_one_split_of_fewer_judges(tmp_path):
         assert sorted([*part.learn, *part.judge]) == list(range(len(target.rows)))
     [part] = parts_of(target, Settings(budget=0.3 * characters / 2000, test_share=0.4))
     assert 28 <= len(part.judge) <= 32
+
+
+def test_a_target_of_some_rows_keeps_each_row_with_what_belongs_to_it(tmp_path):
+    rows = sentences(300, 7)
+    write_csv(tmp_path / "rows.csv", rows[:240])
+    write_csv(tmp_path / "validation.csv", rows[240:])
+    whole = read(tmp_path / "rows.csv", validation=str(tmp_path / "validation.csv"))
+    some = whole.some(160, "there are many", seed=0)
+    assert 157 <= len(some.rows) == len(some.groups) == len(some.origin) <= 160
+    label_of = dict(rows)
+    assert all(label_of[text] == some.labels[k] for text, k in zip(some.rows.texts, some.rows.y, strict=True))
+    assert all(position == -1 or whole.examples.texts[position] == text for position, text in zip(some.origin, some.rows.texts, strict=True))
+    assert set(some.validation.tolist()) == {i for i, position in enumerate(some.origin) if position == -1}
+    left = finding(some, "rows left out")
+    assert (left.message, left.count) == ("there are many", 300 - len(some.rows))
+    assert whole.some(300, "", seed=0).rows.texts == whole.rows.texts

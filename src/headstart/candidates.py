@@ -13,6 +13,7 @@ import numpy as np
 from headstart.cost import CostModel
 from headstart.data.examples import IntArray
 from headstart.data.split import folds
+from headstart.environment import memory_bytes
 from headstart.errors import SettingsError
 from headstart.progress import say
 from headstart.records import Finding, Severity
@@ -23,7 +24,7 @@ from headstart.strategies.heads import class_weights, uneven
 from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies, rungs_unlabelled, rungs_with_rows
 from headstart.strategies.outputs import Output, output_of
 from headstart.target import Target
-from headstart.tasks.registry import TRANSLATION, TWO_TEXTS, deciding_metric
+from headstart.tasks.registry import TRANSLATION, TWO_TEXTS, deciding_metric, get_task
 
 if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
@@ -44,6 +45,8 @@ class Means:
     pool: Pool | None = None
 
 
+# Of the budget, what reading all rows once may take; of the memory, what their features may.
+_READING_SHARE, _MEMORY_SHARE = 0.6, 0.25
 # The detour of rungs that learn from rows of neighbouring data.
 WITH_ROWS = "rows of neighbouring data"
 
@@ -109,6 +112,23 @@ def open_means(settings: Settings) -> Iterator[Means]:
         if not means.readers:
             raise SourceError(f"None of the {len(settings.source)} sources can be used; the last one: {means.findings[-1].message}")
         yield means
+
+
+def rows_that_fit(target: Target, settings: Settings, means: Means, strategies: list[str]) -> tuple[int, str]:
+    """How many of the target's rows every source can read in the budget and hold in memory; if not all, in words what all would take."""
+    task, n = get_task(target.task), len(target.rows)
+    if task.in_pieces or not any(get_strategy(name, settings.task).needs_source for name in strategies):
+        return n, ""
+    readers = list(means.readers.values())
+    seconds = sum(means.cost.reading(mean_tokens(reader, target.rows), reader.backbone.block_parameters) for reader in readers)
+    in_time = int(_READING_SHARE * settings.budget / max(seconds, 1e-12))
+    row = max((reader.backbone.n_blocks + 1) * reader.backbone.width * 4 for reader in readers)
+    in_memory = n if (whole := memory_bytes()) is None else int(_MEMORY_SHARE * whole / row)
+    fit = max(min(in_time, in_memory), settings.few_rows)
+    if fit >= n:
+        return n, ""
+    takes = f"about {n * seconds:,.0f} s" if in_time <= in_memory else f"about {n * row / 1e9:,.0f} GB of memory"
+    return fit, takes
 
 
 def rungs_on(

@@ -18,7 +18,7 @@ from headstart.checking import Checked, check_data
 from headstart.data.examples import Examples
 from headstart.deciding import Failed, decide_on, train_winner, until_trained
 from headstart.judge.calibration import softmax
-from headstart.pipeline import AROUND
+from headstart.pipeline import AROUND, within_budget
 from headstart.planner import Decision
 from headstart.runs import RunFolder
 from headstart.settings import Settings
@@ -46,8 +46,9 @@ def train_classifier(texts: Sequence[str], labels: Sequence[str], settings: Sett
     target = make_target(checked, name="texts", test=None, validation=None)
     with tempfile.TemporaryDirectory() as folder, open_means(settings) as means:
         run = RunFolder.open(Path(folder) / "run", {})
-        every = np.arange(len(target.rows))
         names, seconds = asked_strategies(settings), settings.budget - AROUND
+        target = within_budget(target, settings, means, names)
+        every = np.arange(len(target.rows))
 
         def decide_anew(failed: Failed) -> Decision:
             return decide_on(target, every, "all rows", settings, run, means, names, seconds, failed=failed, events=False)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.candidates import Means, asked_strategies, open_means, rungs_on
+from headstart.candidates import Means, asked_strategies, open_means, rows_that_fit, rungs_on
 from headstart.data.examples import Examples
 from headstart.deciding import Failed, decide_on, judge_part, train_winner, until_trained
 from headstart.detours import LEARNT_ALONE, Task, contents, describe_tasks, read_tasks, take_detours, tell, with_source_tasks
@@ -97,8 +97,6 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
     for finding in target.findings:
         if finding.severity is not Severity.NOTE:
             say(f"  {finding.message}")
-    parts = parts_of(target, settings)
-    write_splits(run.path, target, parts, pool)
     with open_means(settings) as means:
         if pool is not None:
             means.pool = pool
@@ -107,6 +105,9 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         if any(get_strategy(name, target.task).needs_source for name in strategies):
             leave_out_unfit(target, means)
         require_same_sources(run, means)
+        target = within_budget(target, settings, means, strategies, run)
+        parts = parts_of(target, settings)
+        write_splits(run.path, target, parts, pool)
         spent = time.perf_counter() - begin
         detours = take_detours(tasks, settings, run, means, partial(learn_first, command))
         if detours:
@@ -157,10 +158,12 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
     target = read_whole(data, settings)
     settings = settings_for(target, settings)
     tasks = read_tasks(target, settings)
-    parts = parts_of(target, settings)
+    strategies = asked_strategies(settings, unlabelled=bool(target.unlabelled))
     with open_means(settings) as means:
         means.pool = read_pool(target, settings)
-        rungs = rungs_on(target, parts[0].learn, settings, means, asked_strategies(settings, unlabelled=bool(target.unlabelled)))
+        target = within_budget(target, settings, means, strategies)
+        parts = parts_of(target, settings)
+        rungs = rungs_on(target, parts[0].learn, settings, means, strategies)
         described = describe_plan(target, parts, rungs, means.cost, settings, allowance(settings, parts, 0.0))
     return "\n".join(filter(None, [described, describe_tasks(tasks)]))
 
@@ -286,6 +289,23 @@ def require_same_sources(run: RunFolder, means: Means) -> None:
             raise RunError(
                 f"The source {name!r} has changed since the run in {str(run.path)!r} began; put it back, or name another folder with --out."
             )
+
+
+def within_budget(target: Target, settings: Settings, means: Means, strategies: list[str], run: RunFolder | None = None) -> Target:
+    """The target with as many of its rows as can be read in the budget, said and noted where those are not all.
+
+    `run` remembers how many, since the machine may be faster or slower when it goes on; None: nothing does.
+    """
+    fit, takes = rows_that_fit(target, settings, means, strategies)
+    if run is not None:
+        known = run.remember("rows that fit", lambda: {"rows": fit, "takes": takes, "seconds": 0.0})
+        fit, takes = known["rows"], known["takes"]
+    if fit >= len(target.rows):
+        return target
+    asked = "" if takes.endswith("memory") else f" of the {settings.budget:,.0f} s there are"
+    why = f"Of {len(target.rows):,} rows some {fit:,} are learnt from, drawn by label: reading all would take {takes}{asked}."
+    say(f"  {why}" + ("" if takes.endswith("memory") else " Give a longer --budget for more."))
+    return target.some(fit, why, settings.seed)
 
 
 def allowance(settings: Settings, parts: list[Part], spent: float) -> float:

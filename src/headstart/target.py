@@ -9,20 +9,23 @@ import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from headstart.checking import Checked, check_data
 from headstart.data.examples import Examples, IntArray
-from headstart.data.split import test_split
+from headstart.data.split import some_of_each, test_split
 from headstart.errors import DataError, SourceError
 from headstart.records import Finding, Severity
 from headstart.settings import Settings
 from headstart.strategies.base import Rows
 from headstart.strategies.outputs import Output, output_of
 from headstart.tasks.registry import DEFAULT, TRANSLATION, get_task
+
+# Rows of a class that are kept where a file holds more than can be read.
+_LEAST_OF_A_CLASS = 50
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,22 @@ class Target:
         for text in self.unlabelled:
             hasher.update(f"{len(text)}\0{text}".encode("utf-8", "surrogatepass"))
         return hasher.hexdigest()
+
+    def some(self, n: int, why: str, seed: int) -> Target:
+        """The target with about `n` of its rows, the classes in their own shares; `why` in words becomes a finding."""
+        kept = some_of_each(self.rows.strata, n, _LEAST_OF_A_CLASS, seed)
+        told = Finding("rows left out", Severity.WARNING, why, count=len(self.rows) - len(kept))
+        place = np.full(len(self.rows), -1)
+        place[kept] = np.arange(len(kept))
+        validation = None if self.validation is None else place[self.validation][place[self.validation] >= 0]
+        return replace(
+            self,
+            rows=self.rows.take(kept),
+            groups=self.groups[kept],
+            origin=self.origin[kept],
+            validation=validation if validation is not None and len(validation) else None,
+            findings=(*self.findings, told),
+        )
 
     def taught_by(self, rows: Rows) -> list[str]:
         """What a source must not have been taught to be judged on rows: their texts; of translations both sides together, for what a parent

@@ -149,3 +149,19 @@ def test_a_hundred_thousand_rows_with_twins_are_split_quickly():
     began = time.perf_counter()
     split.folds(y, groups, 5, seed=0)
     assert time.perf_counter() - began < 5
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=300), st.integers(1, 400), st.integers(1, 20), st.integers(0, 3))
+def test_some_of_each_class_are_as_many_as_asked_in_the_classes_own_shares(labels, n, least, seed):
+    y = np.array(labels)
+    some = split.some_of_each(y, n, least, seed)
+    assert np.array_equal(some, np.unique(some)) and np.array_equal(some, split.some_of_each(y, n, least, seed))
+    counts, kept = np.bincount(y), np.bincount(y[some], minlength=y.max() + 1)
+    floor = np.minimum(counts, least)
+    assert (kept >= floor).all() and (kept <= counts).all()
+    wanted = max(n, floor.sum())
+    assert min(wanted, len(y)) - len(counts) < len(some) <= min(wanted, len(y)) or len(some) == floor.sum()
+    beyond = counts > floor
+    shares = (kept - floor)[beyond] / (counts - floor)[beyond]
+    assert np.ptp(shares) <= (1 / (counts - floor)[beyond]).max() if beyond.any() else True

@@ -35,6 +35,25 @@ def test_split(y: IntArray, groups: IntArray, share: float, seed: int) -> tuple[
     return np.flatnonzero(bins != 1), test
 
 
+def some_of_each(y: IntArray, n: int, least: int, seed: int) -> IntArray:
+    """Positions of about `n` rows, ascending: the classes in their own shares, but `least` of each at least, or all that it has.
+
+    Args:
+        y: class numbers, shape (m,), values in [0, c).
+        n: rows that are wanted; more come where the classes' least are more.
+        least: rows of a class that are kept whatever its share.
+        seed: start of the random choice.
+    """
+    counts = np.bincount(y)
+    floor = np.minimum(counts, least)
+    beyond = counts - floor
+    share = min(1.0, max(0, n - int(floor.sum())) / max(1, int(beyond.sum())))
+    wanted = floor + np.floor(beyond * share).astype(np.int64)
+    rng = np.random.default_rng(seed)
+    chosen = [rng.permutation(np.flatnonzero(y == k))[: wanted[k]] for k in np.flatnonzero(counts)]
+    return np.sort(np.concatenate(chosen))
+
+
 def folds(y: IntArray, groups: IntArray, k: int, seed: int, repeats: int = 1) -> list[tuple[IntArray, IntArray]]:
     """`repeats` times k pairs of positions (training rows, held rows), both ascending; a pair together is all rows.
 
