@@ -241,7 +241,9 @@ def slow_reader(monkeypatch):
 def test_of_more_rows_than_the_budget_can_read_some_are_learnt_from(task, quick, slow_reader, capsys):
     run = fit(task, "some", few_rows=60, strategy=("tfidf", "probe"))
     [told] = [finding for finding in run.results.findings if finding.kind == "rows left out"]
-    start = re.fullmatch(r"Of 90 rows some 60 are learnt from, drawn by label: reading all would take about [\d,]+ s of the (.*)", told.message)
+    start = re.fullmatch(
+        r"Of 90 rows some 60 are learnt from, drawn by label: reading all would take about [\d,]+ s of the (.*)", told.message
+    )
     assert start is not None and start[1] == "600 s there are." and told.count == 30
     assert f"  {told.message} Give a longer --budget for more." in capsys.readouterr().err.splitlines()
     learnt = pq.read_table(run.folder / "splits.parquet").to_pydict()

@@ -200,7 +200,9 @@ def test_a_target_of_some_rows_keeps_each_row_with_what_belongs_to_it(tmp_path):
     assert 157 <= len(some.rows) == len(some.groups) == len(some.origin) <= 160
     label_of = dict(rows)
     assert all(label_of[text] == some.labels[k] for text, k in zip(some.rows.texts, some.rows.y, strict=True))
-    assert all(position == -1 or whole.examples.texts[position] == text for position, text in zip(some.origin, some.rows.texts, strict=True))
+    assert all(
+        position == -1 or whole.examples.texts[position] == text for position, text in zip(some.origin, some.rows.texts, strict=True)
+    )
     assert set(some.validation.tolist()) == {i for i, position in enumerate(some.origin) if position == -1}
     left = finding(some, "rows left out")
     assert (left.message, left.count) == ("there are many", 300 - len(some.rows))

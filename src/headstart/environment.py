@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import platform
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,6 +112,16 @@ def memory_bytes() -> int | None:
         except (OSError, ValueError):  # no such file, or `max`: no limit
             continue
     return whole
+
+
+def release_free_memory() -> None:
+    """Give back to the system what the allocator holds free, where it can be told to (glibc).
+
+    Tensors of ever other sizes leave holes that it keeps: a process that read 100,000 short texts grew from 0.9 to 1.9 GB and used 0.3.
+    """
+    if sys.platform == "linux":
+        with suppress(AttributeError, OSError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def processor() -> str:

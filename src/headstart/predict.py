@@ -19,6 +19,7 @@ from headstart.data.pairs import join_pair
 from headstart.data.prompts import prompt_of
 from headstart.data.rows import counted
 from headstart.data.table import as_text, open_table
+from headstart.environment import release_free_memory
 from headstart.errors import DataError, SettingsError
 from headstart.writing import STANDARD, WRITERS, Write, opened, output_format
 
@@ -132,6 +133,7 @@ def predict_rows(
         empty += sum(text not in answers for text in texts)
         beyond += sum(not record.keys() <= known for record in window)
         progress(len(window))
+        release_free_memory()
     return Predicted(rows, empty, beyond)
 
 

@@ -23,6 +23,7 @@ from headstart.backbone.kernels import fast_linears
 from headstart.backbone.keys import space_key, text_key
 from headstart.backbone.pooling import pool
 from headstart.backbone.store import Store
+from headstart.environment import release_free_memory
 from headstart.progress import bar
 
 Float32 = NDArray[np.float32]
@@ -147,6 +148,7 @@ class Reader:
             for start in range(0, len(missing), _CHUNK):
                 part = missing[start : start + _CHUNK]
                 self._compute([texts[first[distinct[i]]] for i in part], [distinct[i] for i in part], part, pooled, activations)
+                release_free_memory()
                 moving.update(len(part))
         position = {key: i for i, key in enumerate(distinct)}
         where = np.fromiter((position[key] for key in keys), dtype=np.int64, count=len(keys))
