@@ -18,7 +18,7 @@ import numpy as np
 
 from headstart.data.check import suspect_finding
 from headstart.data.examples import IntArray
-from headstart.judge.label_curve import JudgeAt, label_curve
+from headstart.judge.label_curve import MOST_SIZES, JudgeAt, label_curve
 from headstart.progress import say
 from headstart.records import (
     DataSummary,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from headstart.deciding import Judged
     from headstart.planner import Decision
 
-# Tasks without light rungs: numbers of labels at which both rungs are trained, and the share of the budget that it may take.
+# Where a point of the label curve takes long: numbers of labels at which rungs are trained, and the share of the budget that it may take.
 CURVE_SIZES, CURVE_SHARE = 3, 0.25
 _FEWEST_TO_TRAIN = 24
 HARDEST = 10
@@ -106,7 +106,7 @@ def assemble(
         class_scores=seen.classes,
         confusion=seen.confusion,
         layers=_layers(target, readers, settings),
-        label_curve=_curve(target, source, settings) or _trained_curve(target, final, settings, run),
+        label_curve=_curve(target, final, source, settings) or _trained_curve(target, final, settings, run),
         worth_a_look=notes,
         spent=_spent(readers, run, begin),
         command=command or _in_python(target),
@@ -187,12 +187,20 @@ def _layers(target: Target, readers: Mapping[str, Reader], settings: Settings) -
     )
 
 
-def _curve(target: Target, reader: Reader, settings: Settings) -> LabelCurve | None:
-    """Score against labels with the source's frozen features and without transfer; None where rows are too few to draw one."""
+def _curve(target: Target, final: Decision, reader: Reader, settings: Settings) -> LabelCurve | None:
+    """Score against labels with the source's frozen features and without transfer.
+
+    None where rows are too few to draw one, or where the trials tell that even a coarse one would take more than its share of the budget.
+    """
     task, rows = get_task(target.task), target.rows
     if task.curve_at is None or len(rows) < 2 * max(8, int(rows.strata.max()) + 1):
         return None
-
+    a_fold = sum(trial.seconds for trial in final.trials if trial.strategy in task.curve) / len(final.winner.job.folds)
+    points, parts = MOST_SIZES, min(2, settings.outer_folds)
+    if points * parts * a_fold > CURVE_SHARE * settings.budget:
+        points, parts = CURVE_SIZES, 1
+    if points * parts * a_fold > CURVE_SHARE * settings.budget:
+        return None
     return label_curve(
         task.curve_at(rows, target.groups, reader, settings),
         _judge_at(target, settings),
@@ -202,8 +210,9 @@ def _curve(target: Target, reader: Reader, settings: Settings) -> LabelCurve | N
         baseline=task.curve[-1],
         metric=deciding_metric(settings),
         folds=settings.outer_folds,
-        repeats=min(2, settings.outer_folds),
+        repeats=parts,
         seed=settings.seed,
+        most=points,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from headstart.strategies import span_probe, spans
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.losses import spans_loss
+from headstart.strategies.span_training import Told
 from headstart.strategies.spans import F1, SpanModel
 from small import COLOURS, answer_rows, asked
 from tiny import HIDDEN, make_tiny
@@ -97,6 +99,28 @@ def test_what_folds_hold_out_is_answered_by_heads_that_have_not_seen_it(reader: 
     alone = probe.fit(job)
     assert isinstance(alone, SpanModel) and isinstance(model, SpanModel)
     np.testing.assert_array_equal(alone.head.weight, model.head.weight)
+
+
+def test_below_the_usual_budget_a_head_is_fitted_on_fewer_tokens(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [span_probe.tokens_for(600, Settings(task="qa", budget=seconds)) for seconds in (1.0, 150.0, 600.0, 3600.0)] == [
+        1,
+        150,
+        600,
+        600,
+    ]
+    given: list[int] = []
+    tokens_of = span_probe.tokens_of
+
+    def noted(reader: Reader, told: Told, layers: Sequence[int], most: int) -> list[span_probe.Tokens]:
+        given.append(most)
+        return tokens_of(reader, told, layers, most)
+
+    monkeypatch.setattr(span_probe, "tokens_of", noted)
+    rows, order = invented(40, 5), np.arange(40)
+    job = Job(rows, order, [(order[::2], order[1::2])], Settings(task="qa", budget=60.0), 0, reader)
+    assert span_probe.STRATEGY.out_of_fold is not None
+    span_probe.STRATEGY.out_of_fold(job)
+    assert given == [6_000, 6_000, 20_000, 20_000]  # a tenth, of either side of the fold for the choice, then of the fold and of all rows
 
 
 def test_of_long_contexts_some_rows_are_answered_the_same_by_every_rung(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:

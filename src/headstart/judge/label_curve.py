@@ -28,7 +28,7 @@ PredictAt = Callable[[str, IntArray, IntArray], FloatArray]
 JudgeAt = Callable[[FloatArray, IntArray], Estimate]
 """The score of such logits, of the rows at these positions."""
 
-_MOST_SIZES = 6
+MOST_SIZES = 6
 _FEWEST_LABELS = 8
 # Beyond this many times the labels at hand a curve is no evidence.
 _REACH = 10
@@ -42,7 +42,7 @@ class Needed:
     note: str
 
 
-def sizes(n: int, c: int, most: int = _MOST_SIZES) -> list[int]:
+def sizes(n: int, c: int, most: int = MOST_SIZES) -> list[int]:
     """At which numbers of labels to measure: up to `most`, evenly apart on a log scale, at least doubling roughly, the last being `n`.
 
     The first is the greater of 8 and the number of classes `c`; with fewer rows than that, `n` alone.
@@ -67,7 +67,7 @@ def label_curve(
     repeats: int,
     seed: int,
     lacking: str = "transfer",
-    most: int = _MOST_SIZES,
+    most: int = MOST_SIZES,
 ) -> LabelCurve:
     """Measure every rung at every size.
 

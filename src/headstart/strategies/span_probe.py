@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from headstart.backbone.reading import Reader
 from headstart.data.answers import NOTHING
 from headstart.data.examples import IntArray
+from headstart.settings import Settings
 from headstart.strategies.base import FloatArray, Rows, Trained
 from headstart.strategies.heads import FINAL, Folds, Solution, Space, make_space
 from headstart.strategies.ladder import Job, Strategy, Work
@@ -111,8 +112,15 @@ def _loss(scores: NDArray[np.float32], tokens: Tokens, sizes: IntArray) -> tuple
     return loss, scores
 
 
-def choose_span_head(reader: Reader, told: Told, folds: Folds) -> tuple[int, float]:
+def tokens_for(most: int, settings: Settings) -> int:
+    """Of so many tokens those that fit into the budget: all from the usual one on, below it in proportion."""
+    return round(most * min(1.0, settings.budget / Settings.budget))
+
+
+def choose_span_head(reader: Reader, told: Told, folds: Folds, most: int = MOST_TRIED) -> tuple[int, float]:
     """The layer and the penalty with the least loss on the rows that the first fold holds out; without folds the last, and the usual one.
+
+    `most` tokens of either side are looked at.
 
     The last layer of an encoder that was made for whole sentences tells least of single tokens (docs/log.md).
     """
@@ -121,7 +129,7 @@ def choose_span_head(reader: Reader, told: Told, folds: Folds) -> tuple[int, flo
     if not parts or not all(len(part.row) for part in parts):
         return layers[-1], USUAL
     losses = {}
-    for layer, own, other in zip(layers, *(tokens_of(reader, part, layers, MOST_TRIED) for part in parts), strict=True):
+    for layer, own, other in zip(layers, *(tokens_of(reader, part, layers, most) for part in parts), strict=True):
         space = make_space(own.states)
         there = ((other.states - space.mean) * space.scale).astype(np.float32) @ space.turn.astype(np.float32)
         weight = None
@@ -131,9 +139,9 @@ def choose_span_head(reader: Reader, told: Told, folds: Folds) -> tuple[int, flo
     return min(losses, key=lambda each: losses[each])
 
 
-def fit_span_head(reader: Reader, told: Told, layer: int, strength: float, may_abstain: bool) -> SpanModel:
-    """A head on the frozen tokens of a layer; `may_abstain` as in `SpanModel`."""
-    [tokens] = tokens_of(reader, told, [layer], MOST_TOKENS)
+def fit_span_head(reader: Reader, told: Told, layer: int, strength: float, may_abstain: bool, most: int = MOST_TOKENS) -> SpanModel:
+    """A head on at most `most` frozen tokens of a layer; `may_abstain` as in `SpanModel`."""
+    [tokens] = tokens_of(reader, told, [layer], most)
     space: Space = make_space(tokens.states)
     weight, _ = solve_spans(space.z, tokens, strength, FINAL)
     head = space.to_head(Solution(weight, np.zeros(2)))
@@ -141,20 +149,21 @@ def fit_span_head(reader: Reader, told: Told, layer: int, strength: float, may_a
 
 
 def _fit(job: Job) -> SpanModel:
-    told = told_rows(job.source, job.rows)
-    return fit_span_head(job.source, told, *choose_span_head(job.source, told, job.folds), _abstains(job.rows, np.arange(len(job.rows))))
+    told, most = told_rows(job.source, job.rows), tokens_for(MOST_TOKENS, job.settings)
+    chosen = choose_span_head(job.source, told, job.folds, tokens_for(MOST_TRIED, job.settings))
+    return fit_span_head(job.source, told, *chosen, _abstains(job.rows, np.arange(len(job.rows))), most)
 
 
 def _out_of_fold(job: Job) -> tuple[Trained, FloatArray]:
     reader, rows = job.source, job.rows
-    told = told_rows(reader, rows)
-    layer, strength = choose_span_head(reader, told, job.folds)
+    told, most = told_rows(reader, rows), tokens_for(MOST_TOKENS, job.settings)
+    layer, strength = choose_span_head(reader, told, job.folds, tokens_for(MOST_TRIED, job.settings))
     outputs = np.full((len(rows), 5), np.nan)
     for train, held in job.folds:
         part = told.of(train)
         if len(part.row):  # of very long contexts a fold may hold all that are learnt
-            outputs[held] = fit_span_head(reader, part, layer, strength, _abstains(rows, train)).compared(rows.take(held))
-    return fit_span_head(reader, told, layer, strength, _abstains(rows, np.arange(len(rows)))), outputs
+            outputs[held] = fit_span_head(reader, part, layer, strength, _abstains(rows, train), most).compared(rows.take(held))
+    return fit_span_head(reader, told, layer, strength, _abstains(rows, np.arange(len(rows))), most), outputs
 
 
 def _abstains(rows: Rows, some: IntArray) -> bool:
@@ -164,7 +173,7 @@ def _abstains(rows: Rows, some: IntArray) -> bool:
 def _work(job: Job, share: float) -> Work:
     """What reading takes: the pieces that heads are fitted on, once for all folds, and those that are answered."""
     backbone, n = job.source.backbone, max(2, round(len(job.rows) * share))
-    told = min(MOST_TOKENS, 2 * n * backbone.max_length)
+    told = min(tokens_for(MOST_TOKENS, job.settings), 2 * n * backbone.max_length)
     characters = sum(map(len, job.rows.texts)) * n / max(len(job.rows), 1)
     answered = characters if not job.folds else min(characters, len(job.folds) * MOST_COMPARED)
     return Work(told + answered * TOKENS_A_CHARACTER, 0.0, backbone.block_parameters, 1)

@@ -184,16 +184,16 @@ def hard(outputs: FloatArray, rows: Rows, examples: Examples, names: Sequence[st
 def curve_at(rows: Rows, groups: IntArray, reader: Reader, settings: Settings) -> PredictAt:
     """A head on frozen tokens, and the best sentence; of long contexts some rows are answered."""
     from headstart.strategies.sentence import fit_sentences
-    from headstart.strategies.span_probe import choose_span_head, fit_span_head, told_rows
+    from headstart.strategies.span_probe import MOST_TOKENS, MOST_TRIED, choose_span_head, fit_span_head, tokens_for, told_rows
 
-    told = told_rows(reader, rows)
-    layer, strength = choose_span_head(reader, told, few_folds(rows.strata, groups, settings.seed))
+    told, most = told_rows(reader, rows), tokens_for(MOST_TOKENS, settings)
+    layer, strength = choose_span_head(reader, told, few_folds(rows.strata, groups, settings.seed), tokens_for(MOST_TRIED, settings))
 
     def predict_at(rung: str, train: IntArray, held: IntArray) -> FloatArray:
         if rung == "sentence":
             return fit_sentences(rows.take(train)).compared(rows.take(held))
         abstains = bool((rows.y[train] == NOTHING).any())
-        return fit_span_head(reader, told.of(train), layer, strength, abstains).compared(rows.take(held))
+        return fit_span_head(reader, told.of(train), layer, strength, abstains, most).compared(rows.take(held))
 
     return predict_at
 
