@@ -42,7 +42,7 @@ def test_auto_takes_bfloat16_from_1_8_times_the_speed(fresh, monkeypatch, float3
 def test_speed_is_operations_over_the_best_time(fresh, monkeypatch):
     times = iter([9.0, 9.0, 0.4, 0.9, 0.2, 0.8, 0.3, 0.7])  # a warm-up of each, then three rounds of float32 and bfloat16
     monkeypatch.setattr(environment, "_seconds", lambda left, right: next(times))
-    operations = 2 * 1024 * 384 * 1536
+    operations = 2 * 256 * 384 * 1536
     assert environment.gemm_speeds() == {Precision.FLOAT32: operations / 0.2, Precision.BFLOAT16: operations / 0.7}
     assert list(times) == []
 
@@ -58,7 +58,7 @@ def test_a_format_that_the_device_lacks_has_speed_0(fresh, monkeypatch):
     monkeypatch.setattr(environment, "_seconds", seconds)
     speeds = environment.gemm_speeds()
     assert speeds[Precision.BFLOAT16] == 0.0
-    assert speeds[Precision.FLOAT32] == 2 * 1024 * 384 * 1536 / 0.5
+    assert speeds[Precision.FLOAT32] == 2 * 256 * 384 * 1536 / 0.5
 
 
 def test_env_says_versions_machine_speeds_and_choice(monkeypatch, tmp_path):

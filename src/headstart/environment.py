@@ -20,9 +20,10 @@ from headstart.settings import Precision
 if TYPE_CHECKING:
     import torch
 
-# The matrices of a middle-sized backbone's feed-forward layer: 1,024 tokens, width 384, four times as wide inside.
-TOKENS, WIDTH, INNER = 1024, 384, 1536
-MEASURE_SECONDS = 0.03  # for each number format
+# The matrices of a middle-sized backbone's feed-forward layer: width 384, four times as wide inside. A CPU is given few tokens, so that a
+# product takes some milliseconds and is done within its share of a busy core: longer ones came out at half of the speed.
+TOKENS, TOKENS_OF_CPU, WIDTH, INNER = 2048, 256, 384, 1536
+MEASURE_SECONDS = 0.04  # for each number format
 # bfloat16 keeps 8 bits of a number: it has to be worth the coarser weights, and the copies between formats.
 WORTH_IT = 1.8
 PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy", "scikit-learn", "pyarrow", "safetensors")
@@ -53,16 +54,17 @@ def fast_precision() -> Precision:
 def gemm_speeds() -> Mapping[Precision, float]:
     """Floating point operations a second of one matrix product in float32 and bfloat16; 0.0 where the machine cannot do it.
 
-    The best of as many runs as fit into 0.03 s for each, three at least, in turn: other work on the machine only ever slows, and
+    The best of as many runs as fit into 0.04 s for each, three at least, in turn: other work on the machine only ever slows, and
     slows both.
     """
     import torch
 
     place = device()
+    tokens = TOKENS_OF_CPU if place.type == "cpu" else TOKENS
     pairs = {}
     for precision, kind in ((Precision.FLOAT32, torch.float32), (Precision.BFLOAT16, torch.bfloat16)):
         try:
-            pair = torch.ones(TOKENS, WIDTH, dtype=kind, device=place), torch.ones(WIDTH, INNER, dtype=kind, device=place)
+            pair = torch.ones(tokens, WIDTH, dtype=kind, device=place), torch.ones(WIDTH, INNER, dtype=kind, device=place)
             _seconds(*pair)  # the first run pays for memory and the choice of a kernel
             pairs[precision] = pair
         except (RuntimeError, TypeError):  # this device knows no such format
@@ -75,7 +77,7 @@ def gemm_speeds() -> Mapping[Precision, float]:
             best[precision] = min(best[precision], seconds)
             spent += seconds
         runs += 1
-    operations = 2.0 * TOKENS * WIDTH * INNER
+    operations = 2.0 * tokens * WIDTH * INNER
     return {precision: operations / best[precision] if precision in best else 0.0 for precision in (Precision.FLOAT32, Precision.BFLOAT16)}
 
 

@@ -336,7 +336,7 @@ class Classifier:
     def _read(self, texts: list[str]) -> FloatArray:
         import torch
 
-        from headstart.backbone.batching import plan_batches
+        from headstart.backbone.batching import in_turn, plan_batches
         from headstart.backbone.encoding import encode
         from headstart.backbone.kernels import fast_linears
         from headstart.backbone.reading import pad
@@ -346,7 +346,7 @@ class Classifier:
         ids = [row or [filler] for row in encode(self.tokenizer, texts, self.max_length, pairs=self.pairs)]
         logits = np.empty((len(texts), self.model.num_labels))
         with torch.inference_mode(), fast_linears(self.model):
-            for batch in plan_batches([len(row) for row in ids], self.batch_tokens):
+            for batch in in_turn(plan_batches([len(row) for row in ids], self.batch_tokens)):
                 rows, mask = pad([ids[i] for i in batch], filler)
                 rows = rows.to(self.model.device)
                 answer = self.model(input_ids=rows, attention_mask=None if mask is None else mask.to(self.model.device))
@@ -385,7 +385,7 @@ class Tagger:
         """Logits (u, c) of the words of each text, which stand with one space between; long texts are read in windows."""
         import torch
 
-        from headstart.backbone.batching import plan_batches
+        from headstart.backbone.batching import in_turn, plan_batches
         from headstart.backbone.kernels import fast_linears
         from headstart.backbone.reading import pad
         from headstart.strategies.windows import ABSENT, make_windows
@@ -400,7 +400,7 @@ class Tagger:
             rows_of = self.tokenizer([window.text for window in part], truncation=True, max_length=self.max_length)["input_ids"]
             ids = [row or [filler] for row in rows_of]  # as in `Classifier`
             with torch.inference_mode(), fast_linears(self.model):
-                for batch in plan_batches([len(row) for row in ids], self.batch_tokens):
+                for batch in in_turn(plan_batches([len(row) for row in ids], self.batch_tokens)):
                     rows, mask = pad([ids[i] for i in batch], filler)
                     rows = rows.to(self.model.device)
                     answer = self.model(input_ids=rows, attention_mask=None if mask is None else mask.to(self.model.device))

@@ -122,7 +122,7 @@ class Finder:
     def _scored(self, pieces: Sequence[Piece]) -> Iterator[tuple[int, FloatArray]]:
         import torch
 
-        from headstart.backbone.batching import plan_batches
+        from headstart.backbone.batching import in_turn, plan_batches
         from headstart.backbone.encoding import encode
         from headstart.backbone.kernels import fast_linears
         from headstart.backbone.reading import pad
@@ -130,7 +130,7 @@ class Finder:
         filler = self.tokenizer.pad_token_id or 0
         ids = [row or [filler] for row in encode(self.tokenizer, [piece.text for piece in pieces], self.max_length, pairs=True)]
         with torch.inference_mode(), fast_linears(self.model):
-            for batch in plan_batches([len(row) for row in ids], self.batch_tokens):
+            for batch in in_turn(plan_batches([len(row) for row in ids], self.batch_tokens)):
                 rows, mask = pad([ids[i] for i in batch], filler)
                 rows = rows.to(self.model.device)
                 said = self.model(input_ids=rows, attention_mask=None if mask is None else mask.to(self.model.device))

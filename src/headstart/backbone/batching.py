@@ -5,14 +5,18 @@ Letters in shapes: n texts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from headstart.data.examples import IntArray
+from headstart.environment import release_free_memory
 
 # What starting one more batch costs, in tokens that could have been read instead (measured: benchmarks/versus_encode.py).
 BATCH_OVERHEAD = 96
+# Giving free memory back takes some 15 ms; less often, a process that reads short texts grows to three times what it uses.
+RELEASE_SECONDS = 2.0
 # Where one batch does not hold all texts, at most about this share of what is read may be padding; a few more batches are started for it.
 MOST_PADDING = 0.05
 
@@ -35,6 +39,16 @@ def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[IntArray]:
         if sizes.sum() <= batch_tokens or padding_share(sizes, batches) < MOST_PADDING:
             break
     return batches
+
+
+def in_turn(batches: Sequence[IntArray]) -> Iterator[IntArray]:
+    """The batches one after the other; what they leave free in memory goes back to the system every few seconds."""
+    last = time.monotonic()
+    for batch in batches:
+        yield batch
+        if time.monotonic() - last >= RELEASE_SECONDS:
+            release_free_memory()
+            last = time.monotonic()
 
 
 def _divide(sizes: IntArray, batch_tokens: int, overhead: int) -> list[IntArray]:

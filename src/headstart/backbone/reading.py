@@ -16,14 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.backbone.backbone import Backbone, tokenizer_digest
-from headstart.backbone.batching import plan_batches
+from headstart.backbone.batching import in_turn, plan_batches
 from headstart.backbone.cut import watching
 from headstart.backbone.encoding import encode
 from headstart.backbone.kernels import fast_linears
 from headstart.backbone.keys import space_key, text_key
 from headstart.backbone.pooling import pool
 from headstart.backbone.store import Store
-from headstart.environment import release_free_memory
 from headstart.progress import bar
 
 Float32 = NDArray[np.float32]
@@ -148,7 +147,6 @@ class Reader:
             for start in range(0, len(missing), _CHUNK):
                 part = missing[start : start + _CHUNK]
                 self._compute([texts[first[distinct[i]]] for i in part], [distinct[i] for i in part], part, pooled, activations)
-                release_free_memory()
                 moving.update(len(part))
         position = {key: i for i, key in enumerate(distinct)}
         where = np.fromiter((position[key] for key in keys), dtype=np.int64, count=len(keys))
@@ -178,7 +176,7 @@ class Reader:
         """Read these texts, put the results at the positions `into`, and keep them."""
         begin = time.perf_counter()
         ids = tokenize(self.backbone, texts)
-        for batch in plan_batches([len(row) for row in ids], self.batch_tokens):
+        for batch in in_turn(plan_batches([len(row) for row in ids], self.batch_tokens)):
             features, hidden, lengths = forward_batch(self.backbone, [ids[i] for i in batch], list(activations))
             pooled[into[batch]] = features
             for cut, rows in activations.items():

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from headstart.backbone.batching import plan_batches
+from headstart.backbone.batching import in_turn, plan_batches
 from headstart.backbone.cut import Trunk
 from headstart.backbone.kernels import fast_linears
 from headstart.backbone.pooling import pool
@@ -97,7 +97,7 @@ def states_through(trunk: Trunk, reader: Reader, texts: Sequence[str], layer: in
     """The position of each text and its hidden states (t, d) through a trunk, at a layer above its cut; in whatever order."""
     device = next(trunk.module.parameters()).device
     rows = entering_rows(reader, texts, trunk.cut if trunk.stored else 0)
-    for batch in plan_batches([len(row) for row in rows], reader.batch_tokens):
+    for batch in in_turn(plan_batches([len(row) for row in rows], reader.batch_tokens)):
         items = collate([{"row": rows[i], "label": 0} for i in batch])
         assert items["entering"] is not None
         mask = None if items["mask"] is None else items["mask"].to(device)
@@ -118,7 +118,7 @@ def pooled_through(trunk: Trunk, reader: Reader, texts: Sequence[str], layers: S
             rows = entering_rows(reader, part, trunk.cut if trunk.stored else 0)
             places = np.array(order[done : done + len(part)])
             done += len(part)
-            for batch in plan_batches([len(row) for row in rows], reader.batch_tokens):
+            for batch in in_turn(plan_batches([len(row) for row in rows], reader.batch_tokens)):
                 items = collate([{"row": rows[i], "label": 0} for i in batch])
                 assert items["entering"] is not None
                 mask = None if items["mask"] is None else items["mask"].to(device)
