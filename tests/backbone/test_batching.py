@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headstart.backbone import batching
 from headstart.backbone.batching import BATCH_OVERHEAD, padding_share, plan_batches
 
 some_lengths = st.lists(st.integers(1, 300), max_size=80)
@@ -117,3 +118,17 @@ def test_a_million_texts_are_planned_in_a_few_seconds() -> None:
     lengths = np.clip(np.random.default_rng(0).lognormal(4, 1, 1_000_000), 3, 8192).astype(int)
     batches = plan_batches(lengths, 4096)
     assert sum(map(len, batches)) == 1_000_000
+
+
+def test_batches_come_in_turn_and_free_memory_goes_back_every_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now: list[float] = [0.0]
+    released: list[float] = []
+    monkeypatch.setattr(batching.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(batching, "release_free_memory", lambda: released.append(now[0]))
+    planned = [np.array([k]) for k in range(8)]
+    taken = []
+    for batch in batching.in_turn(planned):
+        taken.append(batch)
+        now[0] += 0.75
+    assert all(ours is theirs for ours, theirs in zip(taken, planned, strict=True))
+    assert released == [2.25, 4.5]  # after the third and the sixth, for two seconds have passed by then
