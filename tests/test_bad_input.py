@@ -141,7 +141,7 @@ def test_a_disk_that_fills_up_within_a_line_of_the_journal_costs_that_line_only(
         patched.setattr(runs.os, "fsync", fsync)
         assert told(capsys, *words(task, out))[0] == 3
     assert finishes(capsys, task, out)
-    assert len(runs._read_journal(out / "journal.jsonl")) == 5
+    assert len(runs._read_journal(out / "journal.jsonl")) == 6
 
 
 @pytest.mark.slow
@@ -270,5 +270,5 @@ def test_ctrl_c_in_mid_run_says_how_to_go_on_and_the_command_goes_on(task, tmp_p
         "headstart: Stopped. Whatever was finished is kept; to go on, run the same command again: "
         f"headstart {' '.join(words(task, out))}\n",
     )
-    assert set(runs._read_journal(out / "journal.jsonl")) == {"sources", "test file/probe/folds"}
+    assert set(runs._read_journal(out / "journal.jsonl")) == {"sources", "rows that fit", "test file/probe/folds"}
     assert finishes(capsys, task, out)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
 import headstart
-from headstart import candidates, detours, pipeline, runs
+from headstart import candidates, deciding, detours, pipeline, runs
 from headstart.backbone.backbone import load_backbone
 from headstart.errors import DataError, SettingsError
 from headstart.settings import make_settings
@@ -68,7 +68,7 @@ def quick():
 def whole(task, quick):
     """A finished run whose winner went half the way."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "decide", deciding_for(f"partial from {task / 'source'} half via other"))
+        patch.setattr(deciding, "decide", deciding_for(f"partial from {task / 'source'} half via other"))
         return fit(task, "whole")
 
 
@@ -76,13 +76,13 @@ def whole(task, quick):
 def direct(task, quick):
     """A finished run whose winner went directly."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "decide", deciding_for(f"probe from {task / 'source'}"))
+        patch.setattr(deciding, "decide", deciding_for(f"probe from {task / 'source'}"))
         return fit(task, "direct", strategy=("static", "probe", "scratch"))
 
 
 def deciding_for(rung):
     """The planner, but for its choice of winner."""
-    original = pipeline.decide
+    original = deciding.decide
 
     def decide(rungs, **how):
         decision = original(rungs, **how)
@@ -312,7 +312,7 @@ class Killed(BaseException):
 
 
 def test_a_run_stopped_within_and_between_the_stages_goes_on_to_the_same_results(task, whole, monkeypatch):
-    monkeypatch.setattr(pipeline, "decide", deciding_for(f"partial from {task / 'source'} half via other"))
+    monkeypatch.setattr(deciding, "decide", deciding_for(f"partial from {task / 'source'} half via other"))
     original, done = runs.RunFolder._note, []
 
     def note(self, key, result):

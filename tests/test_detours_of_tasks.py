@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from seqeval.metrics import f1_score as entity_f1
 
 import headstart
-from headstart import pipeline
+from headstart import deciding
 from headstart.errors import DataError
 from headstart.report.build import build_report
 from small import asked, marked, sentences, unverified, write_asked, write_csv
@@ -45,12 +45,12 @@ def by_detour(rungs, **how):
     return decision if chosen is None else replace(decision, winner=chosen, transfer=chosen, via=chosen)
 
 
-DECIDE = pipeline.decide
+DECIDE = deciding.decide
 
 
 def fit(place, data, via, out_name="", **settings):
     with pytest.MonkeyPatch.context() as patch, unverified():
-        patch.setattr(pipeline, "decide", by_detour)
+        patch.setattr(deciding, "decide", by_detour)
         patch.setattr("headstart.outcome._curve", lambda *given: None)
         patch.setattr("headstart.planner._next", lambda *given: None)
         return headstart.fit(
