@@ -1,5 +1,7 @@
 """The target: usable rows, spellings, test rows that can be judged, and how a run is judged."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -189,6 +191,12 @@ def test_of_questions_on_long_contexts_one_split_of_fewer_judges(tmp_path):
         assert sorted([*part.learn, *part.judge]) == list(range(len(target.rows)))
     [part] = parts_of(target, Settings(budget=0.3 * characters / 2000, test_share=0.4))
     assert 28 <= len(part.judge) <= 32
+    # Ten questions on each context: some of every context that is set aside judge, and none of the others of it is learnt.
+    together = replace(target, groups=np.arange(100) // 10)
+    [part] = parts_of(together, Settings(budget=0.1 * characters / 2000, test_share=0.4))
+    judged, counts = np.unique(together.groups[part.judge], return_counts=True)
+    assert (len(judged), counts.tolist()) == (4, [5] * 4)
+    assert len(part.learn) == 60 and not set(judged) & set(together.groups[part.learn].tolist())
 
 
 def test_a_target_of_some_rows_keeps_each_row_with_what_belongs_to_it(tmp_path):

@@ -16,7 +16,7 @@ import numpy as np
 
 from headstart.checking import Checked, check_data
 from headstart.data.examples import Examples, IntArray
-from headstart.data.split import some_of_each, test_split
+from headstart.data.split import across_groups, some_of_each, test_split
 from headstart.errors import DataError, SourceError
 from headstart.records import Finding, Severity
 from headstart.settings import Settings
@@ -244,7 +244,9 @@ def parts_of(target: Target, settings: Settings) -> list[Part]:
         characters = sum(map(len, target.rows.texts))
         share = max(settings.budget * _JUDGED_CHARACTERS / max(characters, 1), min(1.0, _FEWEST_JUDGED / len(target.rows)))
     if share < 1.0:
-        learn, judge = test_split(target.rows.strata, target.groups, min(share, settings.test_share), settings.seed)
+        # Questions about one context tell as much as few: of many contexts some questions judge, and none of their others is learnt.
+        learn, judge = test_split(target.rows.strata, target.groups, settings.test_share, settings.seed)
+        judge = judge[across_groups(target.groups[judge], round(share * len(target.rows)))]
         return [Part("test split", learn, judge)]
     if len(target.rows) < settings.few_rows:
         pairs = folds(target.rows.strata, target.groups, settings.outer_folds, settings.seed)

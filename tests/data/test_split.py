@@ -165,3 +165,15 @@ def test_some_of_each_class_are_as_many_as_asked_in_the_classes_own_shares(label
     beyond = counts > floor
     shares = (kept - floor)[beyond] / (counts - floor)[beyond]
     assert np.ptp(shares) <= (1 / (counts - floor)[beyond]).max() if beyond.any() else True
+
+
+@given(st.lists(st.integers(0, 5), max_size=40), st.integers(0, 50))
+def test_rows_across_groups_come_from_each_group_in_turn(given_groups, n):
+    groups = np.array(given_groups, dtype=np.int64)
+    some = split.across_groups(groups, n)
+    assert np.array_equal(some, np.unique(some)) and len(some) == min(n, len(groups))
+    left = np.setdiff1d(np.arange(len(groups)), some)
+    taken = {group: int((groups[some] == group).sum()) for group in set(given_groups)}
+    for group in set(groups[left].tolist()):  # who still has rows gave no fewer than any other but one
+        assert taken[group] >= max(taken.values()) - 1
+        assert max(some[groups[some] == group], default=-1) < min(left[groups[left] == group])

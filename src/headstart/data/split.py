@@ -54,6 +54,15 @@ def some_of_each(y: IntArray, n: int, least: int, seed: int) -> IntArray:
     return np.sort(np.concatenate(chosen))
 
 
+def across_groups(groups: IntArray, n: int) -> IntArray:
+    """Positions of at most `n` rows, ascending: the first of each group, then the second of each, and so on. `groups` (m,) are theirs."""
+    order = np.argsort(groups, kind="stable")
+    _, starts, counts = np.unique(groups[order], return_index=True, return_counts=True)
+    turn = np.empty(len(groups), dtype=np.int64)
+    turn[order] = np.arange(len(groups)) - np.repeat(starts, counts)
+    return np.sort(np.argsort(turn, kind="stable")[:n])
+
+
 def folds(y: IntArray, groups: IntArray, k: int, seed: int, repeats: int = 1) -> list[tuple[IntArray, IntArray]]:
     """`repeats` times k pairs of positions (training rows, held rows), both ascending; a pair together is all rows.
 
