@@ -152,6 +152,22 @@ def test_a_writer_from_random_weights_needs_no_source_that_writes(task, small_wr
     config = json.loads((run.folder / "model" / "config.json").read_text())
     assert (config["architectures"], config["n_embd"], config["n_positions"]) == (["GPT2LMHeadModel"], 32, 64)
     assert "scratch" in build_report(run.results)
+    card = (run.folder / "model" / "README.md").read_text()
+    assert "A model that writes what follows a prompt, without transfer: a small one from random weights." in card
+    assert 'write = pipeline("text-generation", "DIR")' in card and "source:" not in card and "library_name: transformers" in card
+
+
+@pytest.mark.parametrize("rung", ["scratch", "untouched"])
+def test_chats_are_written_the_same_by_the_stock_pipeline_where_the_tokenizer_has_no_template(rung, small_writer, tmp_path):
+    make_causal(tmp_path / "source", "llama")
+    chats = [[{"role": "user", "content": prompt}, {"role": "assistant", "content": said}] for prompt, said in told(30, 3)]
+    for name, rows in (("train", chats[:24]), ("test", chats[24:])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"messages": rows}) + "\n" for rows in rows))
+    settings = {"test": str(tmp_path / "test.jsonl"), "resamples": 100, "inner_folds": 2, "out": str(tmp_path / "run"), "max_length": 64}
+    run = headstart.fit(str(tmp_path / "train.jsonl"), source=str(tmp_path / "source"), strategy=(rung,), **settings)
+    asked = [chat[:1] for chat in chats[24:26]]
+    writer = pipeline("text-generation", str(run.folder / "model"), device="cpu")
+    assert run.model.predict(asked) == [writer(chat, return_full_text=False)[0]["generated_text"] for chat in asked]
 
 
 def test_the_writer_from_random_weights_is_compared_with_a_source_of_other_pieces(task, small_writer, tmp_path):

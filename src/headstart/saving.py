@@ -93,7 +93,8 @@ def save_winner(folder: Path, model: Trained, target: Target, results: Results, 
 def _save_answering(folder: Path, model: Answering, target: Target, results: Results, *, adapter: bool) -> None:
     """A model that answers with texts: it saves itself, and a fresh process has to give the same answers."""
     backbone = None if model.reader is None else model.reader.backbone
-    card = model_card(results, None if backbone is None else backbone.source, max_length=None if backbone is None else backbone.max_length)
+    began = None if backbone is None or results.winner.source is None else backbone.source  # a writer from random weights has none
+    card = model_card(results, began, max_length=None if backbone is None else backbone.max_length)
     if isinstance(model, SentenceModel):
         save_text_model(folder, model, (), card, task=target.task)
     elif isinstance(model, SpanModel):

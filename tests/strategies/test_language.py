@@ -21,7 +21,7 @@ from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.language import BYTES, EXACT, NATS, ROUGE, TOKENS, WRITTEN, output_layer
 from headstart.strategies.language_training import FrozenHeadLoss, NextToken, fit_language_adapters, told_rows, untouched
 from headstart.strategies.model import NO_LABEL, collate
-from headstart.strategies.prompts import as_read, write
+from headstart.strategies.prompts import as_read, template_of, write
 from tiny import make_causal, make_tiny, make_tokenizer
 
 PROMPTS = ("what is my card", "please cancel the order", "why", "how can i pay the money for the new card on time")
@@ -68,6 +68,8 @@ def test_what_is_too_long_loses_the_beginning_of_its_prompt():
 def test_a_chat_is_written_by_the_models_template_else_line_by_line():
     chat = json.dumps([{"role": "user", "content": "hi"}])
     tokenizer = make_tokenizer("llama")
+    assert as_read(tokenizer, chat) == "user: hi\nassistant: "
+    tokenizer.chat_template = template_of(tokenizer)  # what is saved writes the same
     assert as_read(tokenizer, chat) == "user: hi\nassistant: "
     tokenizer.chat_template = (
         "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"

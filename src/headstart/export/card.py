@@ -102,7 +102,7 @@ def _metadata(results: Results, source: Source | None, language: str | None) -> 
     wanted = {
         "language": language,
         "license": source.licence if source else None,
-        "library_name": "transformers" if source else "headstart",
+        "library_name": "transformers" if source or results.task in ("generation", "translation") else "headstart",
         "pipeline_tag": kind,
         "tags": [kind, "headstart", *(["transfer-learning"] if source else [])],
         "base_model": base_model(source) if source else None,
@@ -125,9 +125,9 @@ def _kind(results: Results, source: Source | None) -> str:
         what = "A model that finds the answer to a question in a context"
         how = "the sentence that shares the rarest words with the question, or a part of it"
     elif results.task == "generation":
-        if not results.winner.transfers:
-            return f"A model that writes what follows a prompt: {base_model(source) or source.name if source else 'its source'}, as it is."
-        what, how = "A model that writes what follows a prompt", "its source as it is"
+        what, how = "A model that writes what follows a prompt", "a small one from random weights"
+        if source is not None and not results.winner.transfers:
+            return f"{what}: {base_model(source) or source.name}, as it is."
     elif results.task == "translation":
         if source is None:
             return "A translator, without transfer: a small one from random weights."
@@ -158,18 +158,6 @@ Without headstart, with `folder = "DIR"`, the same comes of `translate(text)`:
 
 ```python
 {TRANSLATION_LINES}```"""
-    if source is None:
-        return f"DIR is this folder.\n\n{own}"
-    if results.task == "qa":
-        return f"""DIR is this folder.
-
-{own}
-
-`answer` in place of `predict` also gives an answer's place and probability. Without headstart, with `folder = "DIR"`, the same answers
-come of `answer(question, context)`:
-
-```python
-{LINES}```"""
     if results.task == "generation":
         whole = all(what == WHOLE_TEXTS for what, _ in results.data.labels)
         given = "the beginning of a text" if whole else "a prompt\\n"
@@ -190,6 +178,18 @@ write("{given}", return_full_text=False)
 {reads}
 
 {own}"""
+    if source is None:
+        return f"DIR is this folder.\n\n{own}"
+    if results.task == "qa":
+        return f"""DIR is this folder.
+
+{own}
+
+`answer` in place of `predict` also gives an answer's place and probability. Without headstart, with `folder = "DIR"`, the same answers
+come of `answer(question, context)`:
+
+```python
+{LINES}```"""
     if results.task == "ner":
         return f"""DIR is this folder.
 

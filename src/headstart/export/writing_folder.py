@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 from headstart.export.model_folder import whole_folder, write_tokenizer
 from headstart.loaded import ANSWERS as TASK
 from headstart.strategies.language import WritingModel
+from headstart.strategies.prompts import template_of
 
 
 def save_writing_model(folder: Path, model: WritingModel, card: str) -> None:
@@ -21,7 +23,8 @@ def save_writing_model(folder: Path, model: WritingModel, card: str) -> None:
     whole = model.whole
     setattr(whole.config, TASK, "generation")
     whole.config.headstart_writing = {"longest": model.longest, "continues": model.continues}
-    tokenizer = backbone.tokenizer
+    tokenizer = copy.deepcopy(backbone.tokenizer)
+    tokenizer.chat_template = template_of(tokenizer)
     # Its own pipeline writes as headstart does: the likeliest token each time, up to the same length.
     whole.generation_config.do_sample = False
     whole.generation_config.max_new_tokens = model.longest

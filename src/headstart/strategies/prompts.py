@@ -20,6 +20,11 @@ from headstart.data.prompts import WHOLE, chat_of
 from headstart.errors import SourceError
 from headstart.strategies.model import NO_LABEL
 
+# A chat line by line, as a template of transformers: what a saved model has whose tokenizer came without one.
+LINE_BY_LINE = (
+    "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+)
 _LONGEST_SHARE = 0.5  # of what is read a prompt may have at least this much
 # A prompt is cut by characters first, so that the tokenizer stays fast.
 _CHARACTERS_PER_TOKEN = 100
@@ -56,6 +61,12 @@ def _adds_begin(tokenizer: Any) -> bool:
     """Whether the tokenizer itself puts its first token before a text."""
     ids = tokenizer("a")["input_ids"]
     return bool(ids) and ids[0] == tokenizer.bos_token_id
+
+
+def template_of(tokenizer: Any) -> str:
+    """The template by which a stock pipeline writes chats as `as_read` does."""
+    own: str | None = getattr(tokenizer, "chat_template", None)
+    return own or ("{{ bos_token }}" if _adds_begin(tokenizer) else "") + LINE_BY_LINE
 
 
 def end_of(tokenizer: Any, name: str) -> str:
