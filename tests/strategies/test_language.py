@@ -22,6 +22,7 @@ from headstart.strategies.language import BYTES, EXACT, NATS, ROUGE, TOKENS, WRI
 from headstart.strategies.language_training import FrozenHeadLoss, NextToken, fit_language_adapters, told_rows, untouched
 from headstart.strategies.model import NO_LABEL, collate
 from headstart.strategies.prompts import as_read, template_of, write
+from headstart.strategies.vocabulary import learn_vocabulary
 from tiny import make_causal, make_tiny, make_tokenizer
 
 PROMPTS = ("what is my card", "please cancel the order", "why", "how can i pay the money for the new card on time")
@@ -68,14 +69,22 @@ def test_what_is_too_long_loses_the_beginning_of_its_prompt():
 def test_a_chat_is_written_by_the_models_template_else_line_by_line():
     chat = json.dumps([{"role": "user", "content": "hi"}])
     tokenizer = make_tokenizer("llama")
-    assert as_read(tokenizer, chat) == "user: hi\nassistant: "
+    assert as_read(tokenizer, chat) == "user:\nhi\nassistant:\n"
     tokenizer.chat_template = template_of(tokenizer)  # what is saved writes the same
-    assert as_read(tokenizer, chat) == "user: hi\nassistant: "
+    assert as_read(tokenizer, chat) == "user:\nhi\nassistant:\n"
     tokenizer.chat_template = (
         "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
     )
     assert as_read(tokenizer, chat) == "<user>hi<assistant>"
     assert as_read(tokenizer, "hi") == "hi\n" and as_read(tokenizer, "hi ") == "hi "
+
+
+@pytest.mark.parametrize("prompt", ["why is it late", json.dumps([{"role": "user", "content": "why is it late"}])])
+def test_a_prompt_is_read_the_same_by_itself_as_before_its_completion(prompt):
+    """Pieces of bytes hold the space before a word: a prompt that ended with one would be read otherwise than in training."""
+    tokenizer = learn_vocabulary(["the card is late", "why is the card late"] * 4, ends=False)
+    alone, whole = (tokenizer(as_read(tokenizer, prompt) + rest)["input_ids"] for rest in ("", "the card</s>"))
+    assert whole[: len(alone)] == alone and len(whole) > len(alone)
 
 
 def test_costs_are_those_of_the_stock_class(reader):

@@ -20,10 +20,11 @@ from headstart.data.prompts import WHOLE, chat_of
 from headstart.errors import SourceError
 from headstart.strategies.model import NO_LABEL
 
-# A chat line by line, as a template of transformers: what a saved model has whose tokenizer came without one.
+# A chat line by line, as a template of transformers: what a saved model has whose tokenizer came without one. A line break before each
+# content, for a space would be part of its first token, and then a prompt that ends with one is read otherwise than in training.
 LINE_BY_LINE = (
-    "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+    "{% for message in messages %}{{ message['role'] + ':\\n' + message['content'] + '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant:\\n' }}{% endif %}"
 )
 _LONGEST_SHARE = 0.5  # of what is read a prompt may have at least this much
 # A prompt is cut by characters first, so that the tokenizer stays fast.
@@ -54,7 +55,7 @@ def as_read(tokenizer: Any, prompt: str, *, continues: bool = False) -> str:
         text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         begin = tokenizer.bos_token or ""
         return text.removeprefix(begin) if begin and _adds_begin(tokenizer) else text
-    return "".join(f"{message['role']}: {message['content']}\n" for message in messages) + "assistant: "
+    return "".join(f"{message['role']}:\n{message['content']}\n" for message in messages) + "assistant:\n"
 
 
 def _adds_begin(tokenizer: Any) -> bool:
