@@ -24,6 +24,7 @@ from headstart.backbone.backbone import load_backbone
 from headstart.backbone.reading import Reader
 from headstart.backbone.store import Store
 from headstart.candidates import mean_tokens
+from headstart.data.spelling import names_in_words
 from headstart.data.split import folds
 from headstart.judge.calibration import fit_temperature, softmax
 from headstart.judge.metrics import log_loss
@@ -36,7 +37,8 @@ from headstart.tasks.registry import deciding_metric, get_task
 HERE = Path(__file__).parent
 WORK, TABLE = HERE / "work" / "prior.jsonl", HERE.parent / "src" / "headstart" / "prior.json"
 SETS = ("snips", "csabstruct", "mpqa", "tweeteval_offensive", "chemprot", "r8", "reviews_kitchen_housewares", "clinc150")
-PER_CLASS = (8, 64, 256)
+# So many rows of each class, and draws of them: with 8 rows a class draws differ by more than rungs do.
+DRAWS = {8: 5, 64: 2, 256: 1}
 MOST_ROWS, HELD_ROWS = 1000, 800
 # Entities: so many sentences in all.
 WORD_SETS = ("wikigold", "sciie_ner", "bc2gm", "sec_filings", "linnaeus", "crossner_ai", "crossner_music", "crossner_literature")
@@ -75,7 +77,8 @@ def draw(name: str, per_class: int, seed: int) -> tuple[Rows, Rows]:
             held.append((text, number[label]))
 
     def rows(pairs: list[tuple[str, int]]) -> Rows:
-        return Rows(tuple(text for text, _ in pairs), np.array([k for _, k in pairs], dtype=np.int64), len(labels))
+        y = np.array([k for _, k in pairs], dtype=np.int64)
+        return Rows(tuple(text for text, _ in pairs), y, len(labels), names=names_in_words(labels))
 
     return rows(train), rows(held)
 
@@ -102,22 +105,24 @@ def main() -> int:
     wanted = parser.parse_args().only
     WORK.parent.mkdir(exist_ok=True)
     done = [json.loads(line) for line in WORK.read_text().splitlines()] if WORK.exists() else []
-    known = {(cell["data"], cell["asked"], cell["rung"]) for cell in done}
+    known = {(cell["data"], cell["asked"], cell["rung"], cell["seed"]) for cell in done}
     plain = make_settings({"metric": "accuracy"})
     backbone = load_backbone(resolve_source(None), plain.max_length)
     with Store(WORK.parent / "prior-store", int(20e9)) as store:
         reader = Reader(backbone, store, plain.batch_tokens)
-        for task, sets, sizes in (("classification", SETS, PER_CLASS), ("ner", WORD_SETS, SENTENCES)):
+        for task, sets, sizes in (("classification", SETS, DRAWS), ("ner", WORD_SETS, dict.fromkeys(SENTENCES, 1))):
             settings = replace(plain, task=task, metric=None if task == "ner" else plain.metric)
-            for asked, name in ((asked, name) for asked in sizes for name in sets if name in wanted):
-                train, held = draw(name, asked, seed=0) if task == "classification" else draw_words(name, asked, seed=0)
+            for asked, seed, name in ((size, seed, name) for size, draws in sizes.items() for seed in range(draws) for name in sets):
+                if name not in wanted:
+                    continue
+                train, held = draw(name, asked, seed) if task == "classification" else draw_words(name, asked, seed)
                 if any(c["data"] == name and c["per_class"] == len(train) / train.n_classes and c["asked"] != asked for c in done):
                     continue  # the set has no more rows to give
                 groups = np.arange(len(train))
-                pairs = folds(train.strata, groups, settings.inner_folds, 0)
-                job = Job(train, groups, pairs, settings, 0, reader, None, backbone.n_blocks // 3)
+                pairs = folds(train.strata, groups, settings.inner_folds, seed)
+                job = Job(train, groups, pairs, settings, seed, reader, None, backbone.n_blocks // 3)
                 for rung in RUNGS[task]:
-                    if (name, asked, rung) in known or name not in ONLY.get(rung, sets):
+                    if (name, asked, rung, seed) in known or name not in ONLY.get(rung, sets):
                         continue
                     begin = time.perf_counter()
                     fitted = get_strategy(rung, task).fit(job)
@@ -126,6 +131,7 @@ def main() -> int:
                     cell = {
                         "data": name,
                         "asked": asked,
+                        "seed": seed,
                         "rung": rung,
                         "per_class": len(train) / train.n_classes,
                         "classes": train.n_classes,
@@ -146,10 +152,10 @@ def main() -> int:
 
 def write_table(cells: list[dict[str, object]]) -> None:
     """The differences to the probe of the same cell, as the package keeps them."""
-    probes = {(c["data"], c["asked"]): c for c in cells if c["rung"] == "probe"}
+    probes = {(c["data"], c["asked"], c["seed"]): c for c in cells if c["rung"] == "probe"}
     cases = []
-    for cell in sorted(cells, key=lambda c: (str(c["data"]), int(str(c["asked"])), str(c["rung"]))):
-        probe = probes.get((cell["data"], cell["asked"]))
+    for cell in sorted(cells, key=lambda c: (str(c["data"]), int(str(c["asked"])), str(c["rung"]), int(str(c["seed"])))):
+        probe = probes.get((cell["data"], cell["asked"], cell["seed"]))
         if probe is None or cell is probe:
             continue
         kept = {name: cell[name] for name in ("data", "rung", "per_class", "classes", "tokens", "temperature")}

@@ -132,7 +132,7 @@ def test_every_rung_has_its_record(whole, task):
     assert results.data.labels == tuple((label, 30) for label in LABELS)
     assert {layer.layer for layer in results.layers} == {0, 1, 2}
     assert results.label_curve.points[-1].labels == 72
-    assert results.spent.texts_read == 120
+    assert results.spent.texts_read == 120 + len(LABELS)  # what the labels are called is read too
 
 
 def test_the_saved_model_gives_label_names_and_is_what_was_judged(whole, task):
@@ -205,7 +205,7 @@ def test_many_rows_are_judged_on_one_split_and_the_winner_learns_from_all(task, 
     assert run.results.judged_on == "one stratified test split"
     assert run.results.scores["accuracy"].n == 18
     keys = journal(run)
-    assert {key.split("/")[0] for key in keys} == {"sources", "rows that fit", "test split", "all rows"}
+    assert {key.split("/")[0] for key in keys} == {"sources", "rows that fit", "test split", "all rows", "came from"}
 
 
 def test_a_validation_file_is_what_rungs_are_chosen_on(task, quick):
@@ -399,7 +399,7 @@ def test_a_finished_run_is_opened_and_not_computed_again(task, whole, capsys, mo
     again = fit(task, "whole", strategy=("tfidf", "probe", "partial"))
     assert again == whole
     assert {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*") if path.is_file()} == before
-    assert capsys.readouterr().err == f"{whole.folder} is finished already; its results:\n"
+    assert capsys.readouterr().err == f"{whole.folder} is finished already; its results:\non the shelf as 'whole'\n"
 
 
 def test_damaged_results_are_written_anew(task, quick):

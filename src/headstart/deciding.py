@@ -68,7 +68,7 @@ def decide_on(
         own = [rung for rung in rungs if rung.job.reader is reader]
         cuts = {rung.strategy.tunes_from(rung.job) for rung in own if rung.strategy.tunes_from is not None} - {0}
         cuts.update(layer for rung in own if rung.strategy.reads is not None for layer in rung.strategy.reads(rung.job))
-        reader.read_ahead(rungs[0].job.rows.texts, sorted(cuts))
+        reader.read_ahead(rungs[0].job.rows.named().texts, sorted(cuts))
     return decide(rungs, run=run, label=label, seconds=seconds, cost=means.cost, failed=failed)
 
 

@@ -32,7 +32,7 @@ def unpacked(rows):
 
 def same(a, b):
     arrays = ((a.y, b.y), (a.sizes, b.sizes), (a.kinds, b.kinds))
-    return a.texts == b.texts and a.n_classes == b.n_classes and all(np.array_equal(one, two) for one, two in arrays)
+    return (a.texts, a.n_classes, a.names) == (b.texts, b.n_classes, b.names) and all(np.array_equal(one, two) for one, two in arrays)
 
 
 @given(drawn=rows_of_words(), picks=st.lists(st.integers(0, 6), max_size=10))
@@ -111,3 +111,11 @@ def test_measured_rows_of_single_labels():
 def test_rows_cannot_be_changed():
     with pytest.raises(AttributeError, match="cannot assign to field 'n_classes'"):
         plain().n_classes = 4
+
+
+def test_names_are_rows_after_the_others_and_go_wherever_rows_go():
+    rows = Rows(("a", "b", "c"), np.array([1, 0, 1]), 2, names=("minus", "plus"))
+    named = rows.take([2, 1]).named()
+    assert (named.texts, named.y.tolist(), named.n_classes) == (("c", "b", "minus", "plus"), [1, 0, 0, 1], 2)
+    assert joined([rows, rows]).named().texts == ("a", "b", "c", "a", "b", "c", "minus", "plus")
+    assert same(plain().named(), plain())

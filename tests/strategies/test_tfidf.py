@@ -5,9 +5,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_union
 
 from headstart.errors import RunError
+from headstart.settings import Settings
 from headstart.strategies import tfidf
 from headstart.strategies.base import Rows
 from headstart.strategies.heads import log_loss, softmax, solve_path
+from headstart.strategies.ladder import Job
 from headstart.strategies.tfidf import TfidfModel, fit_tfidf
 
 OPENINGS = ["please", "hello", "i wonder", "can you", "it seems", "well", "today", "again"]
@@ -142,3 +144,16 @@ def test_logits_out_of_fold_come_from_the_other_rows():
     assert (fit.logits[held].argmax(axis=1) == alone.argmax(axis=1)).all()
     assert log_loss(fit.logits[held], rows.y[held]) == pytest.approx(log_loss(alone, rows.y[held]), abs=0.03)
     assert np.isnan(fit.logits[train]).all()
+
+
+def test_a_word_that_only_a_class_is_called_by_counts_for_that_class():
+    texts, y = ("my parcel is late", "it has not come", "money back please", "you took it twice"), np.array([0, 0, 1, 1])
+    folds = [(np.array([0, 2]), np.array([1, 3])), (np.array([1, 3]), np.array([0, 2]))]
+    said = {}
+    for names in ((), ("zzzz", "qqqq")):
+        job = Job(Rows(texts, y, 2, names=names), np.arange(4), folds, Settings(), 0)
+        model, held = tfidf.STRATEGY.out_of_fold(job)
+        assert held.shape == (4, 2) and not np.isnan(held).any()
+        said[names] = model.predict_logits(["zzzz", "qqqq"]).argmax(axis=1).tolist()
+    assert said["zzzz", "qqqq"] == [0, 1]
+    assert len(set(said[()])) == 1  # in letters that no row has

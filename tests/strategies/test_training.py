@@ -207,6 +207,18 @@ def test_a_training_that_only_makes_it_worse_gives_back_its_start(tiny_backbone:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.module.state_dict().items())
 
 
+def test_what_classes_are_called_is_learnt_as_further_rows(tiny_backbone: Tiny) -> None:
+    reader = Reader(tiny_backbone("bert"), None, 4096)
+    rows = some_rows()
+    named = replace(rows, names=tuple(WORDS[:3]))
+    by_hand = Rows((*rows.texts, *WORDS[:3]), np.concatenate([rows.y, [0, 1, 2]]), 3)
+    plan = replace(PLAN, seed=5)
+    heads = [tune(reader, each, cut=1, head=some_head(), schedule=plan).head.weight for each in (named, by_hand, rows)]
+    assert np.array_equal(heads[0], heads[1]) and not np.allclose(heads[0], heads[2])
+    starts = [start_head(replace(some_job(16, reader), rows=each), 1).weight for each in (named, by_hand, rows)]
+    assert np.array_equal(starts[0], starts[1]) and not np.allclose(starts[0], starts[2])
+
+
 def test_training_rows_are_learned_from_the_given_head(tiny_backbone: Tiny) -> None:
     rows = some_rows(12, 2)
     model = tune(Reader(tiny_backbone("bert"), None, 4096), rows, cut=2, head=some_head(2), schedule=replace(PLAN, steps=40))

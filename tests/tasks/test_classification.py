@@ -10,7 +10,7 @@ from headstart.judge import gains, intervals
 from headstart.judge.calibration import softmax
 from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows, Said
-from headstart.tasks import classification
+from headstart.tasks import classification, pairs
 from headstart.tasks.classification import TASK, ClassJudge
 
 SETTINGS = Settings(confidence=0.9, resamples=150, seed=5)
@@ -105,6 +105,12 @@ def test_rows_number_the_labels_and_counts_name_them():
     rows = classification.make_rows(["one", "two", "three"], ["c", " a", "c"], labels)
     assert (rows.texts, rows.y.tolist(), rows.n_classes, rows.sizes, rows.kinds) == (("one", "two", "three"), [2, 0, 2], 3, None, None)
     assert classification.label_counts(rows, labels.names) == (("a", 1), ("b", 0), ("c", 2))
+
+
+def test_rows_know_what_their_classes_are_called_and_pairs_do_not():
+    labels = classification.make_labels(["card_lost", "Refund"], [])
+    made = [kind.rows(["one"], ["Refund"], labels) for kind in (TASK, pairs.TASK)]
+    assert [(rows.y.tolist(), rows.names) for rows in made] == [([0], ("refund", "card lost")), ([0], ())]
 
 
 def test_examples_are_used_as_they_are_read():

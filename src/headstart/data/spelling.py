@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -27,3 +28,18 @@ def common_spelling(labels: Sequence[str]) -> Callable[[str], str]:
         return usual if counts[own] < 5 and counts[own] < counts[usual] / 10 else own
 
     return spelled
+
+
+_CAPITAL_WITHIN = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_MOST_CHARACTERS = 200  # of a label that are taken for its name; a longer one is a text
+
+
+def names_in_words(labels: Sequence[str]) -> tuple[str, ...]:
+    """What the labels say, as words: `CardArrival` and `card_arrival` as "card arrival".
+
+    () unless each has a word of three letters, is no longer than a name, and no two are the same: numbers and codes say nothing.
+    """
+    names = tuple(level_label(_CAPITAL_WITHIN.sub(" ", label).replace(".", " ").replace("/", " ")) for label in labels)
+    telling = all(_WORD.search(name) and len(name) <= _MOST_CHARACTERS for name in names)
+    return names if telling and len(set(names)) == len(names) else ()

@@ -1,18 +1,22 @@
 """The blocks above the cut learn to bring rows of one class together; then a linear head.
 
-All pairs of a batch are compared at once, so no list of pairs is ever made and memory stays flat in the number of rows. After
-SetFit (arXiv 2209.11055): a sentence encoder tuned on few labels, then a logistic head.
+All pairs of a batch are compared at once, so no list of pairs is ever made and memory stays flat in the number of rows. What is compared
+are vectors of the last layer, so that every block above the cut has its part; the head reads the mean of the upper layers, as those of
+other rungs do. After SetFit (arXiv 2209.11055): a sentence encoder tuned on few labels, then a logistic head.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
+from headstart.strategies.base import LinearHead
 from headstart.strategies.heads import fit_head, usual_strength
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.losses import Loss
 from headstart.strategies.model import TransferModel
-from headstart.strategies.training import planned_steps, schedule_of, start_head, tune
+from headstart.strategies.training import planned_steps, schedule_of, tune, tuned_layers
 
 # Tuned features of the training rows lie closer together than those of new rows; a firmer penalty keeps the head from trusting them.
 FIRMER = 3.0
@@ -21,13 +25,16 @@ FIRMER = 3.0
 def fit(job: Job) -> TransferModel:
     """Tune, then fit the head on the tuned features."""
     plan = schedule_of(job, planned_steps("contrastive", len(job.rows), job.settings))
-    start = start_head(job, job.cut)
-    tuned = tune(job.source, job.rows, cut=job.cut, head=start, schedule=plan, loss=Loss.PAIRS, balanced=True)
+    blocks = job.source.backbone.n_blocks
+    idle = LinearHead(np.zeros((job.rows.n_classes, job.source.backbone.width)), np.zeros(job.rows.n_classes))
+    tuned = tune(job.source, job.rows, cut=job.cut, head=idle, schedule=plan, loss=Loss.PAIRS, balanced=True)
+    tuned = replace(tuned, layers=tuned_layers(blocks, job.cut))
+    rows = job.rows.named()
     head = fit_head(
-        tuned.features(job.rows.texts),
-        job.rows.y,
-        job.rows.n_classes,
-        strength=FIRMER * usual_strength(job.rows.n_classes),
+        tuned.features(rows.texts),
+        rows.y,
+        rows.n_classes,
+        strength=FIRMER * usual_strength(rows.n_classes),
         class_weight=job.class_weight,
         start=None,
     )

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from headstart.data.examples import IntArray
 from headstart.errors import SourceError
-from headstart.strategies.base import FloatArray, LinearHead, Targets
+from headstart.strategies.base import FloatArray, LinearHead, Rows, Targets
 from headstart.strategies.free_heads import solve_free
 from headstart.strategies.outputs import row_losses
 
@@ -95,6 +95,13 @@ class Space:
         """A head on raw features as these axes see it; what lies outside of them is lost."""
         unscaled = np.divide(head.weight, self.scale, out=np.zeros_like(head.weight), where=self.scale > 0)
         return Solution(weight=unscaled @ self.turn, bias=head.bias + head.weight @ self.mean)
+
+
+def with_names(rows: Rows, folds: Folds) -> tuple[Rows, Folds]:
+    """The rows and after them their classes' names (`Rows.named`), which train in every fold and are held out in none."""
+    named = rows.named()
+    names = np.arange(len(rows), len(named))
+    return named, [(np.concatenate([train, names]), held) for train, held in folds]
 
 
 def usual_strength(n_classes: int) -> float:

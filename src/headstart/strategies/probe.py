@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.strategies.base import Fitted, FloatArray, LinearHead, Targets
-from headstart.strategies.heads import FINAL, Folds, Space, choose_strength, make_space, solve_path, threads
+from headstart.strategies.heads import FINAL, Folds, Space, choose_strength, make_space, solve_path, threads, with_names
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.model import TransferModel
 from headstart.strategies.outputs import one_hot, row_losses
@@ -161,9 +161,10 @@ def _better_than_usual(
 
 def _job_out_of_fold(job: Job) -> tuple[Fitted, FloatArray]:
     reader = job.source
-    choice = choose_probe(reader.pooled(job.rows.texts), job.rows.y, job.rows.n_classes, job.folds, job.class_weight)
+    rows, folds = with_names(job.rows, job.folds)
+    choice = choose_probe(reader.pooled(rows.texts), rows.y, rows.n_classes, folds, job.class_weight)
     model = TransferModel(reader, None, reader.backbone.n_blocks, choice.layers, choice.head)
-    return model, choice.out_of_fold_logits
+    return model, choice.out_of_fold_logits[: len(job.rows.y)]
 
 
 STRATEGY = Strategy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headstart.strategies.base import Fitted, FloatArray
-from headstart.strategies.heads import choose_head
+from headstart.strategies.heads import choose_head, with_names
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.model import TransferModel
 
@@ -13,9 +13,10 @@ LAYER = 0
 def out_of_fold(job: Job) -> tuple[Fitted, FloatArray]:
     """The model of all rows and logits of held-out rows."""
     reader = job.source
-    features = reader.pooled(job.rows.texts)[:, LAYER]
-    choice = choose_head(features, job.rows.y, job.rows.n_classes, job.folds, job.class_weight)
-    return TransferModel(reader, None, reader.backbone.n_blocks, (LAYER,), choice.head), choice.out_of_fold_logits
+    rows, folds = with_names(job.rows, job.folds)
+    choice = choose_head(reader.pooled(rows.texts)[:, LAYER], rows.y, rows.n_classes, folds, job.class_weight)
+    model = TransferModel(reader, None, reader.backbone.n_blocks, (LAYER,), choice.head)
+    return model, choice.out_of_fold_logits[: len(job.rows.y)]
 
 
 def fit(job: Job) -> Fitted:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from headstart.errors import RunError
 from headstart.strategies.base import Fitted, FloatArray, Rows, Targets
-from headstart.strategies.heads import FINAL, Folds, choose_strength, solve_path, trying
+from headstart.strategies.heads import FINAL, Folds, choose_strength, solve_path, trying, with_names
 from headstart.strategies.ladder import Job, Strategy
 
 RUNS = {"word": (1, 2), "char_wb": (2, 5)}
@@ -223,7 +223,9 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _job_out_of_fold(job: Job) -> tuple[Fitted, FloatArray]:
-    return fit_tfidf(job.rows, job.folds, job.class_weight, job.seed)
+    rows, folds = with_names(job.rows, job.folds)
+    model, logits = fit_tfidf(rows, folds, job.class_weight, job.seed)
+    return model, logits[: len(job.rows.y)]
 
 
 STRATEGY = Strategy(

@@ -218,9 +218,10 @@ def tune(
 
     Args:
         reader: the source, frozen below the cut.
-        rows: training rows; with `Loss.WORDS` their units are tokens, those that bear no label with `NO_LABEL`.
+        rows: training rows; their classes' names are learnt as further ones. With `Loss.WORDS` units are
+            tokens, those that bear no label with `NO_LABEL`.
         cut: blocks kept frozen, 0 to L-1.
-        head: where the head begins; it acts on the mean of `tuned_layers`, of tokens on the last layer.
+        head: where the head begins; it acts on the mean of `tuned_layers`, with `Loss.PAIRS` and of tokens on the last layer.
         schedule: how long and how fast.
         class_weight: (c,) weights of the cross-entropy; None: all 1.
         loss: what is made small.
@@ -230,14 +231,14 @@ def tune(
         validate: called after each pass with the model, returns (loss, score) on validation rows; None: no early stopping.
         only: names of the parameters of `module` that alone learn, with the head; None: all from the cut upwards.
     """
-    backbone = reader.backbone
+    backbone, rows = reader.backbone, rows.named()
     _seed(schedule.seed)
     mean, spread = spread_of(rows.y) if loss is Loss.SQUARED else (0.0, 1.0)  # numbers are learnt with mean 0 and variance 1
     if loss is Loss.SQUARED:
         rows = replace(rows, y=(rows.y - mean) / spread)
         head = LinearHead(head.weight / spread, (head.bias - mean) / spread)
     trunk = Trunk(copy.deepcopy(backbone.module) if module is None else module, cut, backbone.above, stored=stored, only=only)
-    layers = (backbone.n_blocks,) if loss in (Loss.WORDS, Loss.SPANS) else tuned_layers(backbone.n_blocks, cut)
+    layers = (backbone.n_blocks,) if loss in (Loss.WORDS, Loss.SPANS, Loss.PAIRS) else tuned_layers(backbone.n_blocks, cut)
     model = TunedModel(trunk, reader, layers, head, class_weight, loss)
     entering = entering_of(reader, rows, cut if stored else 0)
     points = run_training(model, entering, rows.strata, schedule, balanced=balanced, validate=validate)
@@ -313,8 +314,9 @@ def tuned_layers(blocks: int, cut: int) -> tuple[int, ...]:
 
 def start_head(job: Job, cut: int) -> LinearHead:
     """A head on the frozen features of the layers that will be tuned: where tuning begins."""
-    features = mean_of_layers(job.source.pooled(job.rows.texts), tuned_layers(job.source.backbone.n_blocks, cut))
-    return fit_head(features, job.rows.y, job.rows.n_classes, class_weight=job.class_weight)
+    rows = job.rows.named()
+    features = mean_of_layers(job.source.pooled(rows.texts), tuned_layers(job.source.backbone.n_blocks, cut))
+    return fit_head(features, rows.y, rows.n_classes, class_weight=job.class_weight)
 
 
 def planned_steps(strategy: str, rows: int, settings: Settings) -> int:

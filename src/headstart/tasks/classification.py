@@ -12,7 +12,7 @@ import numpy as np
 
 from headstart.data.check import LabelChecks, check_classes, suspect_labels
 from headstart.data.examples import Examples, IntArray
-from headstart.data.spelling import common_spelling
+from headstart.data.spelling import common_spelling, names_in_words
 from headstart.judge import gains, intervals, metrics
 from headstart.judge.calibration import softmax
 from headstart.judge.metrics import FloatArray
@@ -108,7 +108,8 @@ def make_labels(training: Sequence[str], further: Sequence[str]) -> Labels:
 def make_rows(texts: Sequence[str], labels: Sequence[str], known: Labels) -> Rows:
     """Rows with one class each."""
     number = {name: k for k, name in enumerate(known.names)}
-    return Rows(tuple(texts), np.array([number[known.spell(label)] for label in labels], dtype=np.int64), len(known.names))
+    y = np.array([number[known.spell(label)] for label in labels], dtype=np.int64)
+    return Rows(tuple(texts), y, len(known.names), names=names_in_words(known.names))
 
 
 def label_counts(rows: Rows, names: Sequence[str]) -> tuple[tuple[str, int], ...]:

@@ -18,7 +18,7 @@ from headstart.judge.metrics import FloatArray
 from headstart.records import Estimate
 from headstart.settings import Settings
 from headstart.strategies.base import Rows
-from headstart.strategies.heads import choose_head, make_space
+from headstart.strategies.heads import choose_head, make_space, with_names
 from headstart.strategies.outputs import Output, output_of
 from headstart.strategies.probe import choose_probe, leave_one_out, mean_of_layers
 from headstart.strategies.tfidf import fit_tfidf
@@ -35,19 +35,20 @@ def probe_and_tfidf(
 
     Outputs of labels are moved to the line that is best on folds of the rows that train.
     """
-    pooled = reader.pooled(rows.texts)
-    features = mean_of_layers(pooled, choose_probe(pooled, rows.y, rows.n_classes, [], None).layers)
+    pooled = reader.pooled(rows.named().texts)
+    features = mean_of_layers(pooled, choose_probe(pooled[: len(rows)], rows.y, rows.n_classes, [], None).layers)
 
     def predict_at(rung: str, train: IntArray, held: IntArray) -> FloatArray:
-        part = rows.take(train)
-        pairs = few_folds(part.strata, groups[train], settings.seed)
+        some = rows.take(train)
+        part, pairs = with_names(some, few_folds(some.strata, groups[train], settings.seed))
         if rung == "tfidf":
             model, seen = fit_plain(part, pairs, None, settings.seed)
             said: FloatArray = model.predict_logits([rows.texts[i] for i in held])
         else:
-            choice = choose_head(features[train], part.y, part.n_classes, pairs, None)
+            learnt = np.concatenate([train, np.arange(len(rows), len(features))])
+            choice = choose_head(features[learnt], part.y, part.n_classes, pairs, None)
             seen, said = choice.out_of_fold_logits, choice.head.logits(features[held])
-        return said - _line(seen, part)
+        return said - _line(seen[: len(some.y)], some)
 
     return predict_at
 

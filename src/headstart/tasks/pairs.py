@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from headstart.data.examples import Examples
 from headstart.errors import DataError
+from headstart.strategies.base import Rows
 from headstart.strategies.pair_tfidf import fit_pair_tfidf
 from headstart.tasks import classification
-from headstart.tasks.base import Prepared
+from headstart.tasks.base import Labels, Prepared
 from headstart.tasks.light_rungs import probe_and_tfidf
-
-if TYPE_CHECKING:
-    pass
 
 
 def recognise(examples: Examples) -> str:
@@ -37,9 +35,15 @@ def prepare(examples: Examples) -> Prepared:
     return Prepared(examples, ())
 
 
+def make_rows(texts: Sequence[str], labels: Sequence[str], known: Labels) -> Rows:
+    """Rows with one class each. A class's name is no pair of texts, so it is no row."""
+    return replace(classification.make_rows(texts, labels, known), names=())
+
+
 TASK = replace(
     classification.TASK,
     name="pairs",
+    rows=make_rows,
     summary="one label for each pair of texts",
     recognise=recognise,
     prepare=prepare,

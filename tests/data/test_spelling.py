@@ -1,0 +1,28 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart.data.spelling import names_in_words
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (("card_arrival", "PIN-blocked", "ExchangeRate"), ("card arrival", "pin blocked", "exchange rate")),
+        (("comp.graphics", "rec/autos"), ("comp graphics", "rec autos")),
+        (("C01_bacterial", "c02"), ()),  # a code alone says nothing, and then the names of the others would stand alone
+        (("0", "1"), ()),
+        (("no", "ja"), ()),  # too short to be told from a code
+        (("Refund", "refund"), ()),  # two classes, one name
+        (("yes!", "x" * 201), ()),  # a text, not a name
+        (("отмена", "возврат"), ("отмена", "возврат")),
+    ],
+)
+def test_labels_are_names_where_each_says_something_of_its_own(labels, names):
+    assert names_in_words(labels) == names
+
+
+@given(labels=st.lists(st.text(max_size=30), unique=True, max_size=6))
+def test_there_is_one_name_for_each_label_or_none_at_all(labels):
+    names = names_in_words(labels)
+    assert names == () or (len(names) == len(set(names)) == len(labels) and all(names))
