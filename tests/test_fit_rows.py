@@ -32,7 +32,8 @@ def sparse(n, seed):
     found = {}
     while len(found) < n:
         label = LABELS[len(found) % len(LABELS)]
-        words = [rng.choice(TOPICS[TOPIC_OF[label]]), *(rng.choice(["help", "please", "today", "thanks", "hello", "soon"]) for _ in range(5))]
+        others = (rng.choice(["help", "please", "today", "thanks", "hello", "soon"]) for _ in range(5))
+        words = [rng.choice(TOPICS[TOPIC_OF[label]]), *others]
         rng.shuffle(words)
         found.setdefault(" ".join(words), label)
     return list(found.items())
