@@ -36,7 +36,20 @@ from headstart.tasks.registry import deciding_metric, get_task
 
 HERE = Path(__file__).parent
 WORK, TABLE = HERE / "work" / "prior.jsonl", HERE.parent / "src" / "headstart" / "prior.json"
-SETS = ("snips", "csabstruct", "mpqa", "tweeteval_offensive", "chemprot", "r8", "reviews_kitchen_housewares", "clinc150")
+SETS = (
+    "snips",
+    "csabstruct",
+    "mpqa",
+    "tweeteval_offensive",
+    "chemprot",
+    "r8",
+    "reviews_kitchen_housewares",
+    "clinc150",
+    "tweeteval_hate",
+    "acl_arc",
+    "unfair_tos_en",
+    "tweeteval_stance_abortion",
+)
 # So many rows of each class, and draws of them: with 8 rows a class draws differ by more than rungs do.
 DRAWS = {8: 5, 64: 2, 256: 1}
 MOST_ROWS, HELD_ROWS = 1000, 800

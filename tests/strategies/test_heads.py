@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.errors import SourceError
-from headstart.strategies.base import LinearHead, Rows
+from headstart.strategies.base import LinearHead
 from headstart.strategies.heads import (
     FINAL,
     STRENGTHS,
@@ -19,7 +19,6 @@ from headstart.strategies.heads import (
     solve_path,
     uneven,
     usual_strength,
-    with_names,
 )
 
 
@@ -187,13 +186,6 @@ def test_held_out_labels_do_not_reach_their_own_predictions():
     noise = np.random.default_rng(1).integers(0, 3, 90)
     choice = choose_head(x, noise, 3, folds, None)
     assert log_loss(choice.out_of_fold_logits, noise) > 1.0
-
-
-def test_names_train_in_every_fold_and_are_held_out_in_none():
-    rows = Rows(("a", "b"), np.array([0, 1]), 2, names=("minus", "plus"))
-    named, folds = with_names(rows, [(np.array([0]), np.array([1])), (np.array([1]), np.array([0]))])
-    assert named.texts == ("a", "b", "minus", "plus")
-    assert [(train.tolist(), held.tolist()) for train, held in folds] == [([0, 2, 3], [1]), ([1, 2, 3], [0])]
 
 
 def test_rows_that_no_fold_holds_out_are_nan_and_no_folds_take_the_usual_strength():

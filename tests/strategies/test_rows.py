@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.strategies.base import Rows, joined
+from headstart.strategies.base import Rows, joined, with_names
 
 
 @st.composite
@@ -119,3 +119,10 @@ def test_names_are_rows_after_the_others_and_go_wherever_rows_go():
     assert (named.texts, named.y.tolist(), named.n_classes) == (("c", "b", "minus", "plus"), [1, 0, 0, 1], 2)
     assert joined([rows, rows]).named().texts == ("a", "b", "c", "a", "b", "c", "minus", "plus")
     assert same(plain().named(), plain())
+
+
+def test_names_train_in_every_fold_and_are_held_out_in_none():
+    rows = Rows(("a", "b"), np.array([0, 1]), 2, names=("minus", "plus"))
+    named, folds = with_names(rows, [(np.array([0]), np.array([1])), (np.array([1]), np.array([0]))])
+    assert named.texts == ("a", "b", "minus", "plus")
+    assert [(train.tolist(), held.tolist()) for train, held in folds] == [([0, 2, 3], [1]), ([1, 2, 3], [0])]

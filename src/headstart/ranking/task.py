@@ -14,8 +14,7 @@ from headstart.candidates import folds_of
 from headstart.data.examples import IntArray
 from headstart.judge.label_curve import nested_order
 from headstart.settings import Settings
-from headstart.strategies.base import Rows
-from headstart.strategies.heads import Folds
+from headstart.strategies.base import Folds, Rows
 from headstart.strategies.outputs import Output, output_of
 from headstart.target import Target, parts_of
 

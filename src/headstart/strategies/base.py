@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
 
 FloatArray = NDArray[np.float64]
+Folds = Sequence[tuple[IntArray, IntArray]]
+"""Pairs of row numbers: those that train and those that are held out."""
 Targets = NDArray[Any]
 """What is to be predicted: see `Rows.y`; its shape and type say which of the four it is (`outputs.output_of`)."""
 
@@ -88,6 +90,13 @@ class Rows:
         if not self.names:
             return self
         return replace(self, texts=(*self.texts, *self.names), y=np.concatenate([self.y, np.arange(self.n_classes)]))
+
+
+def with_names(rows: Rows, folds: Folds) -> tuple[Rows, Folds]:
+    """The rows and their classes' names (`Rows.named`), which train in every fold and are held out in none."""
+    named = rows.named()
+    names = np.arange(len(rows), len(named))
+    return named, [(np.concatenate([train, names]), held) for train, held in folds]
 
 
 def joined(parts: Sequence[Rows]) -> Rows:

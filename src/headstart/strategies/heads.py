@@ -19,7 +19,6 @@ Letters in shapes: n rows, d width, r axes (at most min(n, d)), c classes.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -29,12 +28,9 @@ from numpy.typing import NDArray
 
 from headstart.data.examples import IntArray
 from headstart.errors import SourceError
-from headstart.strategies.base import FloatArray, LinearHead, Rows, Targets
+from headstart.strategies.base import FloatArray, Folds, LinearHead, Targets
 from headstart.strategies.free_heads import solve_free
 from headstart.strategies.outputs import row_losses
-
-Folds = Sequence[tuple[IntArray, IntArray]]
-"""Pairs of row numbers: those that train and those that are held out."""
 
 STRENGTHS = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 MANY_CLASSES = 20  # from here on weak penalties are usual
@@ -95,13 +91,6 @@ class Space:
         """A head on raw features as these axes see it; what lies outside of them is lost."""
         unscaled = np.divide(head.weight, self.scale, out=np.zeros_like(head.weight), where=self.scale > 0)
         return Solution(weight=unscaled @ self.turn, bias=head.bias + head.weight @ self.mean)
-
-
-def with_names(rows: Rows, folds: Folds) -> tuple[Rows, Folds]:
-    """The rows and after them their classes' names (`Rows.named`), which train in every fold and are held out in none."""
-    named = rows.named()
-    names = np.arange(len(rows), len(named))
-    return named, [(np.concatenate([train, names]), held) for train, held in folds]
 
 
 def usual_strength(n_classes: int) -> float:

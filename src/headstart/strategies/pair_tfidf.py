@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.data.pairs import split_pair
-from headstart.strategies.base import Fitted, FloatArray, Rows
-from headstart.strategies.heads import Folds
+from headstart.strategies.base import Fitted, FloatArray, Folds, Rows
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.tfidf import MOST_CHARACTERS, TfidfModel, fit_tfidf
 

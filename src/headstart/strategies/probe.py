@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.strategies.base import Fitted, FloatArray, LinearHead, Targets
-from headstart.strategies.heads import FINAL, Folds, Space, choose_strength, make_space, solve_path, threads, with_names
+from headstart.strategies.base import Fitted, FloatArray, Folds, LinearHead, Targets, with_names
+from headstart.strategies.heads import FINAL, Space, choose_strength, make_space, solve_path, threads
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.model import TransferModel
 from headstart.strategies.outputs import one_hot, row_losses

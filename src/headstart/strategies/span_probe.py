@@ -21,8 +21,8 @@ from headstart.backbone.reading import Reader
 from headstart.data.answers import NOTHING
 from headstart.data.examples import IntArray
 from headstart.settings import Settings
-from headstart.strategies.base import FloatArray, Rows, Trained
-from headstart.strategies.heads import FINAL, Folds, Solution, Space, make_space
+from headstart.strategies.base import FloatArray, Folds, Rows, Trained
+from headstart.strategies.heads import FINAL, Solution, Space, make_space
 from headstart.strategies.ladder import Job, Strategy, Work
 from headstart.strategies.losses import END, START
 from headstart.strategies.model import NO_LABEL

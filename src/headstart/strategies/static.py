@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from headstart.strategies.base import Fitted, FloatArray
-from headstart.strategies.heads import choose_head, with_names
+from headstart.strategies.base import Fitted, FloatArray, with_names
+from headstart.strategies.heads import choose_head
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.model import TransferModel
 

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import RunError
-from headstart.strategies.base import Fitted, FloatArray, Rows, Targets
-from headstart.strategies.heads import FINAL, Folds, choose_strength, solve_path, trying, with_names
+from headstart.strategies.base import Fitted, FloatArray, Folds, Rows, Targets, with_names
+from headstart.strategies.heads import FINAL, choose_strength, solve_path, trying
 from headstart.strategies.ladder import Job, Strategy
 
 RUNS = {"word": (1, 2), "char_wb": (2, 5)}

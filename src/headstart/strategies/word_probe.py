@@ -12,8 +12,8 @@ import numpy as np
 
 from headstart.backbone.backbone import Backbone
 from headstart.backbone.reading import Reader
-from headstart.strategies.base import Fitted, FloatArray, Rows
-from headstart.strategies.heads import FINAL, Folds, Space, choose_strength, log_loss, make_space, solve_path
+from headstart.strategies.base import Fitted, FloatArray, Folds, Rows
+from headstart.strategies.heads import FINAL, Space, choose_strength, log_loss, make_space, solve_path
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.word_model import WordModel, words_at
 

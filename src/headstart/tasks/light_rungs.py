@@ -17,8 +17,8 @@ from headstart.judge.label_curve import PredictAt
 from headstart.judge.metrics import FloatArray
 from headstart.records import Estimate
 from headstart.settings import Settings
-from headstart.strategies.base import Rows
-from headstart.strategies.heads import choose_head, make_space, with_names
+from headstart.strategies.base import Rows, with_names
+from headstart.strategies.heads import choose_head, make_space
 from headstart.strategies.outputs import Output, output_of
 from headstart.strategies.probe import choose_probe, leave_one_out, mean_of_layers
 from headstart.strategies.tfidf import fit_tfidf

@@ -19,7 +19,7 @@ import numpy as np
 from headstart.data.examples import IntArray
 from headstart.judge.label_curve import nested_order
 from headstart.judge.power_law import fit_power_law
-from headstart.strategies.heads import Folds
+from headstart.strategies.base import Folds
 from headstart.transferability.decomposed import Decomposed, FloatArray, decompose
 from headstart.transferability.registry import Estimator, LabelledFeatures, Needs
 from headstart.transferability.ridge import ridge_score

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headstart.data.examples import IntArray
-    from headstart.strategies.heads import Folds
+    from headstart.strategies.base import Folds
     from headstart.transferability.curve import Continued
     from headstart.transferability.decomposed import Decomposed
     from headstart.transferability.ridge import RidgeScore

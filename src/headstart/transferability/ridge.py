@@ -19,7 +19,8 @@ import numpy as np
 from headstart.data.examples import IntArray
 from headstart.judge import metrics
 from headstart.settings import Metric
-from headstart.strategies.heads import Folds, threads
+from headstart.strategies.base import Folds
+from headstart.strategies.heads import threads
 from headstart.transferability.decomposed import Decomposed, FloatArray, check_labels, one_hot
 from headstart.transferability.registry import Estimator, LabelledFeatures, Needs
 
