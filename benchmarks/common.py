@@ -143,6 +143,15 @@ def read_lines(path: Path) -> list[Record]:
     return lines
 
 
+def take_up(path: Path, results: Path) -> None:
+    """Where there is no work file, as in a fresh checkout, begin one with the records of the results file, so that those cells need not be
+    run again and no rerun loses them."""
+    if path.exists() or not results.exists():
+        return
+    lines = "".join(json.dumps(record, sort_keys=True) + "\n" for record in json.loads(results.read_text(encoding="utf-8"))["records"])
+    _replace(path, lines)
+
+
 def append_line(path: Path, line: Mapping[str, Any]) -> None:
     """One more line, on disk before this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -514,6 +523,8 @@ def main(benchmark: Benchmark, script: str, description: str | None) -> int:
             _work(benchmark, cell, given.answer, given.started)
         return 0
     path = WORK / f"{benchmark.name}{'.quick' if given.quick else ''}.jsonl"
+    if not given.quick:
+        take_up(path, RESULTS / f"{benchmark.name}.json")
     cells = benchmark.cells(given.quick)
     chosen = [cell for cell in cells if _matches(cell, given.only)]
     wanted = to_run(benchmark, chosen, read_lines(path), retime=given.retime, any_code=given.any_code)

@@ -62,7 +62,10 @@ RUNGS = {
 }
 # Dear rungs are measured on some of the sets only.
 ONLY = {
-    "full": ("snips", "csabstruct", "mpqa", "chemprot", "clinc150", "wikigold", "sciie_ner", "crossner_ai", "crossner_music"),
+    "full": (
+        *("snips", "csabstruct", "mpqa", "chemprot", "clinc150", "tweeteval_offensive", "tweeteval_hate", "acl_arc", "unfair_tos_en"),
+        *("tweeteval_stance_abortion", "wikigold", "sciie_ner", "crossner_ai", "crossner_music"),
+    ),
     "scratch": ("snips", "csabstruct", "mpqa", "wikigold", "crossner_ai"),
 }
 

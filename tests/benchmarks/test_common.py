@@ -148,6 +148,20 @@ def test_a_line_cut_short_by_a_kill_is_left_out_and_does_not_spoil_the_next(load
     assert common.read_lines(path) == [{"a": 1}, {"a": 3}]
 
 
+def test_a_fresh_checkout_begins_with_the_cells_of_its_results(load: Any, tmp_path: Path) -> None:
+    common = load("common")
+    work, results = tmp_path / "work" / "b.jsonl", tmp_path / "b.json"
+    common.take_up(work, results)
+    assert not work.exists()
+    records = [{"cell": {"side": "a", "seed": seed}, "code": "x", "disturbed": True} for seed in (0, 1)]
+    results.write_text(json.dumps({"records": records}), encoding="utf-8")
+    common.take_up(work, results)
+    assert common.read_lines(work) == records
+    common.append_line(work, {"cell": {"side": "a", "seed": 2}})
+    common.take_up(work, results)
+    assert len(common.read_lines(work)) == 3
+
+
 def test_sides_alternate_which_goes_first(load: Any) -> None:
     common = load("common")
     cells = common.alternate([{"seed": 0}, {"seed": 1}], ("a", "b"))
