@@ -73,6 +73,20 @@ def test_logits_out_of_fold_are_there_for_held_rows_alone_and_come_with_the_mode
 
 
 @pytest.mark.parametrize("name", ["tfidf", "static", "probe"])
+def test_names_are_rows_that_no_fold_holds_out(name: str, job: Job) -> None:
+    out_of_fold = get_strategy(name).out_of_fold
+    assert out_of_fold is not None
+    names = tuple(WORDS[:CLASSES])
+    fitted, logits = out_of_fold(replace(job, rows=replace(job.rows, names=names)))
+    rows = Rows((*job.rows.texts, *names), np.append(job.rows.y, np.arange(CLASSES)), CLASSES)
+    folds = [(np.append(train, [24, 25, 26]), held) for train, held in job.folds]
+    by_hand, seen = out_of_fold(replace(job, rows=rows, groups=np.arange(27), folds=folds))
+    np.testing.assert_array_equal(logits, seen[:24])
+    np.testing.assert_array_equal(fitted.predict_logits(NEW), by_hand.predict_logits(NEW))
+    assert not np.allclose(logits[:21], out_of_fold(job)[1][:21])
+
+
+@pytest.mark.parametrize("name", ["tfidf", "static", "probe"])
 def test_logits_out_of_fold_do_not_depend_on_the_label_of_the_row_held_out(name: str, job: Job) -> None:
     out_of_fold = get_strategy(name).out_of_fold
     assert out_of_fold is not None

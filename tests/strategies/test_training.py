@@ -219,6 +219,20 @@ def test_what_classes_are_called_is_learnt_as_further_rows(tiny_backbone: Tiny) 
     assert np.array_equal(starts[0], starts[1]) and not np.allclose(starts[0], starts[2])
 
 
+@pytest.mark.parametrize(("loss", "layers"), [(Loss.PAIRS, (4,)), (Loss.BOTH, (3, 4)), (Loss.CROSS_ENTROPY, (3, 4))])
+def test_pairs_alone_are_compared_in_the_last_layer(loss: Loss, layers: tuple[int, ...], tiny_backbone: Tiny, monkeypatch) -> None:
+    read = []
+    pooled = training.mean_pooled
+
+    def watched(trunk, entering, mask, layers, pooling):
+        read.append(layers)
+        return pooled(trunk, entering, mask, layers, pooling)
+
+    monkeypatch.setattr(training, "mean_pooled", watched)
+    model = tune(Reader(tiny_backbone("bert"), None, 4096), some_rows(), cut=2, head=some_head(), schedule=PLAN, loss=loss)
+    assert set(read) == {layers} and model.layers == layers
+
+
 def test_training_rows_are_learned_from_the_given_head(tiny_backbone: Tiny) -> None:
     rows = some_rows(12, 2)
     model = tune(Reader(tiny_backbone("bert"), None, 4096), rows, cut=2, head=some_head(2), schedule=replace(PLAN, steps=40))
