@@ -44,6 +44,19 @@ def not_quiet_any_more() -> Iterator[None]:
     progress.set_quiet(False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def forked_fresh_processes() -> Iterator[None]:
+    """What opens saved models is forked from a process that has imported transformers; see `forked`."""
+    from forked import FreshProcesses
+    from headstart.export import fresh
+
+    processes = FreshProcesses()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fresh, "run", processes.run)
+        yield
+    processes.close()
+
+
 @pytest.fixture(scope="session")
 def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     """The opened backbone of an architecture, made once; nobody may change it. Further arguments are those of `make_tiny`."""

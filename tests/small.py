@@ -140,10 +140,21 @@ def write_asked(path: Path, questions: Sequence[Asked]) -> str:
 
 
 @contextmanager
-def unverified() -> Iterator[None]:
-    """Without the fresh process that opens the saved model, which has tests of its own."""
+def bare(*, page: bool = False, curve: bool = False) -> Iterator[None]:
+    """Runs without what has tests of its own: the fresh process that opens the saved model, the report's page, and the label curve.
+
+    Args:
+        page: the report is written all the same.
+        curve: the label curve is drawn all the same.
+    """
     import pytest
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
+        patch.setattr("headstart.saving.verify_answers", lambda folder, task, given, expected, *, adapter=False: None)
+        if not page:
+            patch.setattr("headstart.report.build.write_report", lambda results, place: place.write_text("report"))
+        if not curve:
+            patch.setattr("headstart.outcome._curve", lambda *given: None)
+            patch.setattr("headstart.outcome._trained_curve", lambda *given: None)
         yield

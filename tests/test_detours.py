@@ -20,7 +20,7 @@ from headstart.sources import shelf
 from headstart.sources.identity import content_digest
 from headstart.sources.resolve import resolve_source
 from headstart.target import read_target
-from small import LABELS, sentences, without_times, write_csv
+from small import LABELS, bare, sentences, without_times, write_csv
 from tiny import make_tiny
 
 RUNGS = ("tfidf", "probe", "partial")
@@ -54,12 +54,8 @@ def task(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    """Leave out what has tests of its own: the fresh process that opens the saved model, the figures, the label curve, and trials, which
-    hang on what a clock says."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
-        patch.setattr("headstart.report.build.write_report", lambda results, place: place.write_text("report"))
-        patch.setattr("headstart.outcome._curve", lambda *given: None)
+    """What has tests of its own is left out, and trials, which hang on what a clock says."""
+    with pytest.MonkeyPatch.context() as patch, bare():
         patch.setattr("headstart.planner._next", lambda *given: None)
         yield
 

@@ -13,7 +13,8 @@ import headstart
 from headstart import deciding
 from headstart.errors import DataError
 from headstart.report.build import build_report
-from small import asked, marked, sentences, unverified, write_asked, write_csv
+from headstart.strategies import training
+from small import asked, bare, marked, sentences, write_asked, write_csv
 from tiny import WORDS, make_tiny
 
 
@@ -48,10 +49,11 @@ def by_detour(rungs, **how):
 DECIDE = deciding.decide
 
 
-def fit(place, data, via, out_name="", **settings):
-    with pytest.MonkeyPatch.context() as patch, unverified():
+def fit(place, data, via, out_name="", steps=6, **settings):
+    """A run whose trainings of words and answers take `steps` steps."""
+    with pytest.MonkeyPatch.context() as patch, bare():
+        patch.setattr(training, "FEWEST_WORD_STEPS", steps)
         patch.setattr(deciding, "decide", by_detour)
-        patch.setattr("headstart.outcome._curve", lambda *given: None)
         patch.setattr("headstart.planner._next", lambda *given: None)
         return headstart.fit(
             str(place / data),
@@ -96,7 +98,7 @@ def test_forgetting_of_entities_is_their_f1_under_the_saved_backbone(task):
     import torch
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-    run = fit(task, "labels.csv", "marked.jsonl", epochs=8, learning_rate=3e-3, out_name="long")
+    run = fit(task, "labels.csv", "marked.jsonl", steps=260, epochs=8, learning_rate=3e-3, out_name="long")
     stage = run.folder / "via" / "marked"
     model = AutoModelForTokenClassification.from_pretrained(stage / "model").eval()
     final = {

@@ -1,9 +1,11 @@
 """What `headstart env` and `headstart cache` say, and which number format this machine is given."""
 
+import gc
 import os
 import platform
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -172,3 +174,38 @@ print(held - resident())
 """
     given_back = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert int(given_back) > 100_000_000
+
+
+def test_only_what_is_made_within_is_looked_through_for_garbage():
+    class Ring:
+        pass
+
+    def ring():
+        one, other = Ring(), Ring()
+        one.other, other.other = other, one
+        return weakref.ref(one)
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = ring()
+        with environment.only_new_garbage():
+            within = ring()
+            gc.collect()
+            assert before() is not None and within() is None
+        assert gc.get_freeze_count() == 0
+        gc.collect()
+        assert before() is None
+    finally:
+        gc.enable()
+
+
+def test_what_the_program_has_set_aside_itself_stays_aside():
+    gc.freeze()
+    try:
+        aside = gc.get_freeze_count()
+        with environment.only_new_garbage():
+            pass
+        assert gc.get_freeze_count() == aside > 0
+    finally:
+        gc.unfreeze()

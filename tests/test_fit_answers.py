@@ -1,6 +1,5 @@
 """From questions and contexts to a saved model that answers, on a tiny source and a small invented task."""
 
-import gc
 import json
 
 import numpy as np
@@ -16,7 +15,7 @@ from headstart.judge.verdict import verdict_sentence
 from headstart.loaded_answers import LoadedAnswers
 from headstart.settings import Metric
 from headstart.strategies import training
-from small import COLOURS, answer_rows, asked, sentences, without_times, write_asked, write_csv
+from small import COLOURS, answer_rows, asked, bare, sentences, without_times, write_asked, write_csv
 from tiny import make_tiny
 
 ALL = asked(90, 1, without=True)
@@ -27,12 +26,10 @@ RUNGS = ("sentence", "probe", "partial")
 
 @pytest.fixture(scope="module", autouse=True)
 def few_steps():
-    """Short trainings: each ends with a collection of garbage, which need not go through all that was imported."""
-    gc.freeze()
+    """Short trainings."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "FEWEST_WORD_STEPS", 6)
         yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +55,10 @@ def transferred(task, few_steps):
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    """Leave out what has tests of its own: the fresh process that opens the saved model, the figures, and the label curve."""
-    monkeypatch.setattr("headstart.saving.verify_answers", lambda folder, task, given, expected: None)
-    monkeypatch.setattr("headstart.report.build.write_report", lambda results, place: place.write_text("report"))
-    monkeypatch.setattr("headstart.outcome._curve", lambda *given: None)
+def quick():
+    """What has tests of its own is left out."""
+    with bare():
+        yield
 
 
 def fit(folder, out, data="train.json", **settings):

@@ -1,6 +1,5 @@
 """From marked sentences to a saved model that marks entities, on a tiny source and a small invented task."""
 
-import gc
 import json
 
 import numpy as np
@@ -17,7 +16,7 @@ from headstart.records import TrialStatus
 from headstart.settings import Metric
 from headstart.sources import shelf
 from headstart.strategies import training
-from small import FAMILIES, PEOPLE, PLACES, TAGS, marked, sentences, without_times, write_csv, write_marked
+from small import FAMILIES, PEOPLE, PLACES, TAGS, bare, marked, sentences, without_times, write_csv, write_marked
 from tiny import make_tiny
 
 TRAIN, TEST = marked(90, 1)[:60], marked(90, 1)[60:]
@@ -25,12 +24,10 @@ TRAIN, TEST = marked(90, 1)[:60], marked(90, 1)[60:]
 
 @pytest.fixture(scope="module", autouse=True)
 def few_steps():
-    """Short trainings: each ends with a collection of garbage, which need not go through all that was imported."""
-    gc.freeze()
+    """Short trainings."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "FEWEST_WORD_STEPS", 6)
         yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +54,10 @@ def transferred(task, few_steps):
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    """Leave out what has tests of its own: the fresh process that opens the saved model, the figures, and the label curve."""
-    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
-    monkeypatch.setattr("headstart.report.build.write_report", lambda results, place: place.write_text("report"))
-    monkeypatch.setattr("headstart.outcome._curve", lambda *given: None)
+def quick():
+    """What has tests of its own is left out."""
+    with bare():
+        yield
 
 
 def fit(task, out, data="train.jsonl", **settings):

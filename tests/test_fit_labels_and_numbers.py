@@ -1,7 +1,6 @@
 """From texts with several labels, or with a number, to a saved model, on a tiny source and small invented tasks."""
 
 import csv
-import gc
 import json
 import random
 
@@ -15,7 +14,7 @@ from headstart import cli
 from headstart.errors import SettingsError
 from headstart.judge.verdict import verdict_sentence
 from headstart.loaded import LoadedLabels, LoadedNumber
-from small import TOPICS, unverified
+from small import TOPICS, bare
 from tiny import WORDS, make_tiny
 
 NAMES = tuple(TOPICS)
@@ -45,13 +44,6 @@ def numbered(n, seed):
 
 
 MANY, SCORES = labelled(110, 1), numbered(110, 1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def still():
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +76,7 @@ def fit(task, out, data, **settings):
 
 @pytest.fixture(scope="module")
 def labels(task):
-    with unverified():
+    with bare(page=True, curve=True):
         return fit(task, "labels", "many_train.jsonl", label="labels", strategy=("tfidf", "probe", "partial"))
 
 
@@ -96,7 +88,7 @@ def moved(task):
 
 @pytest.fixture(scope="module")
 def number(task):
-    with unverified():
+    with bare(page=True, curve=True):
         return fit(task, "number", "score_train.csv", label="score", strategy=("tfidf", "probe", "partial"))
 
 
@@ -185,7 +177,6 @@ def test_numbers_are_written_to_parquet_as_numbers(task, number):
 
 
 def test_other_labels_in_the_test_file_change_no_weight(task, moved, monkeypatch):
-    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
     turned = [{"text": text, "labels": [name for name in NAMES if name not in topics]} for text, topics in MANY[70:]]
     (task / "many_turned.jsonl").write_text("".join(json.dumps(row) + "\n" for row in turned))
     false = fit(task, "turned", "many_train.jsonl", label="labels", strategy=("partial",), test=str(task / "many_turned.jsonl"))

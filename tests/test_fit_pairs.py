@@ -1,7 +1,6 @@
 """From pairs of texts to a saved model, on a tiny source and a small invented task."""
 
 import csv
-import gc
 import random
 
 import numpy as np
@@ -12,7 +11,7 @@ import headstart
 from headstart import cli
 from headstart.errors import DataError
 from headstart.loaded import LoadedPairs
-from small import unverified
+from small import bare
 from tiny import WORDS, make_tiny
 
 
@@ -31,13 +30,6 @@ def pairs(n, seed):
 
 
 ROWS = pairs(90, 3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def still():
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +59,7 @@ def fit(task, out, **settings):
 
 @pytest.fixture(scope="module")
 def plain(task):
-    with unverified():
+    with bare(page=True, curve=True):
         return fit(task, "plain", strategy=("tfidf", "probe"))
 
 

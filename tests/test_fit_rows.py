@@ -1,7 +1,6 @@
 """Rows of neighbouring data from the command to the report, on a tiny source and a small invented task."""
 
 import csv
-import gc
 import json
 import random
 
@@ -18,7 +17,7 @@ from headstart.judge.verdict import rows_sentences
 from headstart.settings import make_settings
 from headstart.strategies.ladder import Job
 from headstart.target import read_target
-from small import TOPICS, write_csv
+from small import TOPICS, bare, write_csv
 from tiny import make_tiny
 
 # Codes, not words: what the labels are called shall not tell what the rows are to tell.
@@ -40,13 +39,6 @@ def sparse(n, seed):
 
 
 ROWS = sparse(200, 11)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def still():
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +93,13 @@ def test_rows_that_are_like_the_targets_are_learnt_and_compared_three_ways(task,
 
 
 @pytest.fixture
-def unverified(monkeypatch):
-    """Without the fresh process that opens the saved model, which has tests of its own."""
-    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
+def quick():
+    """What has tests of its own is left out."""
+    with bare():
+        yield
 
 
-def test_rows_that_mislead_stay_out(task, unverified):
+def test_rows_that_mislead_stay_out(task, quick):
     run = fit(task, "misled", "false.csv")
     assert not run.results.rows.learnt and run.results.winner.strategy in ("probe", "tfidf")
     assert rows_sentences(run.results)[0].startswith("Rows of neighbouring data were tried and stay out of the chosen model")
@@ -141,7 +134,7 @@ def test_held_out_rows_have_no_say_in_which_rows_are_chosen(task, monkeypatch):
     np.testing.assert_array_equal(said[0], said[1])
 
 
-def test_a_tuned_rung_learns_from_chosen_rows_too(task, unverified):
+def test_a_tuned_rung_learns_from_chosen_rows_too(task, quick):
     run = fit(task, "tuned", "like.csv", strategy=("partial_rows",))
     [trial] = run.results.trials
     assert (trial.name, trial.cut) == ("partial_rows", 1) and run.metrics["accuracy"] > 0.34

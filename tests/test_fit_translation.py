@@ -29,6 +29,7 @@ from headstart.strategies import translation_brief, translation_start, translati
 from headstart.strategies.ladder import Job
 from headstart.strategies.translation_training import fit_translation
 from headstart.target import read_target
+from small import bare
 from tiny import WORDS, make_causal, make_parent, make_tiny
 
 
@@ -47,7 +48,7 @@ def small():
     with pytest.MonkeyPatch.context() as patch:
         for name, size in (("WIDTH", 32), ("INNER", 64), ("BLOCKS", 1)):
             patch.setattr(translation_start, name, size)
-        patch.setattr(translation_training, "_FEWEST", 25)
+        patch.setattr(translation_training, "_FEWEST", 8)
         patch.setattr(translation_training, "_PASSES", 1)
         yield
 
@@ -139,7 +140,8 @@ def test_a_child_goes_on_from_a_parent(task, vocabulary):
 def test_every_rung_of_a_parent_is_on_the_ladder_and_a_run_goes_on(task, capsys):
     arguments = ["fit", str(task / "train.jsonl"), "--test", str(task / "test.jsonl"), "--source", str(task / "parent")]
     arguments += ["--store", str(task / "store"), "--inner-folds", "2", "--epochs", "1", "--resamples", "100", "--out", str(task / "all")]
-    assert cli.main(arguments) == 0
+    with bare():
+        assert cli.main(arguments) == 0
     results = open_run(task / "all").results
     assert {trial.name for trial in results.trials} == {"scratch", "partial", "blocks", "full"}
     assert cli.main(arguments) == 0

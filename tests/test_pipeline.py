@@ -25,7 +25,7 @@ from headstart.settings import Settings, make_settings
 from headstart.sources import shelf
 from headstart.sources.entries import Origin
 from headstart.sources.identity import content_digest
-from small import LABELS, sentences, without_times, write_csv
+from small import LABELS, bare, sentences, without_times, write_csv
 from tiny import make_tiny
 
 
@@ -48,10 +48,17 @@ def whole(task):
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    """Leave out the fresh process that opens the saved model, and the figures: they have tests of their own."""
-    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
-    monkeypatch.setattr("headstart.report.build.write_report", lambda results, place: place.write_text("report"))
+def quick():
+    """What has tests of its own is left out."""
+    with bare():
+        yield
+
+
+@pytest.fixture
+def with_curve():
+    """`quick`, but the label curve is drawn, to be compared."""
+    with bare(curve=True):
+        yield
 
 
 def asked(task, **settings):
@@ -274,7 +281,7 @@ def test_features_of_all_rows_must_fit_into_the_memory(task, quick, monkeypatch)
 # --- law 1: the test rows decide nothing ---
 
 
-def test_other_labels_in_the_test_file_change_no_decision_and_no_weight(task, quick):
+def test_other_labels_in_the_test_file_change_no_decision_and_no_weight(task, with_curve):
     rows = sentences(144, 1)[90:120]
     turned = [(text, LABELS[(LABELS.index(label) + 1 + i % 2) % 3]) for i, (text, label) in enumerate(rows)]
     write_csv(task / "turned.csv", turned)
@@ -283,7 +290,7 @@ def test_other_labels_in_the_test_file_change_no_decision_and_no_weight(task, qu
     assert list(map(without_times, true.results.trials)) == list(map(without_times, false.results.trials))
     assert true.results.winner.name == false.results.winner.name
     assert weights(true) == weights(false)
-    assert true.results.label_curve == false.results.label_curve
+    assert true.results.label_curve is not None and true.results.label_curve == false.results.label_curve
     assert true.results.layers == false.results.layers
     for rung in ("tfidf", true.results.winner.name):
         np.testing.assert_array_equal(judged_logits(true, rung), judged_logits(false, rung))
@@ -294,7 +301,7 @@ def test_other_labels_in_the_test_file_change_no_decision_and_no_weight(task, qu
 # --- law 2: nothing is computed twice ---
 
 
-def test_a_second_run_into_another_folder_reads_no_text(task, whole, quick):
+def test_a_second_run_into_another_folder_reads_no_text(task, whole, with_curve):
     run = fit(task, "second", strategy=("tfidf", "probe", "partial"))
     assert (run.results.spent.texts_read, run.results.spent.texts_from_store > 0) == (0, True)
     assert same_results(run, whole)

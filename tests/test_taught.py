@@ -6,7 +6,7 @@ import headstart
 from headstart.errors import SourceError
 from headstart.sources.resolve import resolve_source
 from headstart.taught import refusal, taught, text_digest
-from small import sentences, write_csv
+from small import bare, sentences, write_csv
 from tiny import make_tiny
 
 
@@ -19,9 +19,7 @@ def chain(tmp_path_factory):
     write_csv(folder / "one.csv", first)
     write_csv(folder / "two.csv", second)
     write_csv(folder / "test.csv", sentences(30, 3))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
-        patch.setattr("headstart.outcome._curve", lambda *given: None)
+    with bare():
         for name, source in (("one", "source"), ("two", "run-one")):
             headstart.fit(
                 str(folder / f"{name}.csv"),
@@ -69,7 +67,7 @@ def test_a_fit_from_a_run_on_the_same_rows_is_refused_and_of_several_sources_it_
     with pytest.raises(SourceError) as refused:
         headstart.fit(str(folder / "one.csv"), source=mine, out=str(tmp_path / "alone"), **asked)
     assert str(refused.value) == why
-    monkeypatch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
-    run = headstart.fit(str(folder / "one.csv"), source=[mine, str(folder / "source")], out=str(tmp_path / "both"), **asked)
+    with bare():
+        run = headstart.fit(str(folder / "one.csv"), source=[mine, str(folder / "source")], out=str(tmp_path / "both"), **asked)
     assert why in [finding.message for finding in run.results.findings]
     assert all(trial.source in (None, str(folder / "source")) for trial in run.results.trials)

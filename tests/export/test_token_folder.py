@@ -215,7 +215,7 @@ def test_a_fresh_process_tells_the_right_probabilities_from_wrong_ones(save_word
 def answering(monkeypatch: pytest.MonkeyPatch, folder: Path, answer: object) -> Path:
     """A folder whose fresh process is replaced by a given answer: the likeliest class of each word, and its probability."""
     (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    monkeypatch.setattr(room, "_ask", lambda *_: np.asarray(answer, dtype=np.float64))
+    monkeypatch.setattr(room, "ask", lambda *_: np.asarray(answer, dtype=np.float64))
     return folder
 
 

@@ -8,13 +8,21 @@ import numpy as np
 import pytest
 
 from headstart.errors import RunError
+from headstart.export import fresh
 from headstart.export import verify as room
 from headstart.export.model_folder import save_text_model
 from headstart.export.verify import verify
 from headstart.loaded import load
 from tiny import ARCHITECTURES
 
+RUN = fresh.run  # collected before anything is replaced
 TEXTS = ["why is my card lost", "a", "I love this film so much that I cried, really!", "money " * 50]
+
+
+@pytest.fixture(autouse=True)
+def processes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As headstart starts them; the other rooms' tests fork theirs."""
+    monkeypatch.setattr(fresh, "run", RUN)
 
 
 @pytest.mark.slow
@@ -49,7 +57,7 @@ def test_a_model_that_does_not_open_is_told_with_the_last_line_of_the_process(sa
 def answering(monkeypatch: pytest.MonkeyPatch, folder: Path, answer: object) -> Path:
     """A folder whose fresh process is replaced by a given answer."""
     (folder / "config.json").write_text(json.dumps({"model_type": "headstart"}))
-    monkeypatch.setattr(room, "_ask", lambda *_: np.asarray(answer, dtype=np.float64))
+    monkeypatch.setattr(room, "ask", lambda *_: np.asarray(answer, dtype=np.float64))
     return folder
 
 

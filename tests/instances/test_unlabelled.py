@@ -10,7 +10,7 @@ from headstart.errors import DataError, SettingsError
 from headstart.instances.target_texts import has_no_labels, read_unlabelled
 from headstart.instances.unlabelled import DEFAULT_WAY, WAYS, Sides, align
 from headstart.settings import make_settings
-from small import TOPICS, sentences, write_csv
+from small import TOPICS, bare, sentences, write_csv
 from tiny import make_tiny
 
 
@@ -98,9 +98,11 @@ def test_a_target_without_labels_learns_neighbouring_rows_and_says_who_checked_i
 
 
 def test_a_test_file_judges_it_and_its_texts_are_not_learnt(task):
-    run = fit(task, "checked", test=str(task / "test.csv"))
+    with bare():
+        run = fit(task, "checked", test=str(task / "test.csv"))
     assert run.results.judged_on == "the test file" and run.results.data.used == 90
-    asked = fit(task, "asked", strategy="aligned")
+    with bare():
+        asked = fit(task, "asked", strategy="aligned")
     assert asked.results.winner.strategy == "aligned"
 
 

@@ -26,7 +26,7 @@ from headstart.ranking.task import make_task
 from headstart.settings import Metric, make_settings
 from headstart.strategies.base import Rows
 from headstart.target import parts_of, read_target
-from small import marked, sentences, unverified, write_csv
+from small import bare, marked, sentences, write_csv
 from tiny import WORDS, make_tiny
 
 
@@ -237,7 +237,7 @@ def test_sources_are_ranked_for_other_tasks_by_the_probe_that_a_fit_would_run(pl
 
 
 def _fitted(tmp_path, settings, source):
-    with unverified():
+    with bare():
         return headstart.fit(
             str(tmp_path / "rows.jsonl"),
             source=source,

@@ -5,11 +5,13 @@ import time
 from dataclasses import replace
 from html.parser import HTMLParser
 
+from markupsafe import Markup
 from pytest import fixture, mark, raises
 from sample import FOLDS, HOSTILE_TEXT, RTL_TEXT, bare_results, crowded_results, sample_ranking, sample_results
 
 from headstart.errors import ResourceError
 from headstart.records import Detour, Estimate, Gain, Results, Shown, SourceTask, Verdict
+from headstart.report import figures, ranking_figures
 from headstart.report.build import build_report, confused_pairs, ranked, write_report
 from headstart.report.ranking_page import build_page
 
@@ -67,6 +69,13 @@ def bare():
     return build_report(bare_results())
 
 
+@fixture
+def words_alone(monkeypatch):
+    """Pages without their drawings, which take most of the time."""
+    for room in (figures, ranking_figures):
+        monkeypatch.setattr(room, "picture", lambda *_given, **_how: Markup("<svg></svg>"))
+
+
 def words(outline):
     return re.sub(r"\s+", " ", "".join(outline.text))
 
@@ -121,13 +130,13 @@ def test_the_page_says_how_to_use_the_model(outline):
     assert 'pipeline("text-classification", \'runs/tickets/model\', trust_remote_code=True) classify("a text to label")' in said
 
 
-def test_the_page_says_which_rows_the_model_learned_from():
+def test_the_page_says_which_rows_the_model_learned_from(words_alone):
     again, same = "trained again on all labelled rows after it had been judged", "It is the model that was judged."
     split, file = build_report(sample_results()), build_report(replace(sample_results(), judged_on="the test file"))
     assert (again in split, same in split, again in file, same in file) == (True, False, False, True)
 
 
-def test_a_folder_is_quoted_for_the_shell():
+def test_a_folder_is_quoted_for_the_shell(words_alone):
     assert "headstart predict &#39;my runs; rm -rf *&#39; FILE.csv" in build_report(bare_results(), folder="my runs; rm -rf *")
 
 
@@ -202,7 +211,7 @@ def test_a_page_takes_under_three_seconds_of_work():
     assert time.process_time() - started < 3
 
 
-def test_a_winner_without_transfer_stands_alone_and_needs_no_transformers():
+def test_a_winner_without_transfer_stands_alone_and_needs_no_transformers(words_alone):
     results = sample_results()
     tfidf = results.opponent
     assert tfidf is not None and results.gain is not None
@@ -303,7 +312,7 @@ def test_a_run_of_no_trials_and_one_class_has_a_page():
     assert "No judged row was given a wrong class." in words(Outline(page))
 
 
-def test_the_detour_has_a_section_of_its_own_and_none_where_there_was_none(page):
+def test_the_detour_has_a_section_of_its_own_and_none_where_there_was_none(page, words_alone):
     assert "detour" not in page.lower()
     told = SourceTask("<b>reviews", "reviews.csv", "all-MiniLM-L6-v2", "via/reviews", 480, 3, Estimate(0.861, 0.78, 0.91, 120), "accuracy")
     gain = Gain("macro_f1", -0.1, -0.2, -0.05, 480, 0.95, "probe via reviews", "probe", Verdict.HURTS)
@@ -317,21 +326,21 @@ def test_the_detour_has_a_section_of_its_own_and_none_where_there_was_none(page)
     assert "via/reviews" in text
 
 
-def test_judged_rows_are_counted_against_those_they_were_taken_from():
+def test_judged_rows_are_counted_against_those_they_were_taken_from(words_alone):
     few = replace(sample_results(), label_curve=None)
     file = replace(few, judged_on="the test file")
     assert f"judged rows{few.scores[few.metric].n}of {few.data.used} that were used" in words(Outline(build_report(few)))
     assert f"judged rows{few.scores[few.metric].n}the test file" in words(Outline(build_report(file)))
 
 
-def test_rungs_that_were_not_run_are_no_split_of_their_own():
+def test_rungs_that_were_not_run_are_no_split_of_their_own(words_alone):
     one = [replace(trial, split=FOLDS if trial.score is not None else "not run") for trial in sample_results().trials]
     assert any(trial.score is None for trial in one)
     page = build_report(replace(sample_results(), trials=tuple(one)))
     assert '<th scope="col">split</th>' not in page and "not run" not in page
 
 
-def test_answers_stand_beside_the_truth_escaped():
+def test_answers_stand_beside_the_truth_escaped(words_alone):
     shown = (Shown("what <b>is</b> it", "a <i>cat</i>", "a dog", 0.25), Shown("who", "Ada", "Ada"), Shown("why", "", "because"))
     page = build_report(replace(sample_results(), shown=shown))
     assert "<i>cat" not in page and "<b>is" not in page
@@ -341,7 +350,7 @@ def test_answers_stand_beside_the_truth_escaped():
     assert "why other true (no answer) given because" in said
 
 
-def test_a_ranking_without_single_scores_has_no_section_of_them():
+def test_a_ranking_without_single_scores_has_no_section_of_them(words_alone):
     ranking = sample_ranking()
     none = replace(ranking, sources=tuple(replace(source, scores={}) for source in ranking.sources))
     with_scores, without = Outline(build_page(ranking)), Outline(build_page(none))

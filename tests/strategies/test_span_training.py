@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,13 +30,6 @@ from small import COLOURS, answer_rows, asked
 from tiny import make_tiny, make_tokenizer
 
 TOKENIZER = make_tokenizer("bert")
-
-
-@pytest.fixture(autouse=True)
-def quick() -> Iterator[None]:
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

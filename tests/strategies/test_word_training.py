@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -41,14 +40,6 @@ PLAN = Schedule(
     seed=3,
 )
 HEAD = LinearHead(np.random.default_rng(1).normal(size=(5, HIDDEN)) * 0.3, np.array([0.1, -0.2, 0.3, 0.0, 0.5]))
-
-
-@pytest.fixture(autouse=True)
-def quick() -> Iterator[None]:
-    """Each training ends with a collection of garbage, which need not go through all that was imported."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

@@ -7,10 +7,6 @@ headstart. A model without transfer has no such way; it is opened with `headstar
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +17,7 @@ from numpy.typing import NDArray
 from headstart.data.pairs import split_pair
 from headstart.errors import RunError
 from headstart.export.answer_program import LINES as ANSWER_LINES
+from headstart.export.fresh import ask
 from headstart.export.translator_folder import LINES as TRANSLATION_LINES
 from headstart.sources.resolve import WITHOUT_TRANSFER
 
@@ -151,7 +148,7 @@ def verify(
     program = _WITH_HEADSTART if plain else _WORDS_WITH_TRANSFORMERS if words else _WITH_TRANSFORMERS
     if adapter:
         program = _on_adapter(program, _WORD_ADAPTER if words else _TEXT_ADAPTER, "mark" if words else "classify")
-    found = np.asarray(_ask(folder, program, as_given(texts, pairs)), dtype=np.float64)
+    found = np.asarray(ask(folder, program, as_given(texts, pairs)), dtype=np.float64)
     if words and not plain and found.shape == (len(expected), 2):
         # Of a word of which no token is read there is nothing to compare.
         given = expected[found[:, 0] >= 0]
@@ -225,7 +222,7 @@ def verify_answers(folder: Path, task: str, asked: Sequence[Any], expected: Sequ
             # The lines that translate hold their model under the name that the source gets, so what it knew is read first.
             opening = _WRITING_ADAPTER.format(kind=kind, before="own")
             program = _on_adapter(program.replace('assert "headstart"', f'own = {before}\nassert "headstart"', 1), opening, pipe)
-    found = _ask(folder, program, list(asked))
+    found = ask(folder, program, list(asked))
     other = [i for i, (one, two) in enumerate(zip(found, expected, strict=True)) if one != two]
     if other:
         raise RunError(
@@ -238,23 +235,3 @@ def verify_answers(folder: Path, task: str, asked: Sequence[Any], expected: Sequ
 def as_given(texts: Sequence[str], pairs: bool) -> list[Any]:
     """Texts as people give them to a pipeline, and to `headstart.load`."""
     return [dict(zip(("text", "text_pair"), split_pair(text), strict=True)) for text in texts] if pairs else list(texts)
-
-
-def _ask(folder: Path, program: str, texts: list[Any]) -> list[Any]:
-    """What `program` says of each text, in a process of its own."""
-    with tempfile.TemporaryDirectory(prefix="headstart-verify-") as room:
-        ask, answer = Path(room) / "texts.json", Path(room) / "probabilities.json"
-        ask.write_text(json.dumps(texts), encoding="utf-8")
-        # The folder's code is copied to a cache before it runs; one of this check's own can be neither stale nor unwritable.
-        environment = os.environ | {
-            "HF_MODULES_CACHE": str(Path(room) / "modules"),
-            "HF_HUB_OFFLINE": "1",
-            "TOKENIZERS_PARALLELISM": "false",
-        }
-        command = [sys.executable, "-c", program, str(folder), str(ask), str(answer)]
-        done = subprocess.run(command, cwd=room, env=environment, capture_output=True, text=True, errors="replace", check=False)
-        if done.returncode != 0 or not answer.is_file():
-            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            raise RunError(f"The model saved to {str(folder)!r} does not open in a fresh process: {last}")
-        found: list[Any] = json.loads(answer.read_text(encoding="utf-8"))
-        return found

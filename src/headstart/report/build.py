@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -271,6 +272,7 @@ def _headline(sentence: str) -> tuple[str, str]:
     return f"{said}.", f"{circumstances[0].upper()}{circumstances[1:-2]}."
 
 
+@functools.cache
 def environment() -> Environment:
     """Jinja with escaping on, and the report's ways of writing numbers as filters."""
     environment = Environment(

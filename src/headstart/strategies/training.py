@@ -27,7 +27,7 @@ from headstart.backbone.cut import Trunk
 from headstart.backbone.kernels import attention_in_float32
 from headstart.backbone.reading import Reader
 from headstart.data.split import test_split
-from headstart.environment import fast_precision
+from headstart.environment import fast_precision, only_new_garbage
 from headstart.progress import bar
 from headstart.records import CurvePoint
 from headstart.settings import Precision, Settings
@@ -295,7 +295,8 @@ def run_training(
         trainer.remove_callback(_printer())
         if schedule.logs is not None:
             trainer.add_callback(_events(schedule.logs))
-        with attention_in_float32(model) if schedule.precision is Precision.BFLOAT16 else nullcontext():
+        attention = attention_in_float32(model) if schedule.precision is Precision.BFLOAT16 else nullcontext()
+        with attention, only_new_garbage():
             trainer.train()
     if watch.best is not None:
         model.load_state_dict(watch.best[1], strict=False)
