@@ -16,7 +16,7 @@ export HF_HUB_OFFLINE := 1
 
 help:
 	@echo "make demo      fit the example data and say where the report is"
-	@echo "make test      the quick tests (some six minutes on 2 cores)"
+	@echo "make test      the quick tests (some three minutes on 2 cores)"
 	@echo "make test-all  all tests"
 	@echo "make lint      ruff and mypy"
 	@echo "make clean     remove .venv, runs/ and caches"

@@ -119,6 +119,15 @@ def test_all_labels_distinct_is_an_error(label, kind):
     )
 
 
+def test_labels_that_are_distinct_once_repeats_are_left_out_are_no_ids():
+    with pytest.raises(DataError) as error:
+        check_examples(examples([(text, f"kind {i}") for i, (text, _) in enumerate(plain()[:3])] * 10)).require_usable()
+    assert str(error.value) == (
+        "Each of the 3 usable rows of 'tickets.csv' bears a label of its own; rows that repeat an earlier one or stand in the test file "
+        "are not counted. Give several different texts of every label."
+    )
+
+
 def test_no_usable_row_is_an_error():
     with pytest.raises(DataError) as error:
         check_examples(examples([("", "a"), ("x", "")])).require_usable()

@@ -311,6 +311,13 @@ def _classes(train: Examples, labels: list[str], usable: BoolArray, folds: int) 
     if len(counts) == 1:
         message = f"All {n:,} usable rows of {where} bear the same label, {next(iter(map(_shorten, counts)))!r}."
         return [finding("one class", Severity.ERROR, message, (), "Give rows of at least two labels, or name another column with --label.")]
+    labelled = [label for label in labels if label]
+    if len(counts) == n and len(set(labelled)) < len(labelled):
+        message = (
+            f"Each of the {n:,} usable rows of {where} bears a label of its own; rows that repeat an earlier one or stand in the test file "
+            "are not counted."
+        )
+        return [finding("distinct labels", Severity.ERROR, message, (), "Give several different texts of every label.")]
     if len(counts) == n:
         kind = "numbers to be predicted (regression)" if all(map(_is_number, counts)) else "an id or free text"
         message = f"All {n:,} labels of the column {column!r} of {where} are distinct, so it looks like {kind}, not classes."
