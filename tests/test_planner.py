@@ -46,7 +46,7 @@ class Ladder:
         monkeypatch.setattr(rungs, "read_cases", lambda task: tuple(cases))
         self.cost = CostModel(1e11, 1e11)
 
-    def strategy(self, name, share, *, seed=0, light=False, transfers=True, seconds=1.0, error=None, source=True):
+    def strategy(self, name, share, *, seed=0, light=False, transfers=True, seconds=1.0, error=None, source=True, tunes=False):
         def fit(job):
             self.trained.append((name, job.rows.texts))
             self.now += seconds * len(job.rows) / 1000
@@ -60,7 +60,15 @@ class Ladder:
             model = Right(name, share, seed)
             return model, model.predict_logits(job.rows.texts)
 
-        return Strategy(name, transfers, source, f"right on {share} of the rows", fit, out_of_fold if light else None)
+        return Strategy(
+            name,
+            transfers,
+            source,
+            f"right on {share} of the rows",
+            fit,
+            out_of_fold if light else None,
+            (lambda job: 2) if tunes else None,
+        )
 
     def decide(self, strategies, *, rows=400, seconds=1e6, seed=0, folder="run", sources=None, detours=None, **settings):
         rng = np.random.default_rng(seed)
@@ -259,6 +267,26 @@ def test_what_the_table_expects_of_a_rung_counts_from_the_probe_of_its_own_sourc
     expected = {trial.name: trial.expected for trial in decision.trials}
     assert expected["partial from second"] - expected["probe from second"] == pytest.approx(0.1, abs=0.001)
     assert expected["probe from second"] == pytest.approx(0.2, abs=0.06)
+
+
+def test_what_tuning_gave_on_folds_tells_of_other_rungs_that_tune_and_of_no_others(monkeypatch, tmp_path):
+    """One rung is measured, twice as good as was expected; the dear one, of which as much was expected, is now believed to be good too."""
+    expected = {}
+    for tunes in (False, True):
+        ladder = Ladder(monkeypatch, tmp_path, cases=[*cases(cheap=0.02, dear=0.02, other=0.02)])
+        made = [
+            ladder.strategy("probe", 0.6, light=True),
+            ladder.strategy("cheap", 0.85, tunes=tunes),
+            ladder.strategy("dear", 0.85, tunes=tunes, seconds=1e4),
+            ladder.strategy("other", 0.85, seconds=1e4),
+        ]
+        decision, _ = ladder.decide(made, rows=2000, seconds=1e3, folder=str(tunes))
+        expected[tunes] = {trial.name: trial.expected for trial in decision.trials}
+        assert {name for name, _ in ladder.trained} == {"cheap"}
+    assert expected[False]["dear"] == expected[False]["other"] == expected[True]["other"] == pytest.approx(0.02, abs=0.001)
+    assert expected[True]["cheap"] == pytest.approx(expected[False]["cheap"], abs=1e-9)
+    # The correlation is 0.75, and both were believed as much before.
+    assert expected[True]["dear"] - 0.02 == pytest.approx(0.75 * (expected[True]["cheap"] - 0.02), abs=0.002)
 
 
 def test_without_a_probe_rungs_are_compared_on_one_footing(monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from headstart.prior import Belief, Case, expect, expect_temperature, read_cases, update, worth_measuring
+from headstart.prior import Belief, Case, believe, expect, expect_temperature, read_cases, worth_measuring
 from headstart.settings import Metric
 from headstart.strategies.ladder import known_strategies
 
@@ -24,6 +24,31 @@ def case(rung="partial", per_class=64.0, classes=6, tokens=20.0, accuracy=0.04, 
 
 def here(cases, rung="partial", metric=Metric.ACCURACY, per_class=64.0, classes=6, tokens=20.0):
     return expect(rung, metric, per_class=per_class, classes=classes, tokens=tokens, cases=cases)
+
+
+def update(belief, difference, error):
+    """What is believed of a single rung after a measurement."""
+    [mean], [[variance]] = believe([belief], np.ones((1, 1)), {0: (difference, error)})
+    return Belief(mean, math.sqrt(variance))
+
+
+def worth(belief, rival, error):
+    """A rung against a rival of which all is known."""
+    return worth_measuring(np.array([belief.mean, rival]), np.diag([belief.spread**2, 0.0]), 0, error)
+
+
+def drawn(seed, k):
+    """Priors of k rungs, how they correlate, and the covariance of both."""
+    rng = np.random.default_rng(seed)
+    mixed = rng.normal(size=(k, k + 1))
+    alike = mixed @ mixed.T
+    alike /= np.sqrt(np.outer(np.diag(alike), np.diag(alike)))
+    spread = rng.uniform(0.01, 0.1, k)
+    return (
+        [Belief(float(m), float(s)) for m, s in zip(rng.normal(0, 0.05, k), spread, strict=True)],
+        alike,
+        alike * np.outer(spread, spread),
+    )
 
 
 @hypothesis_settings(max_examples=25, deadline=None)
@@ -63,7 +88,7 @@ def test_the_worth_of_a_measurement_is_what_a_simulated_choice_gains(mean, sprea
     believed = (mean / spread**2 + measured / error**2) / (1 / spread**2 + 1 / error**2)
     # With the measurement the better of the two is taken; without it, whichever is better on average.
     gained = np.where(believed > rival, truth, rival).mean() - max(mean, rival)
-    assert worth_measuring(Belief(mean, spread), rival, error) == pytest.approx(gained, abs=3e-4)
+    assert worth(Belief(mean, spread), rival, error) == pytest.approx(gained, abs=3e-4)
 
 
 @given(mean=means, spread=spreads, rival=means, error=spreads)
@@ -72,12 +97,54 @@ def test_the_worth_is_the_integral_of_the_better_mean(mean, spread, rival, error
     low, high = mean - 10 * moved, mean + 10 * moved
     inside = [point for point in (rival,) if low < point < high]
     better, _ = integrate.quad(lambda m: max(m, rival) * stats.norm.pdf(m, mean, moved), low, high, points=inside or None, limit=200)
-    assert worth_measuring(Belief(mean, spread), rival, error) == pytest.approx(better - max(mean, rival), abs=1e-6)
-    assert worth_measuring(Belief(mean, spread), rival, error) >= 0
+    assert worth(Belief(mean, spread), rival, error) == pytest.approx(better - max(mean, rival), abs=1e-6)
+    assert worth(Belief(mean, spread), rival, error) >= 0
 
 
 def test_nothing_is_worth_measuring_of_what_is_certain():
-    assert worth_measuring(Belief(0.1, 0.0), 0.1, 0.01) == 0.0
+    assert worth(Belief(0.1, 0.0), 0.1, 0.01) == 0.0
+
+
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 5), share=st.floats(0, 1))
+def test_what_was_measured_of_some_moves_all_as_the_precisions_say(seed, k, share):
+    """Precisions add up, whichever rungs they are of: another form of the same rule."""
+    priors, alike, covariance = drawn(seed, k)
+    rng = np.random.default_rng(seed + 1)
+    measured = {i: (float(rng.normal(0, 0.1)), float(rng.uniform(0.01, 0.1))) for i in range(k) if rng.random() < share}
+    precision, pull = np.linalg.inv(covariance), np.linalg.inv(covariance) @ [prior.mean for prior in priors]
+    for i, (found, error) in measured.items():
+        precision[i, i] += error**-2
+        pull[i] += found / error**2
+    after, spread = believe(priors, alike, measured)
+    np.testing.assert_allclose(after, np.linalg.solve(precision, pull), atol=1e-7)
+    np.testing.assert_allclose(spread, np.linalg.inv(precision), atol=1e-8)
+
+
+def test_what_is_not_alike_is_not_moved_and_what_is_alike_is_moved_its_share():
+    priors = [Belief(0.0, 0.05)] * 3
+    alike = np.array([[1.0, 0.8, 0.0], [0.8, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    after, covariance = believe(priors, alike, {0: (0.1, 1e-9)})
+    np.testing.assert_allclose(after, [0.1, 0.08, 0.0], atol=1e-9)
+    np.testing.assert_allclose(np.sqrt(np.diag(covariance)), [0.0, 0.05 * 0.6, 0.05], atol=1e-8)
+
+
+@hypothesis_settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000), k=st.integers(2, 6), error=st.floats(0.005, 0.2))
+def test_the_worth_among_many_is_the_integral_of_the_greatest_of_the_moved_means(seed, k, error):
+    priors, _, covariance = drawn(seed, k)
+    levels = np.array([prior.mean for prior in priors])
+    slopes = covariance[:, 0] / math.sqrt(covariance[0, 0] + error**2)
+    grid = np.linspace(-9, 9, 40_001)
+    greatest = (levels[:, None] + slopes[:, None] * grid).max(axis=0)
+    expected = integrate.trapezoid(greatest * stats.norm.pdf(grid), grid) - levels.max()
+    assert worth_measuring(levels, covariance, 0, error) == pytest.approx(expected, abs=1e-8)
+
+
+def test_of_two_rungs_that_stand_and_fall_together_neither_is_worth_measuring_for_the_choice_between_them():
+    spread = 0.05
+    together, apart = np.full((2, 2), spread**2), np.diag([spread**2] * 2)
+    assert worth_measuring(np.zeros(2), together, 0, 0.02) == pytest.approx(0.0, abs=1e-12)
+    assert worth_measuring(np.zeros(2), apart, 0, 0.02) > 0.01
 
 
 # --- the table ---

@@ -21,7 +21,7 @@ from headstart.cost import CostModel
 from headstart.data.examples import IntArray
 from headstart.errors import HeadstartError, SettingsError
 from headstart.guard import rows_help
-from headstart.prior import Belief, expect, update, worth_measuring
+from headstart.prior import Belief, believe, expect, worth_measuring
 from headstart.progress import say
 from headstart.records import TrialRecord, TrialStatus
 from headstart.rungs import Rung, expectation, net_of, price_of, sharpened, trial_seconds
@@ -36,17 +36,24 @@ from headstart.tasks.registry import deciding_metric, get_task
 _WORTH = by_scale(share=0.0007, loss=0.003)
 # A second seed of the same rung differs by about this much: no fold is trusted beyond it.
 _SEED_NOISE = by_scale(share=0.006, loss=0.02)
+# How the gains over the probe of two rungs that tune the same source correlate: over 19 draws of twelve sets 0.5 to 0.9 (docs/log.md).
+_ALIKE = 0.75
 # Share of rows on which two rungs are expected to differ in being right, before any fold says.
 _DISAGREEMENT = 0.15
 
 
 @dataclass
 class _State:
-    """What is known of one rung so far. `prior` is what was believed before its own folds, `belief` what is believed with them."""
+    """What is known of one rung so far.
+
+    `prior` is what was believed before any fold; `measured` the difference to the probe on its own folds and its standard error; `belief`
+    what is believed with these and those of rungs that are alike.
+    """
 
     rung: Rung
     prior: Belief
     belief: Belief
+    measured: tuple[float, float] | None = None
     logits: FloatArray | None = None
     folds: int = 0
     seconds: float = 0.0
@@ -102,7 +109,8 @@ def decide(
     for probe in probes[1:]:  # which source is the better one nobody knows beforehand
         probe.prior = expect("probe", metric, per_class=1.0, classes=2, tokens=1.0, cases=())
     for state in lights:
-        _learn(state, anchor, first, metric)
+        _measure(state, anchor, first, metric)
+    _learn(states)
     for probe in probes[1:]:
         _lean_on(probe, states)
     everything, states = states, _without_lesser(states, probes)
@@ -112,7 +120,8 @@ def decide(
         if chosen is None:
             break
         _run_fold(chosen, run, label, cost)
-        _learn(chosen, anchor, first, metric)
+        _measure(chosen, anchor, first, metric)
+        _learn(states)
     left = seconds - (run.clock - begin)
     sound = [state for state in states if not state.failed]
     if not sound:
@@ -234,8 +243,25 @@ def inner_folds(job: Job, train: IntArray) -> list[tuple[IntArray, IntArray]]:
     return folds(job.rows.strata[train], job.groups[train], job.settings.inner_folds, job.seed)
 
 
-def _learn(state: _State, anchor: _State | None, job: Job, metric: Metric) -> None:
-    """Move the belief by the paired difference to the anchor on the rows measured so far (from the prior each time: folds add up)."""
+def _learn(states: list[_State]) -> FloatArray:
+    """Move what is believed by all that was measured (from the priors each time: folds add up); the covariance (k, k) of the k beliefs."""
+    kinds = [_kind(state.rung) for state in states]
+    alike = np.array([[1.0 if i == j else _ALIKE * (one == two) for j, two in enumerate(kinds)] for i, one in enumerate(kinds)])
+    measured = {i: state.measured for i, state in enumerate(states) if state.measured is not None}
+    means, covariance = believe([state.prior for state in states], alike, measured)
+    for state, mean, variance in zip(states, means.tolist(), np.diag(covariance).tolist(), strict=True):
+        state.belief = Belief(mean, math.sqrt(max(variance, 0.0)))
+    return covariance
+
+
+def _kind(rung: Rung) -> object:
+    """The same for rungs that tune the same source; every other rung is of its own kind."""
+    tunes = rung.strategy.transfers and rung.strategy.tunes_from is not None
+    return ("tunes", rung.source) if tunes else rung.name
+
+
+def _measure(state: _State, anchor: _State | None, job: Job, metric: Metric) -> None:
+    """The paired difference to the anchor on the rows of all folds that were tried."""
     if state.logits is None or anchor is None or anchor.logits is None or state is anchor:
         return
     seen = np.intersect1d(job.rows.measured(state.logits), job.rows.measured(anchor.logits))
@@ -250,7 +276,7 @@ def _learn(state: _State, anchor: _State | None, job: Job, metric: Metric) -> No
     spread = max(contrast.row_variance, 0.5 / len(seen))
     error = math.sqrt(spread / len(seen) + _SEED_NOISE[metric] ** 2 / max(state.folds, 1))
     # Beliefs are differences to the probe; where there is none, the anchor stands where the table puts it.
-    state.belief = update(state.prior, contrast.difference + anchor.belief.mean, error)
+    state.measured = contrast.difference + anchor.belief.mean, error
 
 
 def _may_win(states: list[_State], anchor: _State | None, job: Job, metric: Metric) -> list[_State]:
@@ -280,7 +306,11 @@ def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: 
     """The trial that is worth most for its seconds, or None when none is worth its time; `left` seconds remain."""
     best: tuple[float, _State] | None = None
     leading = _leading(states, cost)
-    for state in states:
+    covariance = _learn(states)
+    open_to_win = [i for i, state in enumerate(states) if not state.failed]
+    nets = np.array([_net(states[i], cost) for i in open_to_win])
+    among = covariance[np.ix_(open_to_win, open_to_win)]
+    for i, state in enumerate(states):
         rung = state.rung
         if rung.strategy.out_of_fold is not None or state.failed or state.folds >= len(rung.job.folds):
             continue
@@ -297,10 +327,9 @@ def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: 
             state.stopped = "the only rung"
             continue
         error = math.sqrt((_DISAGREEMENT if metric.higher_is_better else 0.5) / max(len(held), 1) + _SEED_NOISE[metric] ** 2)
-        net = _net(state, cost)
-        value = worth_measuring(replace(state.belief, mean=net), rival, error)
+        value = worth_measuring(nets, among, open_to_win.index(i), error)
         if value < max(_WORTH[metric], price_of(needed, job.settings)):
-            state.stopped = "could hardly win any more" if net < rival else "leads clearly"
+            state.stopped = "could hardly win any more" if _net(state, cost) < rival else "leads clearly"
             continue
         if best is None or value / max(needed, 0.1) > best[0]:
             best = value / max(needed, 0.1), state

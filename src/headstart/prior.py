@@ -10,12 +10,18 @@ import functools
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headstart.settings import Metric, by_scale
+
+FloatArray = NDArray[np.float64]
 
 # How far apart, in natural logarithms, two tasks may lie and still speak for each other: in rows a class, classes and tokens a text.
 _REACH = {"per_class": 0.7, "classes": 1.2, "tokens": 1.0}
@@ -109,23 +115,53 @@ def _count(rung: str, cases: Sequence[Case]) -> int:
     return sum(case.rung == rung for case in cases)
 
 
-def update(belief: Belief, difference: float, error: float) -> Belief:
-    """The belief after a difference was measured with this standard error (normal distributions, Bayes' rule)."""
-    if error <= 0:
-        return Belief(difference, 0.0)
-    trust = belief.spread**2 / (belief.spread**2 + error**2)
-    return Belief(belief.mean + trust * (difference - belief.mean), math.sqrt(trust) * error)
+def believe(priors: Sequence[Belief], alike: FloatArray, measured: Mapping[int, tuple[float, float]]) -> tuple[FloatArray, FloatArray]:
+    """What is believed of k rungs once some were measured: means (k,) and covariance (k, k), all normal, by Bayes' rule.
 
-
-def worth_measuring(belief: Belief, rival: float, error: float) -> float:
-    """How much one more measurement of this standard error is expected to better the choice between this rung and its best rival.
-
-    The knowledge gradient (Frazier et al. 2008): the expected rise of the greatest posterior mean, never negative, in the metric's unit.
+    Args:
+        priors: what was believed of each before.
+        alike: (k, k) how what is believed of them correlates, with ones on its diagonal: what one gains tells of another's gain.
+        measured: by a rung's place, the difference to the probe that was measured and its standard error.
     """
-    moved = belief.spread**2 / math.sqrt(belief.spread**2 + error**2) if belief.spread > 0 else 0.0
-    if moved <= 0:
+    means = np.array([prior.mean for prior in priors])
+    spreads = np.array([prior.spread for prior in priors])
+    covariance: FloatArray = alike * np.outer(spreads, spreads)
+    if not measured:
+        return means, covariance
+    seen = list(measured)
+    found, errors = np.array([measured[place] for place in seen]).T
+    noisy = covariance[np.ix_(seen, seen)] + np.diag(errors**2)
+    gain = np.linalg.solve(noisy, covariance[seen]).T
+    return means + gain @ (found - means[seen]), covariance - gain @ covariance[seen]
+
+
+def worth_measuring(means: FloatArray, covariance: FloatArray, place: int, error: float) -> float:
+    """How much one more measurement of this standard error, of the rung at `place`, is expected to better the choice among all k.
+
+    The knowledge gradient for correlated beliefs (Frazier et al. 2009): the expected rise of the greatest posterior mean, never negative,
+    in the metric's unit. What is measured moves all means (k,) along a line; the greatest of them is the upper envelope of k lines.
+
+    Args:
+        means: (k,) what each rung is worth as far as is known.
+        covariance: (k, k) of what is believed.
+    """
+    variance = covariance[place, place] + error**2
+    if variance <= 0:
         return 0.0
-    gap = abs(belief.mean - rival) / moved
-    density = math.exp(-gap * gap / 2) / math.sqrt(2 * math.pi)
-    beyond = 0.5 * math.erfc(gap / math.sqrt(2))
-    return moved * (density - gap * beyond)
+    slopes = covariance[:, place] / math.sqrt(variance)
+    envelope: list[tuple[float, float, float]] = []  # slope, mean, and from where on this line is the greatest
+    for at in np.lexsort((means, slopes)):
+        slope, mean, begin = float(slopes[at]), float(means[at]), -math.inf
+        while envelope:
+            below, level, since = envelope[-1]
+            begin = -math.inf if slope == below else (level - mean) / (slope - below)
+            if begin > since:
+                break
+            envelope.pop()
+        envelope.append((slope, mean, begin if envelope else -math.inf))
+    return sum((line[0] - before[0]) * _beyond(abs(line[2])) for before, line in pairwise(envelope))
+
+
+def _beyond(z: float) -> float:
+    """By how much a standard normal number exceeds z on average, where what lies below z counts as nothing."""
+    return math.exp(-z * z / 2) / math.sqrt(2 * math.pi) - z * 0.5 * math.erfc(z / math.sqrt(2))
