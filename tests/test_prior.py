@@ -204,6 +204,12 @@ def test_cases_that_disagree_leave_more_doubt():
     assert here(disagree).spread == pytest.approx(math.hypot(0.1, 0.02), rel=0.01)
 
 
+def test_how_far_a_rung_fell_elsewhere_does_not_widen_what_is_hoped_of_it():
+    fell = here([case(accuracy=-0.1)] * 5 + [case(accuracy=-0.6)] * 5)
+    assert fell == here([case(accuracy=-0.1)] * 5 + [case(accuracy=-0.15)] * 5)
+    assert fell.mean + 3 * fell.spread < 0
+
+
 def test_far_from_every_case_nothing_is_expected():
     assert here([case(accuracy=0.3)] * 3, per_class=1e6) == Belief(pytest.approx(0.0, abs=1e-6), pytest.approx(math.hypot(0.05, 0.02)))
 

@@ -30,6 +30,8 @@ _BLANK_SPREAD = by_scale(share=0.05, loss=0.2)
 # Spread that stays however many cases agree: no table covers every task.
 _LEAST_SPREAD = by_scale(share=0.02, loss=0.08)
 _BLANK_WEIGHT = 0.5
+# A rung that lies this far below the probe is as good as out; how much farther it fell on other sets must not widen what is hoped of it.
+_FAR_BELOW = by_scale(share=-0.15, loss=-0.6)
 # Where a task is judged by answers in words, cases of labelled texts say nothing: rungs differ by what they find, not by how they sort.
 _UNLIKE_SPREAD = by_scale(share=0.2, loss=0.8)
 
@@ -80,7 +82,7 @@ def expect(rung: str, metric: Metric, *, per_class: float, classes: int, tokens:
     squares = [_BLANK_SPREAD[metric] ** 2]
     for case, weight in _near(rung, per_class, classes, tokens, cases):
         weights.append(weight)
-        values.append(case.log_loss if metric is Metric.LOG_LOSS else case.accuracy)
+        values.append(max(case.log_loss if metric is Metric.LOG_LOSS else case.accuracy, _FAR_BELOW[metric]))
         squares.append(0.0)
     total = sum(weights)
     if total < 1e-6:
