@@ -42,7 +42,8 @@ def train(cell: Cell, clock: Clock, *, stored: bool) -> Mapping[str, Any]:
     from headstart.strategies.lora import ALPHA, RANK, lora_schedule
     from headstart.strategies.losses import Loss
     from headstart.strategies.model import pooled_through
-    from headstart.strategies.training import TunedModel, start_head, tune
+    from headstart.strategies.training import TunedModel, tune
+    from headstart.strategies.tuned_heads import start_head
 
     settings = Settings(precision=Precision.FLOAT32, epochs=cell["passes"])
     task = few(cell["data"], cell["per_class"], 0)

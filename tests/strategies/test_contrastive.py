@@ -7,10 +7,10 @@ import numpy as np
 from headstart.backbone.reading import Reader
 from headstart.settings import Precision, Settings
 from headstart.strategies.base import Rows
-from headstart.strategies.contrastive import FIRMER, STRATEGY
+from headstart.strategies.contrastive import STRATEGY
 from headstart.strategies.heads import fit_head, usual_strength
 from headstart.strategies.ladder import Job
-from headstart.strategies.training import tuned_layers
+from headstart.strategies.tuned_heads import FIRMER, tuned_layers
 from tiny import WORDS
 
 SETTINGS = Settings(precision=Precision.FLOAT32, learning_rate=1e-3)

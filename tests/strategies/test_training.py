@@ -29,11 +29,10 @@ from headstart.strategies.training import (
     planned_steps,
     rows_a_step,
     schedule_of,
-    start_head,
     stopping_rows,
     tune,
-    tuned_layers,
 )
+from headstart.strategies.tuned_heads import start_head, tuned_layers
 from tiny import HIDDEN, WORDS
 
 Tiny = Callable[..., Backbone]

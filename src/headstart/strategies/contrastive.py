@@ -12,14 +12,11 @@ from dataclasses import replace
 import numpy as np
 
 from headstart.strategies.base import LinearHead
-from headstart.strategies.heads import fit_head, usual_strength
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.losses import Loss
 from headstart.strategies.model import TransferModel
-from headstart.strategies.training import planned_steps, schedule_of, tune, tuned_layers
-
-# Tuned features of the training rows lie closer together than those of new rows; a firmer penalty keeps the head from trusting them.
-FIRMER = 3.0
+from headstart.strategies.training import planned_steps, schedule_of, tune
+from headstart.strategies.tuned_heads import tuned_layers, with_fitted_head
 
 
 def fit(job: Job) -> TransferModel:
@@ -28,17 +25,7 @@ def fit(job: Job) -> TransferModel:
     blocks = job.source.backbone.n_blocks
     idle = LinearHead(np.zeros((job.rows.n_classes, job.source.backbone.width)), np.zeros(job.rows.n_classes))
     tuned = tune(job.source, job.rows, cut=job.cut, head=idle, schedule=plan, loss=Loss.PAIRS, balanced=True)
-    tuned = replace(tuned, layers=tuned_layers(blocks, job.cut))
-    rows = job.rows.named()
-    head = fit_head(
-        tuned.features(rows.texts),
-        rows.y,
-        rows.n_classes,
-        strength=FIRMER * usual_strength(rows.n_classes),
-        class_weight=job.class_weight,
-        start=None,
-    )
-    return replace(tuned, head=head)
+    return with_fitted_head(replace(tuned, layers=tuned_layers(blocks, job.cut)), job)
 
 
 STRATEGY = Strategy(

@@ -16,7 +16,8 @@ from headstart.strategies.losses import Loss, loss_of
 from headstart.strategies.model import TransferModel
 from headstart.strategies.probe import usual_layers
 from headstart.strategies.spans import SpanModel
-from headstart.strategies.training import planned_steps, schedule_of, start_head, stopping_rows, tune
+from headstart.strategies.training import planned_steps, schedule_of, stopping_rows, tune
+from headstart.strategies.tuned_heads import start_head, with_fitted_head
 from headstart.strategies.word_model import WordModel
 
 
@@ -45,7 +46,7 @@ def fit(job: Job) -> TransferModel:
             validate=validate,
         )
 
-    return in_stages(cuts, tuned)
+    return with_fitted_head(in_stages(cuts, tuned), job)
 
 
 def share_of_steps(job: Job, rows: int, cuts: Sequence[int]) -> int:

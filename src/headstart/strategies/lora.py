@@ -12,7 +12,8 @@ from headstart.strategies.adapter import add_adapters, merge_adapters
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.losses import Loss, loss_of
 from headstart.strategies.model import TransferModel
-from headstart.strategies.training import Schedule, planned_steps, schedule_of, start_head, stopping_rows, tune
+from headstart.strategies.training import Schedule, planned_steps, schedule_of, stopping_rows, tune
+from headstart.strategies.tuned_heads import start_head, with_fitted_head
 
 # Chosen on sets that no benchmark against a peer uses (docs/log.md).
 RANK = 16
@@ -45,7 +46,7 @@ def fit_adapters(job: Job, *, rank: int, alpha: int, rate: float, stored: bool =
         only=only,
     )
     assert tuned.module is not None
-    return replace(tuned, adapter=merge_adapters(tuned.module, rank, alpha))
+    return with_fitted_head(replace(tuned, adapter=merge_adapters(tuned.module, rank, alpha)), job)
 
 
 def fit(job: Job) -> TransferModel:

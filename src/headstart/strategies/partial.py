@@ -1,4 +1,5 @@
-"""A probe first, then the blocks above the cut go on learning from the probe's head (LP-FT, Kumar et al. 2022, arXiv 2202.10054).
+"""A probe first, then the blocks above the cut go on learning from the probe's head (LP-FT, Kumar et al. 2022, arXiv 2202.10054); at the
+end the head is fitted anew.
 
 The loss is cross-entropy plus the comparison of all pairs of the batch, which draws rows of one class together: better by half a point
 than cross-entropy alone on four sets of 600 rows (docs/log.md). Supervised contrastive learning beside cross-entropy: Gunel et al. 2021,
@@ -10,14 +11,15 @@ from __future__ import annotations
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.losses import Loss, loss_of
 from headstart.strategies.model import TransferModel
-from headstart.strategies.training import planned_steps, schedule_of, start_head, stopping_rows, tune
+from headstart.strategies.training import planned_steps, schedule_of, stopping_rows, tune
+from headstart.strategies.tuned_heads import start_head, with_fitted_head
 
 
 def fit_from(job: Job, cut: int) -> TransferModel:
-    """Tune the blocks from `cut` on, from a head on frozen features."""
+    """Tune the blocks from `cut` on, from a head on frozen features, then fit the head on the tuned ones."""
     rows, validate = stopping_rows(job)
     plan = schedule_of(job, planned_steps("partial", len(rows), job.settings))
-    return tune(
+    tuned = tune(
         job.source,
         rows,
         cut=cut,
@@ -27,6 +29,7 @@ def fit_from(job: Job, cut: int) -> TransferModel:
         loss=loss_of(rows, Loss.BOTH),
         validate=validate,
     )
+    return with_fitted_head(tuned, job)
 
 
 def fit(job: Job) -> TransferModel:

@@ -34,11 +34,10 @@ from headstart.settings import Precision, Settings
 from headstart.strategies.base import FloatArray, LinearHead, Rows
 from headstart.strategies.batches import Entering, GroupedBatches, entering_of
 from headstart.strategies.free_heads import spread_of
-from headstart.strategies.heads import fit_head
 from headstart.strategies.ladder import Job
 from headstart.strategies.losses import Loss, contrastive_loss, head_loss, loss_of, spans_loss
 from headstart.strategies.model import NO_LABEL, TransferModel, collate, mean_pooled, pooled_through
-from headstart.strategies.probe import mean_of_layers, usual_layers
+from headstart.strategies.tuned_heads import tuned_layers
 
 HEAD_RATE = 5.0  # the head's learning rate as a multiple of the top block's
 STOPPING_FROM = 3000  # rows from which some are set aside to stop training early: fewer need all they have
@@ -306,18 +305,6 @@ def run_training(
         parameter.requires_grad_(False)
         parameter.grad = None
     return tuple(watch.points)
-
-
-def tuned_layers(blocks: int, cut: int) -> tuple[int, ...]:
-    """What the head of a tuned model reads: of the layers that serve a probe best, those above the cut."""
-    return tuple(layer for layer in usual_layers(blocks) if layer > cut)
-
-
-def start_head(job: Job, cut: int) -> LinearHead:
-    """A head on the frozen features of the layers that will be tuned: where tuning begins."""
-    rows = job.rows.named()
-    features = mean_of_layers(job.source.pooled(rows.texts), tuned_layers(job.source.backbone.n_blocks, cut))
-    return fit_head(features, rows.y, rows.n_classes, class_weight=job.class_weight)
 
 
 def planned_steps(strategy: str, rows: int, settings: Settings) -> int:
