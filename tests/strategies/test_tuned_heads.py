@@ -1,0 +1,63 @@
+"""The head that a tuned model ends with: fitted on what the tuned blocks make of all rows."""
+
+import numpy as np
+import pytest
+
+from headstart.backbone.reading import Reader
+from headstart.settings import Precision, Settings
+from headstart.strategies import training
+from headstart.strategies.base import LinearHead, Rows
+from headstart.strategies.heads import fit_head, usual_strength
+from headstart.strategies.ladder import Job, get_strategy
+from headstart.strategies.model import TransferModel
+from headstart.strategies.tuned_heads import FIRMER, tuned_layers, with_fitted_head
+from tiny import WORDS
+
+SETTINGS = Settings(precision=Precision.FLOAT32, learning_rate=1e-3, epochs=1)
+
+
+def job_on(reader, *, n=24, names=(), seed=0):
+    rng = np.random.default_rng(seed)
+    texts = tuple(f"{WORDS[k % 2]} {' '.join(rng.choice(WORDS[2:], 4))}" for k in range(n))
+    return Job(Rows(texts, np.arange(n) % 2, 2, names=names), np.arange(n), [], SETTINGS, 0, reader, cut=1)
+
+
+@pytest.mark.parametrize("rung", ["partial", "full", "contrastive", "lora", "gradual"])
+def test_the_head_of_every_tuned_rung_is_fitted_on_its_own_features_of_texts_and_names(rung, tiny_backbone):
+    job = job_on(Reader(tiny_backbone("bert"), None, 4096), names=(WORDS[0], WORDS[1]))
+    model = get_strategy(rung).fit(job)
+    features = model.features((*job.rows.texts, *job.rows.names))
+    by_hand = fit_head(features, np.append(job.rows.y, [0, 1]), 2, strength=FIRMER * usual_strength(2))
+    np.testing.assert_allclose(model.head.weight, by_hand.weight, rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(model.head.bias, by_hand.bias, rtol=1e-2, atol=1e-3)
+
+
+def test_rows_that_were_set_aside_for_early_stopping_are_learnt_by_the_head(tiny_backbone, monkeypatch):
+    monkeypatch.setattr(training, "STOPPING_FROM", 20)
+    job = job_on(Reader(tiny_backbone("bert"), None, 4096), n=60)
+    model = get_strategy("partial").fit(job)
+    assert any(point.validation_loss is not None for point in model.curve)
+    strength = FIRMER * usual_strength(2)
+    by_hand = fit_head(model.features(job.rows.texts), job.rows.y, 2, strength=strength)
+    np.testing.assert_allclose(model.head.weight, by_hand.weight, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["labels", "number"])
+def test_several_labels_and_numbers_have_heads_of_their_own_kind(kind, tiny_backbone):
+    """By hand on what the blocks make of the texts: the penalised least squares, and the stationary point of the logistic loss."""
+    reader = Reader(tiny_backbone("bert"), None, 4096)
+    job = job_on(reader, n=40)
+    held = np.array([WORDS[0] in text.split() for text in job.rows.texts], dtype=np.float64)
+    y = (np.stack([held, 1 - held], axis=1) > 0).astype(np.int8) if kind == "labels" else (held + np.linspace(0, 1, 40))[:, None]
+    rows = Rows(job.rows.texts, y, y.shape[1], kinds=held.astype(np.int64))
+    layers = tuned_layers(reader.backbone.n_blocks, 1)
+    tuned = TransferModel(reader, None, reader.backbone.n_blocks, layers, LinearHead(np.zeros((y.shape[1], 8)), np.zeros(y.shape[1])))
+    head = with_fitted_head(tuned, Job(rows, job.groups, [], SETTINGS, 0, reader, cut=1)).head
+    features = reader.pooled(rows.texts)[:, list(layers)].mean(axis=1)
+    spread = features.std(axis=0)
+    z = (features - features.mean(axis=0)) / (spread * np.sqrt((spread > 0).sum()))
+    said = head.logits(features)
+    slopes = head.weight * (spread * np.sqrt((spread > 0).sum()))
+    # At the minimum the pull of the rows is the penalty's.
+    pull = (y - (1 / (1 + np.exp(-said)) if kind == "labels" else said)).T @ z
+    np.testing.assert_allclose(pull, FIRMER * usual_strength(rows.n_classes) * slopes, atol=0.02 * np.abs(pull).max() + 1e-3)
