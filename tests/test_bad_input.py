@@ -125,6 +125,20 @@ def test_a_full_disk_while_something_is_written(task, tmp_path, capsys, monkeypa
     assert not [path for path in out.rglob(".*") if path.is_file()]
 
 
+def test_a_disk_that_is_full_as_a_library_in_rust_tells_it(task, tmp_path, capsys, monkeypatch):
+    from safetensors import SafetensorError
+
+    def refuse(*_arguments, **_options):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("headstart.saving.save_model", refuse)
+        patched.setattr("headstart.saving.save_text_model", refuse)
+        message = f"headstart: The disk is full. Free some space, or choose another place with --out and --store, and {KEPT}\n"
+        assert told(capsys, *words(task, tmp_path / "run")) == (3, message)
+    assert finishes(capsys, task, tmp_path / "run")
+
+
 def test_a_disk_that_fills_up_within_a_line_of_the_journal_costs_that_line_only(task, tmp_path, capsys, monkeypatch):
     out = tmp_path / "run"
     original = runs.os.fsync

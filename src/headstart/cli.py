@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import errno
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -69,6 +70,7 @@ def explain(error: BaseException, verb: str) -> HeadstartError | None:
     if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
         lighter = "Give fewer tokens a batch (--batch-tokens), shorter texts (--max-length) or a smaller source (--source)"
         return ResourceError(f"The machine ran out of memory. {lighter if fits else 'Close other programs'}, and {again}")
+    error = _of_the_system(error)
     if not isinstance(error, OSError):
         return None
     place = repr(error.filename) if error.filename else ""
@@ -80,6 +82,12 @@ def explain(error: BaseException, verb: str) -> HeadstartError | None:
     if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE):
         return ResourceError(f"{place or 'A file'} cannot be used: {str(error.strerror).lower()}. Check the path and {again}")
     return None
+
+
+def _of_the_system(error: BaseException) -> BaseException:
+    """The operating system's own error where a library tells it in words alone, as those in Rust do (safetensors, tokenizers)."""
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return error if told is None or isinstance(error, OSError) else OSError(int(told[1]), os.strerror(int(told[1])))
 
 
 def _is_torch_out_of_memory(error: BaseException) -> bool:
