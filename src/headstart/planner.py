@@ -121,7 +121,6 @@ def decide(
             break
         _run_fold(chosen, run, label, cost)
         _measure(chosen, anchor, first, metric)
-        _learn(states)
     left = seconds - (run.clock - begin)
     sound = [state for state in states if not state.failed]
     if not sound:
