@@ -113,9 +113,9 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         if detours:
             require_same_sources(run, means)
         spent += sum(detour.seconds for detour in detours)
-        share = allowance(settings, parts, spent)
+        a_row = seconds_a_row(target, parts, settings, spent)
         warn_of_budget(target, parts, settings, means, strategies)
-        judged = [judge_part(part, target, settings, run, means, strategies, share) for part in parts]
+        judged = [judge_part(part, target, settings, run, means, strategies, a_row * len(part.learn)) for part in parts]
         if target.test is not None and judged[0].fitted is not None:
             final, model = judged[0].decision, judged[0].fitted
         else:
@@ -124,7 +124,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
             def decide_anew(failed: Failed) -> Decision:
                 if target.test is not None and not failed:
                     return judged[0].decision  # what was judged is what is saved, also in a run that goes on
-                return decide_on(target, every, label, settings, run, means, strategies, share, failed=failed)
+                return decide_on(target, every, label, settings, run, means, strategies, a_row * len(every), failed=failed)
 
             final, model = until_trained(decide_anew, lambda decision: (decision, train_winner(decision)))
         results = assemble(target, settings, parts, judged, final, model, means.readers, means.findings, run, command, begin)
@@ -164,7 +164,8 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
         target = within_budget(target, settings, means, strategies)
         parts = parts_of(target, settings)
         rungs = rungs_on(target, parts[0].learn, settings, means, strategies)
-        described = describe_plan(target, parts, rungs, means.cost, settings, allowance(settings, parts, 0.0))
+        share = seconds_a_row(target, parts, settings, 0.0) * len(parts[0].learn)
+        described = describe_plan(target, parts, rungs, means.cost, settings, share)
     return "\n".join(filter(None, [described, describe_tasks(tasks)]))
 
 
@@ -308,10 +309,13 @@ def within_budget(target: Target, settings: Settings, means: Means, strategies: 
     return target.some(fit, why, settings.seed)
 
 
-def allowance(settings: Settings, parts: list[Part], spent: float) -> float:
-    """Seconds for each decision with the trainings that follow it: the budget, less what runs around it, in equal shares."""
-    decisions = len(parts) + (0 if parts[0].judge is None else 1)
-    return max(0.0, settings.budget - spent - AROUND) / decisions
+def seconds_a_row(target: Target, parts: list[Part], settings: Settings, spent: float) -> float:
+    """Seconds for each decision with the trainings that follow it, a row: the budget, less what runs around it.
+
+    By rows, so that a rung which fits into the share of an outer fold fits into that of the last decision, on all rows, too.
+    """
+    rows = sum(len(part.learn) for part in parts) + (0 if parts[0].judge is None else len(target.rows))
+    return max(0.0, settings.budget - spent - AROUND) / max(rows, 1)
 
 
 def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means: Means, strategies: list[str]) -> None:

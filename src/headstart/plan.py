@@ -30,15 +30,16 @@ def describe_plan(target: Target, parts: Sequence[Part], rungs: Sequence[Rung], 
         rungs: the candidates on the first part's rows.
         cost: predicts seconds.
         settings: what was asked.
-        seconds: what each decision may take.
+        seconds: what the decision on the first part's rows may take; one on more rows may take more.
     """
     from headstart.strategies.batches import HELD_BYTES
 
     decisions = len(parts) + (0 if parts[0].judge is None else 1)
+    last = f", {seconds * len(target.rows) / len(parts[0].learn):,.0f} s for the last" if decisions > 1 else ""
     labels = f", {target.rows.n_classes} labels" if target.labels else ""  # of answers in words there are none
     lines = [
         f"{len(target.rows):,} usable rows of {len(target.examples):,}{labels}; judged on {_judges(target, parts)}",
-        f"{decisions} decision{'s' if decisions > 1 else ''} within {settings.budget:,.0f} s: {seconds:,.0f} s each",
+        f"{decisions} decision{'s' if decisions > 1 else ''} within {settings.budget:,.0f} s: {seconds:,.0f} s each{last}",
         "",
         f"{'rung':<28}{'expected':>10}{'seconds':>9}  what it does",
     ]
