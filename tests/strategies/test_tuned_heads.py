@@ -24,7 +24,7 @@ def job_on(reader, *, n=24, names=(), seed=0):
     return Job(Rows(texts, np.arange(n) % 2, 2, names=names), np.arange(n), [], SETTINGS, 0, reader, cut=1)
 
 
-@pytest.mark.parametrize("rung", ["partial", "full", "contrastive", "lora", "gradual"])
+@pytest.mark.parametrize("rung", ["partial", "full", "contrastive", "soup", "lora", "gradual"])
 def test_the_head_of_every_tuned_rung_is_fitted_on_its_own_features_of_texts_and_names(rung, tiny_backbone):
     job = job_on(Reader(tiny_backbone("bert"), None, 4096), names=(WORDS[0], WORDS[1]))
     model = get_strategy(rung).fit(job)

@@ -19,13 +19,18 @@ from headstart.strategies.training import planned_steps, schedule_of, tune
 from headstart.strategies.tuned_heads import tuned_layers, with_fitted_head
 
 
-def fit(job: Job) -> TransferModel:
-    """Tune, then fit the head on the tuned features."""
+def tuned_on_pairs(job: Job) -> TransferModel:
+    """The blocks above the job's cut tuned; the head is still to be fitted."""
     plan = schedule_of(job, planned_steps("contrastive", len(job.rows), job.settings))
     blocks = job.source.backbone.n_blocks
     idle = LinearHead(np.zeros((job.rows.n_classes, job.source.backbone.width)), np.zeros(job.rows.n_classes))
     tuned = tune(job.source, job.rows, cut=job.cut, head=idle, schedule=plan, loss=Loss.PAIRS, balanced=True)
-    return with_fitted_head(replace(tuned, layers=tuned_layers(blocks, job.cut)), job)
+    return replace(tuned, layers=tuned_layers(blocks, job.cut))
+
+
+def fit(job: Job) -> TransferModel:
+    """Tune, then fit the head on the tuned features."""
+    return with_fitted_head(tuned_on_pairs(job), job)
 
 
 STRATEGY = Strategy(

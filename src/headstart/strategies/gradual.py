@@ -63,17 +63,17 @@ def in_stages(cuts: Sequence[int], tuned: Callable[[int, M | None], M]) -> M:
     curve: tuple[CurvePoint, ...] = ()
     for cut in cuts:
         model = tuned(cut, model)
-        curve += _after(curve, model.curve)
+        curve = joined(curve, model.curve)
     assert model is not None
     return replace(model, curve=curve)
 
 
-def _after(before: tuple[CurvePoint, ...], points: tuple[CurvePoint, ...]) -> tuple[CurvePoint, ...]:
-    """The points of a stage, counted from the end of the one before."""
+def joined(before: tuple[CurvePoint, ...], points: tuple[CurvePoint, ...]) -> tuple[CurvePoint, ...]:
+    """The curve of one training after another's, its points counted from the end of the one before."""
     if not before:
         return points
     last = before[-1]
-    return tuple(replace(point, step=point.step + last.step, seconds=point.seconds + last.seconds) for point in points)
+    return before + tuple(replace(point, step=point.step + last.step, seconds=point.seconds + last.seconds) for point in points)
 
 
 STRATEGY = Strategy(

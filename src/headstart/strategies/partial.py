@@ -15,11 +15,11 @@ from headstart.strategies.training import planned_steps, schedule_of, stopping_r
 from headstart.strategies.tuned_heads import start_head, with_fitted_head
 
 
-def fit_from(job: Job, cut: int) -> TransferModel:
-    """Tune the blocks from `cut` on, from a head on frozen features, then fit the head on the tuned ones."""
+def tuned_from(job: Job, cut: int) -> TransferModel:
+    """The blocks from `cut` on tuned from a head on frozen features, with the head that learnt beside them."""
     rows, validate = stopping_rows(job)
     plan = schedule_of(job, planned_steps("partial", len(rows), job.settings))
-    tuned = tune(
+    return tune(
         job.source,
         rows,
         cut=cut,
@@ -29,7 +29,11 @@ def fit_from(job: Job, cut: int) -> TransferModel:
         loss=loss_of(rows, Loss.BOTH),
         validate=validate,
     )
-    return with_fitted_head(tuned, job)
+
+
+def fit_from(job: Job, cut: int) -> TransferModel:
+    """Tune the blocks from `cut` on, then fit the head on the tuned features."""
+    return with_fitted_head(tuned_from(job, cut), job)
 
 
 def fit(job: Job) -> TransferModel:

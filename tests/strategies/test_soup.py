@@ -1,0 +1,58 @@
+"""Two trainings above the cut and the mean of their weights."""
+
+import numpy as np
+
+from headstart.backbone.reading import Reader
+from headstart.settings import Precision, Settings
+from headstart.strategies import training
+from headstart.strategies.base import Rows
+from headstart.strategies.ladder import Job, get_strategy
+from headstart.strategies.soup import PARTS
+from tiny import WORDS
+
+SETTINGS = Settings(precision=Precision.FLOAT32, learning_rate=1e-3, epochs=1)
+
+
+def job_on(reader, logs=None):
+    rng = np.random.default_rng(0)
+    texts = tuple(f"{WORDS[k % 2]} {' '.join(rng.choice(WORDS[2:], 4))}" for k in range(24))
+    return Job(Rows(texts, np.arange(24) % 2, 2), np.arange(24), [], SETTINGS, 0, reader, cut=2, logs=logs)
+
+
+def weights_of(model):
+    return {name: tensor.double().numpy() for name, tensor in model.module.state_dict().items() if tensor.is_floating_point()}
+
+
+def test_every_weight_is_the_mean_of_what_the_two_rungs_make_of_it(tiny_backbone, monkeypatch):
+    monkeypatch.setattr(training, "FEWEST_CONTRASTIVE_STEPS", 4)
+    reader = Reader(tiny_backbone("bert"), None, 4096)
+    job = job_on(reader)
+    soup, *alone = (weights_of(get_strategy(name).fit(job)) for name in ("soup", *PARTS))
+    source = {name: tensor.double().numpy() for name, tensor in reader.backbone.module.state_dict().items()}
+    changed = 0
+    for name, weight in soup.items():
+        one, other = (weights[name] for weights in alone)
+        np.testing.assert_allclose(weight, (one + other) / 2, rtol=0, atol=1e-6)
+        changed += not np.allclose(one, other, rtol=0, atol=1e-5)
+        if np.array_equal(one, other):  # what neither tunes stays the source's to the last digit
+            np.testing.assert_array_equal(weight, source[name])
+    assert changed > 10
+
+
+def test_each_training_logs_apart_and_their_curves_follow_one_another(tiny_backbone, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "FEWEST_CONTRASTIVE_STEPS", 4)
+    model = get_strategy("soup").fit(job_on(Reader(tiny_backbone("bert"), None, 4096), tmp_path))
+    assert sorted(place.name for place in tmp_path.iterdir()) == sorted(PARTS)
+    assert all(list((tmp_path / part).glob("events*")) for part in PARTS)
+    steps = [point.step for point in model.curve]
+    assert steps == sorted(steps) and steps[-1] == 1 + 4  # one pass of 24 rows is a step
+
+
+def test_it_is_expected_to_take_as_long_as_both(tiny_backbone):
+    from headstart.cost import CostModel
+    from headstart.rungs import Rung, trial_seconds
+
+    job = job_on(Reader(tiny_backbone("bert"), None, 4096))
+    cost = CostModel(1e9, 1e18)  # what is read once costs nothing here
+    soup, *alone = (trial_seconds(Rung(get_strategy(name), None, job, 6.0), cost) for name in ("soup", *PARTS))
+    np.testing.assert_allclose(soup, sum(alone), rtol=1e-6)
