@@ -65,7 +65,8 @@ def epoch(cell: Cell, clock: Clock, *, stored: bool) -> Mapping[str, Any]:
     from headstart.settings import Precision, Settings
     from headstart.sources.resolve import resolve_source
     from headstart.strategies.base import LinearHead, Rows
-    from headstart.strategies.training import Schedule, tune
+    from headstart.strategies.schedule import Schedule
+    from headstart.strategies.training import tune
 
     settings = Settings()
     task = few(cell["data"], cell["per_class"], 0)

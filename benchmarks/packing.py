@@ -59,7 +59,8 @@ def side(cell: Cell, clock: Clock) -> Mapping[str, Any]:
     from headstart.strategies.language import output_layer
     from headstart.strategies.language_training import NextToken, told_rows
     from headstart.strategies.model import collate
-    from headstart.strategies.training import Schedule, run_training
+    from headstart.strategies.schedule import Schedule
+    from headstart.strategies.training import run_training
 
     import_all()
     folder = data_folder() / cell["data"]

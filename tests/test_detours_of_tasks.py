@@ -13,7 +13,7 @@ import headstart
 from headstart import deciding
 from headstart.errors import DataError
 from headstart.report.build import build_report
-from headstart.strategies import training
+from headstart.strategies import schedule
 from small import asked, bare, marked, sentences, write_asked, write_csv
 from tiny import WORDS, make_tiny
 
@@ -52,7 +52,7 @@ DECIDE = deciding.decide
 def fit(place, data, via, out_name="", steps=6, **settings):
     """A run whose trainings of words and answers take `steps` steps."""
     with pytest.MonkeyPatch.context() as patch, bare():
-        patch.setattr(training, "FEWEST_WORD_STEPS", steps)
+        patch.setattr(schedule, "FEWEST_WORD_STEPS", steps)
         patch.setattr(deciding, "decide", by_detour)
         patch.setattr("headstart.planner._next", lambda *given: None)
         return headstart.fit(

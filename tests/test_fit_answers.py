@@ -14,7 +14,7 @@ from headstart.export.verify import as_given, verify_answers
 from headstart.judge.verdict import verdict_sentence
 from headstart.loaded_answers import LoadedAnswers
 from headstart.settings import Metric
-from headstart.strategies import training
+from headstart.strategies import schedule
 from small import COLOURS, answer_rows, asked, bare, sentences, without_times, write_asked, write_csv
 from tiny import make_tiny
 
@@ -28,7 +28,7 @@ RUNGS = ("sentence", "probe", "partial")
 def few_steps():
     """Short trainings."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "FEWEST_WORD_STEPS", 6)
+        patch.setattr(schedule, "FEWEST_WORD_STEPS", 6)
         yield
 
 

@@ -15,7 +15,7 @@ from headstart.loaded import LoadedTagger
 from headstart.records import TrialStatus
 from headstart.settings import Metric
 from headstart.sources import shelf
-from headstart.strategies import training
+from headstart.strategies import schedule
 from small import FAMILIES, PEOPLE, PLACES, TAGS, bare, marked, sentences, without_times, write_csv, write_marked
 from tiny import make_tiny
 
@@ -26,7 +26,7 @@ TRAIN, TEST = marked(90, 1)[:60], marked(90, 1)[60:]
 def few_steps():
     """Short trainings."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "FEWEST_WORD_STEPS", 6)
+        patch.setattr(schedule, "FEWEST_WORD_STEPS", 6)
         yield
 
 

@@ -16,6 +16,7 @@ from headstart.settings import Metric, Settings, by_scale
 from headstart.strategies.base import FloatArray
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.outputs import Output, as_classes, output_of
+from headstart.strategies.schedule import planned_steps, rows_a_step
 from headstart.tasks.registry import DEFAULT, deciding_metric, get_task
 
 # What the whole budget is worth in that unit: what takes a hundredth of it, a trial or a training, must promise a hundredth of this. A
@@ -106,8 +107,6 @@ def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
         return cost.training(rung.strategy.name, tokens=work.tokens, learning=work.learning, frozen=work.frozen, steps=work.steps)
     if rung.strategy.tunes_from is None or rung.job.reader is None:
         return cost.light(rung.strategy.name, rows, rung.job.rows.n_classes)
-    from headstart.strategies.training import planned_steps, rows_a_step
-
     backbone = rung.job.reader.backbone
     lowest = rung.strategy.tunes_from(rung.job)
     rows += rung.strategy.adds(rung.job) if rung.strategy.adds is not None else 0

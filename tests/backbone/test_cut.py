@@ -19,7 +19,8 @@ from headstart.strategies import training
 from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.losses import Loss
 from headstart.strategies.model import TransferModel, pooled_through
-from headstart.strategies.training import Schedule, TunedModel, tune
+from headstart.strategies.schedule import Schedule
+from headstart.strategies.training import TunedModel, tune
 from tiny import ARCHITECTURES, HIDDEN, WORDS, count_hooks
 
 Tiny = Callable[..., Backbone]

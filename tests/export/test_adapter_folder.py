@@ -18,7 +18,7 @@ from headstart.export.verify import verify
 from headstart.judge.calibration import softmax
 from headstart.settings import Precision, Settings
 from headstart.sources.resolve import resolve_source
-from headstart.strategies import training
+from headstart.strategies import schedule
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, get_strategy
 from tiny import WORDS, make_tiny
@@ -29,7 +29,7 @@ from tiny import WORDS, make_tiny
 def test_the_adapter_on_its_source_says_the_same_and_is_refused_without_its_head(
     architecture: str, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "FEWEST_WORD_STEPS", 6)
+    monkeypatch.setattr(schedule, "FEWEST_WORD_STEPS", 6)
     monkeypatch.setattr(saving, "model_card", lambda *_args, **_named: "# a card\n")
     backbone = load_backbone(resolve_source(str(make_tiny(tmp_path / "source", architecture))), 40)
     rng = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from headstart.backbone.reading import Reader
 from headstart.backbone.store import Store
 from headstart.errors import SettingsError
 from headstart.settings import Precision, Settings
-from headstart.strategies import ladder, training
+from headstart.strategies import ladder, schedule
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, Strategy, get_strategy, known_strategies
 from tiny import WORDS
@@ -29,7 +29,7 @@ NEW = ["my card is lost", "happy film", "", "refund " * 50, "ünïcode 🚚"]
 @pytest.fixture
 def job(tiny_backbone: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
     """24 rows of 3 classes, each with words of its own, in 3 folds that leave the last three rows out; no contrastive run is long."""
-    monkeypatch.setattr(training, "FEWEST_CONTRASTIVE_STEPS", 3)
+    monkeypatch.setattr(schedule, "FEWEST_CONTRASTIVE_STEPS", 3)
     rng = np.random.default_rng(0)
     y = np.arange(24) % CLASSES
     texts = tuple(" ".join(rng.choice(WORDS[20 * k : 20 * k + 20], 6)) for k in y)
@@ -160,6 +160,6 @@ def test_other_packages_add_rungs_but_never_replace_ours(monkeypatch: pytest.Mon
     with pytest.raises(SettingsError) as caught:
         get_strategy("mines")
     assert str(caught.value) == (
-        "--strategy is 'mines'; it must be one of tfidf, static, probe, contrastive, partial, soup, lora, gradual, full, scratch, also, mine."
-        " Did you mean 'mine'?"
+        "--strategy is 'mines'; it must be one of tfidf, static, probe, contrastive, partial, soup, lora, gradual, full, scratch, also, "
+        "mine. Did you mean 'mine'?"
     )

@@ -14,14 +14,14 @@ from headstart.backbone.backbone import Backbone
 from headstart.backbone.cut import Trunk
 from headstart.backbone.reading import Reader
 from headstart.settings import Precision, Settings
-from headstart.strategies import training
+from headstart.strategies import schedule, training
 from headstart.strategies.adapter import add_adapters, linear_layers, merge_adapters
 from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.gradual import fit as fit_gradually
 from headstart.strategies.gradual import stages
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.lora import RANK, fit_adapters
-from headstart.strategies.training import schedule_of
+from headstart.strategies.schedule import schedule_of
 from headstart.strategies.word_training import tune_words
 from tiny import ARCHITECTURES, WORDS
 
@@ -86,7 +86,7 @@ def test_adapters_learn_from_stored_activations_as_from_frozen_blocks_run_each_t
 def test_the_base_stays_as_it_is_and_the_change_has_the_rank(
     task: str | None, tiny_backbone: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "FEWEST_WORD_STEPS", 6)
+    monkeypatch.setattr(schedule, "FEWEST_WORD_STEPS", 6)
     backbone = tiny_backbone("bert")
     before = {name: tensor.clone() for name, tensor in backbone.module.state_dict().items()}
     job = job_on(backbone, task=task)
@@ -138,7 +138,7 @@ def test_gradual_unfreezing_trains_each_stage_from_where_the_last_one_ended(tiny
 def test_gradual_unfreezing_on_words_is_training_above_one_cut_after_the_other(
     tiny_backbone: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "FEWEST_WORD_STEPS", 9)
+    monkeypatch.setattr(schedule, "FEWEST_WORD_STEPS", 9)
     backbone = tiny_backbone("bert")
     job = job_on(backbone, cut=1, task="ner")
     model = get_strategy("gradual", "ner").fit(job)

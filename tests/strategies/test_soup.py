@@ -4,7 +4,7 @@ import numpy as np
 
 from headstart.backbone.reading import Reader
 from headstart.settings import Precision, Settings
-from headstart.strategies import training
+from headstart.strategies import schedule
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.soup import PARTS
@@ -24,7 +24,7 @@ def weights_of(model):
 
 
 def test_every_weight_is_the_mean_of_what_the_two_rungs_make_of_it(tiny_backbone, monkeypatch):
-    monkeypatch.setattr(training, "FEWEST_CONTRASTIVE_STEPS", 4)
+    monkeypatch.setattr(schedule, "FEWEST_CONTRASTIVE_STEPS", 4)
     reader = Reader(tiny_backbone("bert"), None, 4096)
     job = job_on(reader)
     soup, *alone = (weights_of(get_strategy(name).fit(job)) for name in ("soup", *PARTS))
@@ -40,7 +40,7 @@ def test_every_weight_is_the_mean_of_what_the_two_rungs_make_of_it(tiny_backbone
 
 
 def test_each_training_logs_apart_and_their_curves_follow_one_another(tiny_backbone, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "FEWEST_CONTRASTIVE_STEPS", 4)
+    monkeypatch.setattr(schedule, "FEWEST_CONTRASTIVE_STEPS", 4)
     model = get_strategy("soup").fit(job_on(Reader(tiny_backbone("bert"), None, 4096), tmp_path))
     assert sorted(place.name for place in tmp_path.iterdir()) == sorted(PARTS)
     assert all(list((tmp_path / part).glob("events*")) for part in PARTS)

@@ -18,7 +18,7 @@ from headstart.data.answers import NOTHING, Answer
 from headstart.data.pairs import join_pair, split_pair
 from headstart.settings import Precision, Settings
 from headstart.sources.resolve import resolve_source
-from headstart.strategies import training
+from headstart.strategies import schedule
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.losses import END, START, spans_loss
@@ -116,7 +116,7 @@ def a_job(reader: Reader, rows: Rows, **settings: Any) -> Job:
 
 
 def test_full_training_finds_answers_that_it_has_not_seen(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "FEWEST_WORD_STEPS", 250)
+    monkeypatch.setattr(schedule, "FEWEST_WORD_STEPS", 250)
     model = get_strategy("full", "qa").fit(a_job(reader, invented(240, 2, without=True), epochs=1, learning_rate=3e-3))
     assert isinstance(model, SpanModel) and model.may_abstain
     new = invented(60, 9, without=True)
@@ -129,7 +129,7 @@ def test_full_training_finds_answers_that_it_has_not_seen(reader: Reader, monkey
 
 @pytest.mark.parametrize("name", ["probe", "partial", "lora", "gradual", "full", "scratch"])
 def test_each_rung_is_trained_and_reads_alike_at_any_order_of_its_rows(name: str, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "FEWEST_WORD_STEPS", 3)
+    monkeypatch.setattr(schedule, "FEWEST_WORD_STEPS", 3)
     before = {key: value.clone() for key, value in reader.backbone.module.state_dict().items()}
     model = get_strategy(name, "qa").fit(a_job(reader, invented(12, 3), epochs=1))
     assert isinstance(model, SpanModel) and not model.may_abstain
@@ -148,7 +148,7 @@ def test_a_model_scores_as_the_stock_class_of_its_parts(reader: Reader, tmp_path
 
     from headstart.export.span_folder import save_span_model
 
-    monkeypatch.setattr(training, "FEWEST_WORD_STEPS", 3)
+    monkeypatch.setattr(schedule, "FEWEST_WORD_STEPS", 3)
     model = get_strategy("full", "qa").fit(a_job(reader, invented(12, 3), epochs=1))
     assert isinstance(model, SpanModel)
     save_span_model(tmp_path / "model", model, "card")
@@ -175,6 +175,6 @@ def rows_without_answers(rows: Rows, some: Sequence[int]) -> Rows:
 
 
 def test_a_model_abstains_only_where_its_rows_did(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "FEWEST_WORD_STEPS", 2)
+    monkeypatch.setattr(schedule, "FEWEST_WORD_STEPS", 2)
     model = get_strategy("probe", "qa").fit(a_job(reader, rows_without_answers(invented(12, 3), [4]), epochs=1))
     assert isinstance(model, SpanModel) and model.may_abstain

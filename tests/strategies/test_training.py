@@ -23,15 +23,8 @@ from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.ladder import Job
 from headstart.strategies.losses import Loss, contrastive_loss
 from headstart.strategies.model import TransferModel
-from headstart.strategies.training import (
-    Schedule,
-    TunedModel,
-    planned_steps,
-    rows_a_step,
-    schedule_of,
-    stopping_rows,
-    tune,
-)
+from headstart.strategies.schedule import Schedule
+from headstart.strategies.training import TunedModel, stopping_rows, tune
 from headstart.strategies.tuned_heads import start_head, tuned_layers
 from tiny import HIDDEN, WORDS
 
@@ -263,41 +256,6 @@ def test_training_begins_with_a_head_that_fits_the_frozen_layers(tiny_backbone: 
 
 def some_job(n: int, reader: Reader | None = None) -> Job:
     return Job(some_rows(n), np.arange(n), [], Settings(precision=Precision.FLOAT32, layer_decay=0.7, patience=4), seed=11, reader=reader)
-
-
-def test_the_schedule_is_what_the_settings_ask_for(tmp_path: Path) -> None:
-    job = replace(some_job(20), logs=tmp_path)
-    plan = schedule_of(job, 99)
-    asked = job.settings
-    assert (plan.steps, plan.batch_size, plan.learning_rate, plan.layer_decay) == (99, asked.batch_size, asked.learning_rate, 0.7)
-    assert plan.head_rate == training.HEAD_RATE * asked.learning_rate
-    assert (plan.warmup, plan.weight_decay, plan.precision) == (asked.warmup, asked.weight_decay, Precision.FLOAT32)
-    assert (plan.seed, plan.patience, plan.logs) == (11, 4, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("task", "strategy", "rows", "batch_size", "epochs", "a_step", "steps"),
-    [
-        # Of sentences a quarter of the batch; with the root of their number, 260 steps at least.
-        ("ner", "partial", 6000, 32, 4, 8, 2600),
-        ("ner", "full", 1500, 32, 4, 8, 1300),
-        ("ner", "scratch", 40, 32, 4, 8, 260),
-        ("ner", "partial", 6000, 16, 4, 4, 5200),
-        ("ner", "partial", 6000, 32, 2, 8, 1300),
-        # Of questions twice the passes of single labels.
-        ("qa", "partial", 1000, 32, 4, 8, 1000),
-        ("qa", "full", 100, 32, 4, 8, 260),
-        ("classification", "partial", 1001, 32, 4, 32, 128),
-        (None, "full", 10, 32, 1, 32, 1),
-        (None, "contrastive", 10, 32, 1, 32, 60),
-    ],
-)
-def test_sentences_of_many_labels_make_many_small_steps(
-    task: str | None, strategy: str, rows: int, batch_size: int, epochs: int, a_step: int, steps: int
-) -> None:
-    asked = Settings(task=task, batch_size=batch_size, epochs=epochs)
-    assert (rows_a_step(asked), planned_steps(strategy, rows, asked)) == (a_step, steps)
-    assert schedule_of(replace(some_job(20), settings=asked), 7).batch_size == a_step
 
 
 def test_few_rows_all_train_and_many_set_some_aside_to_stop_by(tiny_backbone: Tiny) -> None:

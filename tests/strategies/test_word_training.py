@@ -14,12 +14,13 @@ from headstart.backbone.backbone import Backbone, find_blocks
 from headstart.backbone.cut import Trunk
 from headstart.backbone.reading import Reader, tokenize
 from headstart.settings import Precision, Settings
-from headstart.strategies import training, word_training
+from headstart.strategies import schedule, word_training
 from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.losses import Loss
 from headstart.strategies.model import NO_LABEL
-from headstart.strategies.training import Schedule, TunedModel
+from headstart.strategies.schedule import Schedule
+from headstart.strategies.training import TunedModel
 from headstart.strategies.word_model import WordModel, words_at
 from headstart.strategies.word_training import fit_words, random_words, stopping_words, token_rows, tune_words
 from small import FAMILIES, PEOPLE, PLACES, marked, word_rows
@@ -49,7 +50,7 @@ def reader(tiny_backbone: Tiny) -> Reader:
 
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "FEWEST_WORD_STEPS", 4)
+    monkeypatch.setattr(schedule, "FEWEST_WORD_STEPS", 4)
 
 
 def a_job(reader: Reader, n: int = 24, seed: int = 0, **settings: object) -> Job:

@@ -15,7 +15,8 @@ from headstart.strategies.base import LinearHead
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.losses import Loss
 from headstart.strategies.model import TransferModel
-from headstart.strategies.training import planned_steps, schedule_of, tune
+from headstart.strategies.schedule import planned_steps, schedule_of
+from headstart.strategies.training import tune
 from headstart.strategies.tuned_heads import tuned_layers, with_fitted_head
 
 

@@ -28,7 +28,8 @@ from headstart.strategies.ladder import Job, Strategy, Work
 from headstart.strategies.language import WritingModel, longest_of
 from headstart.strategies.model import NO_LABEL
 from headstart.strategies.prompts import as_read
-from headstart.strategies.training import Learned, Schedule, rows_a_step, run_training, schedule_of
+from headstart.strategies.schedule import Schedule, rows_a_step, schedule_of
+from headstart.strategies.training import Learned, run_training
 from headstart.strategies.vocabulary import learn_vocabulary
 
 NAME = "a writer of its own"

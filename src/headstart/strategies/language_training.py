@@ -25,7 +25,8 @@ from headstart.strategies.ladder import Job
 from headstart.strategies.language import WritingModel, longest_of, output_layer
 from headstart.strategies.lora import ALPHA, RANK, lora_schedule
 from headstart.strategies.model import NO_LABEL, collate
-from headstart.strategies.training import Learned, Schedule, planned_steps, run_training, schedule_of, trunk_learning
+from headstart.strategies.schedule import Schedule, planned_steps, schedule_of
+from headstart.strategies.training import Learned, run_training, trunk_learning
 
 # The whole model learns at a tenth of what blocks above a cut do: a language model forgets how to write before it learns what to.
 _FULL_RATE = 0.1

@@ -12,7 +12,8 @@ from headstart.strategies.adapter import add_adapters, merge_adapters
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.losses import Loss, loss_of
 from headstart.strategies.model import TransferModel
-from headstart.strategies.training import Schedule, planned_steps, schedule_of, stopping_rows, tune
+from headstart.strategies.schedule import Schedule, planned_steps, schedule_of
+from headstart.strategies.training import stopping_rows, tune
 from headstart.strategies.tuned_heads import start_head, with_fitted_head
 
 # Chosen on sets that no benchmark against a peer uses (docs/log.md).

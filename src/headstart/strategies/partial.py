@@ -11,7 +11,8 @@ from __future__ import annotations
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.losses import Loss, loss_of
 from headstart.strategies.model import TransferModel
-from headstart.strategies.training import planned_steps, schedule_of, stopping_rows, tune
+from headstart.strategies.schedule import planned_steps, schedule_of
+from headstart.strategies.training import stopping_rows, tune
 from headstart.strategies.tuned_heads import start_head, with_fitted_head
 
 

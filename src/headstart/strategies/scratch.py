@@ -13,7 +13,8 @@ from headstart.strategies.base import LinearHead
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.losses import Loss, loss_of
 from headstart.strategies.model import TransferModel
-from headstart.strategies.training import Schedule, planned_steps, schedule_of, stopping_rows, tune
+from headstart.strategies.schedule import Schedule, planned_steps, schedule_of
+from headstart.strategies.training import stopping_rows, tune
 
 # Nothing has been learned that too long steps could spoil, and much is still to learn.
 RATE = 3e-4

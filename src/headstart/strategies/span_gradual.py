@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from headstart.strategies.gradual import in_stages, share_of_steps
 from headstart.strategies.ladder import Job, Strategy
+from headstart.strategies.schedule import schedule_of
 from headstart.strategies.span_training import tune_spans
 from headstart.strategies.spans import SpanModel
-from headstart.strategies.training import schedule_of
 
 
 def fit(job: Job) -> SpanModel:

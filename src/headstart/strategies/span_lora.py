@@ -8,9 +8,9 @@ from dataclasses import replace
 from headstart.strategies.adapter import add_adapters, merge_adapters
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.lora import ALPHA, RANK, lora_schedule
+from headstart.strategies.schedule import planned_steps
 from headstart.strategies.span_training import tune_spans
 from headstart.strategies.spans import SpanModel
-from headstart.strategies.training import planned_steps
 
 
 def fit(job: Job) -> SpanModel:

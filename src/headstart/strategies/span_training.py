@@ -18,9 +18,10 @@ from headstart.strategies.ladder import Job
 from headstart.strategies.losses import END, START, Loss
 from headstart.strategies.model import NO_LABEL
 from headstart.strategies.pieces import Piece, draw_of, make_pieces
+from headstart.strategies.schedule import Schedule, planned_steps, schedule_of
 from headstart.strategies.scratch import random_module, random_schedule
 from headstart.strategies.spans import SpanModel
-from headstart.strategies.training import Schedule, planned_steps, schedule_of, tune
+from headstart.strategies.training import tune
 
 # Of each row so many pieces without its answer are learnt too, so that the model says where none is.
 _WITHOUT = 1

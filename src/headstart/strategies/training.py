@@ -6,11 +6,10 @@ Letters in shapes: b rows, t tokens, d width, c classes.
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,48 +26,21 @@ from headstart.backbone.cut import Trunk
 from headstart.backbone.kernels import attention_in_float32
 from headstart.backbone.reading import Reader
 from headstart.data.split import test_split
-from headstart.environment import fast_precision, only_new_garbage
+from headstart.environment import only_new_garbage
 from headstart.progress import bar
 from headstart.records import CurvePoint
-from headstart.settings import Precision, Settings
+from headstart.settings import Precision
 from headstart.strategies.base import FloatArray, LinearHead, Rows
 from headstart.strategies.batches import Entering, GroupedBatches, entering_of
 from headstart.strategies.free_heads import spread_of
 from headstart.strategies.ladder import Job
 from headstart.strategies.losses import Loss, contrastive_loss, head_loss, loss_of, spans_loss
 from headstart.strategies.model import NO_LABEL, TransferModel, collate, mean_pooled, pooled_through
+from headstart.strategies.schedule import Schedule
 from headstart.strategies.tuned_heads import tuned_layers
 
-HEAD_RATE = 5.0  # the head's learning rate as a multiple of the top block's
 STOPPING_FROM = 3000  # rows from which some are set aside to stop training early: fewer need all they have
 STOPPING_SHARE = 0.1
-# Few rows make few batches a pass; below this many steps a contrastive loss has hardly moved the blocks.
-FEWEST_CONTRASTIVE_STEPS = 60
-# Tasks whose rows are many labelled words. They learn in many steps of few rows: 260 steps of 8 rows beat 80 of 32 by eleven points of
-# entity F1 on 100 rows, in less time. Entities take more steps with more rows, though fewer passes: 12 in place of 8 gain two points on
-# 300 to 400 rows, 16 no more, and 3,000 need 5 (docs/log.md).
-_OF_WORDS = ("ner", "qa")
-# Tasks whose steps take fewer rows: each of those is many tokens that are told.
-_FEW_AT_ONCE = (*_OF_WORDS, "generation")
-_WORDS_SHARE, _WORDS_PASSES = 4, 2
-FEWEST_WORD_STEPS, _ROWS_OF_FEWEST = 260, 60
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to train. `steps` counts optimiser steps; `patience` None: no early stopping."""
-
-    steps: int
-    batch_size: int
-    learning_rate: float
-    head_rate: float
-    layer_decay: float
-    warmup: float
-    weight_decay: float
-    precision: Precision
-    seed: int
-    patience: int | None = None
-    logs: Path | None = None
 
 
 class TunedModel(nn.Module):
@@ -305,40 +277,6 @@ def run_training(
         parameter.requires_grad_(False)
         parameter.grad = None
     return tuple(watch.points)
-
-
-def planned_steps(strategy: str, rows: int, settings: Settings) -> int:
-    """Optimiser steps of a strategy on so many rows."""
-    steps = math.ceil(rows / rows_a_step(settings)) * settings.epochs
-    if settings.task == "ner":
-        share = settings.epochs / Settings.epochs * Settings.batch_size / settings.batch_size
-        return round(FEWEST_WORD_STEPS * max(1.0, share * math.sqrt(rows / _ROWS_OF_FEWEST)))
-    if settings.task in _OF_WORDS:
-        return max(FEWEST_WORD_STEPS, steps * _WORDS_PASSES)
-    return max(FEWEST_CONTRASTIVE_STEPS, steps) if strategy == "contrastive" else steps
-
-
-def rows_a_step(settings: Settings) -> int:
-    """Rows in one step: of sentences, which are many labels each, a quarter."""
-    return max(2, settings.batch_size // _WORDS_SHARE) if settings.task in _FEW_AT_ONCE else settings.batch_size
-
-
-def schedule_of(job: Job, steps: int) -> Schedule:
-    """The schedule that the settings ask for."""
-    s = job.settings
-    return Schedule(
-        steps=steps,
-        batch_size=rows_a_step(s),
-        learning_rate=s.learning_rate,
-        head_rate=s.learning_rate * HEAD_RATE,
-        layer_decay=s.layer_decay,
-        warmup=s.warmup,
-        weight_decay=s.weight_decay,
-        precision=fast_precision() if s.precision is Precision.AUTO else s.precision,
-        seed=job.seed,
-        patience=s.patience,
-        logs=job.logs,
-    )
 
 
 def stopping_rows(job: Job) -> tuple[Rows, Validate | None]:

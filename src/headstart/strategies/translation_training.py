@@ -22,7 +22,8 @@ from headstart.strategies.batches import Entering, entering_of
 from headstart.strategies.ladder import Job, Work
 from headstart.strategies.lora import ALPHA, RANK, RATE
 from headstart.strategies.model import NO_LABEL
-from headstart.strategies.training import Learned, Schedule, run_training, schedule_of
+from headstart.strategies.schedule import Schedule, schedule_of
+from headstart.strategies.training import Learned, run_training
 from headstart.strategies.translation import Translator, longest_of, source_ids, target_ids
 from headstart.strategies.translation_start import BLOCKS, INNER, WIDTH, Start, begin, from_nothing
 

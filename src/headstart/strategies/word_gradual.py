@@ -7,7 +7,7 @@ import numpy as np
 from headstart.strategies.base import LinearHead
 from headstart.strategies.gradual import in_stages, share_of_steps
 from headstart.strategies.ladder import Job, Strategy
-from headstart.strategies.training import schedule_of
+from headstart.strategies.schedule import schedule_of
 from headstart.strategies.word_model import WordModel
 from headstart.strategies.word_training import stopping_words, tune_words
 

@@ -11,7 +11,7 @@ from headstart.strategies.adapter import add_adapters, merge_adapters
 from headstart.strategies.base import LinearHead
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.lora import ALPHA, RANK, lora_schedule
-from headstart.strategies.training import planned_steps
+from headstart.strategies.schedule import planned_steps
 from headstart.strategies.word_model import WordModel
 from headstart.strategies.word_training import stopping_words, tune_words
 

@@ -16,8 +16,9 @@ from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.ladder import Job
 from headstart.strategies.losses import Loss
 from headstart.strategies.model import NO_LABEL
+from headstart.strategies.schedule import Schedule, planned_steps, schedule_of
 from headstart.strategies.scratch import random_module, random_schedule
-from headstart.strategies.training import STOPPING_FROM, STOPPING_SHARE, Schedule, TunedModel, Validate, planned_steps, schedule_of, tune
+from headstart.strategies.training import STOPPING_FROM, STOPPING_SHARE, TunedModel, Validate, tune
 from headstart.strategies.windows import ABSENT, make_windows
 from headstart.strategies.word_model import WordModel, words_through
 
