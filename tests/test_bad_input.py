@@ -155,7 +155,7 @@ def test_a_disk_that_fills_up_within_a_line_of_the_journal_costs_that_line_only(
         patched.setattr(runs.os, "fsync", fsync)
         assert told(capsys, *words(task, out))[0] == 3
     assert finishes(capsys, task, out)
-    assert len(runs._read_journal(out / "journal.jsonl")) == 7
+    assert len(runs._read_journal(out / "journal.jsonl")) == 8
 
 
 @pytest.mark.slow

@@ -146,6 +146,8 @@ def test_before_fit_it_says_so():
         (["a", "b"], [0.25, 0.5], "y[0] is 0.25, which looks like a measured number; a classifier needs classes."),
         (["a", "b"], [["a", "b"], ["a", "b"]], "y has the shape (2, 2); give one label for each text."),
         (["a", "b"], ["x", "x"], "All 2 labels are the same ('x'); a classifier needs at least two classes."),
+        (["a", "b"], ["pos", "pos "], "The labels 'pos' and 'pos ' differ in white space alone; make them one."),
+        (["a", "b"], ["pos", " "], "One of the labels is ' ', which names no class; leave its rows out."),
         ([], [], "There are no texts; a classifier needs at least two classes."),
     ],
 )
@@ -164,3 +166,22 @@ def test_bad_settings_are_told_in_fit_all_at_once():
         "--metric is 'acuracy'; it must be one of accuracy, macro_f1, log_loss, entity_f1, micro_f1, "
         "spearman, pearson, answer_f1, exact_match, bleu, chrf, bits_per_byte, rouge_l. Did you mean 'accuracy'?",
     ]
+
+
+def test_labels_with_white_space_around_them_come_back_as_they_were():
+    padded = [f" {label}" for label in LABELS]
+    model = TransferClassifier().fit(TEXTS, padded)
+    assert model.predict(TEXTS).tolist() == padded
+
+
+def test_a_class_of_which_no_row_can_be_used_is_never_likely(monkeypatch):
+    class WithoutLast(LetterModel):
+        def __init__(self, texts, labels, settings):
+            kept = [i for i, label in enumerate(labels) if label != "last"]
+            super().__init__([texts[i] for i in kept], [labels[i] for i in kept], settings)
+
+    monkeypatch.setitem(sys.modules, "headstart.in_memory", types.SimpleNamespace(train_classifier=WithoutLast))
+    model = TransferClassifier().fit(TEXTS, LABELS)
+    found = model.predict_proba(TEXTS)
+    assert model.classes_.tolist() == ["first", "last", "middle"] and found.shape == (36, 3)
+    assert (found[:, 1] == 0).all() and found.sum(axis=1) == pytest.approx(1.0)

@@ -21,7 +21,7 @@ import headstart
 from headstart import candidates, deciding, pipeline, runs
 from headstart.errors import RunError, SourceError
 from headstart.records import TrialStatus
-from headstart.settings import Settings, make_settings
+from headstart.settings import Precision, Settings, make_settings
 from headstart.sources import shelf
 from headstart.sources.entries import Origin
 from headstart.sources.identity import content_digest
@@ -212,7 +212,7 @@ def test_many_rows_are_judged_on_one_split_and_the_winner_learns_from_all(task, 
     assert run.results.judged_on == "one stratified test split"
     assert run.results.scores["accuracy"].n == 18
     keys = journal(run)
-    assert {key.split("/")[0] for key in keys} == {"sources", "rows that fit", "test split", "all rows", "came from"}
+    assert {key.split("/")[0] for key in keys} == {"sources", "rows that fit", "time and speed", "test split", "all rows", "came from"}
 
 
 def test_a_validation_file_is_what_rungs_are_chosen_on(task, quick):
@@ -347,7 +347,7 @@ def test_a_run_stopped_after_any_line_of_the_journal_goes_on_to_the_same_results
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lines", [3, 7])
+@pytest.mark.parametrize("lines", [3, 8])
 def test_a_killed_process_goes_on_where_it_was(task, quick, lines):
     straight = fit(task, f"whole process {lines}")
     settings = asked(task, out=str(task / f"killed {lines}"))
@@ -370,7 +370,7 @@ headstart.fit({str(task / "train.csv")!r}, **{settings!r})
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
     assert done.returncode == -signal.SIGKILL, done.stderr
     before = (task / f"killed {lines}" / "journal.jsonl").read_text().splitlines()
-    assert len(before) == min(lines, 6)
+    assert len(before) == min(lines, 7)
     resumed = fit(task, f"killed {lines}")
     assert (resumed.folder / "journal.jsonl").read_text().splitlines()[: len(before)] == before
     assert same_results(resumed, straight)
@@ -407,6 +407,51 @@ def test_a_finished_run_is_opened_and_not_computed_again(task, whole, capsys, mo
     assert again == whole
     assert {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*") if path.is_file()} == before
     assert capsys.readouterr().err == f"{whole.folder} is finished already; its results:\non the shelf as 'whole'\n"
+
+
+def test_a_finished_run_that_cannot_be_exported_says_so_and_stays_as_it_is(task, quick, monkeypatch):
+    monkeypatch.setattr("headstart.export.onnx.check_onnx_installed", lambda: None)
+    run = fit(task, "plain", strategy="tfidf")
+    before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.is_file()}
+    with pytest.raises(RunError) as caught:
+        fit(task, "plain", strategy="tfidf", export="onnx")
+    assert str(caught.value) == (
+        f"The model in {str(run.folder / 'model')!r} is one without transfer, which has no ONNX form; leave out --export onnx."
+    )
+    assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_that_goes_on_counts_with_the_time_and_the_speed_that_it_began_with(task, quick, monkeypatch):
+    given = []
+
+    def stopped(part, target, settings, run, means, strategies, seconds):
+        given.append((seconds, means.cost.training_speed, means.cost.reading_speed))
+        raise Killed
+
+    monkeypatch.setattr(pipeline, "judge_part", stopped)
+    for speed in (1e11, 3e11):
+        monkeypatch.setattr("headstart.environment.gemm_speeds", lambda speed=speed: dict.fromkeys(Precision, speed))
+        with pytest.raises(Killed):
+            fit(task, "goes on")
+    assert given[0] == given[1] and given[0][1:] == (1e11, 1e11)
+
+
+def test_what_reading_takes_is_no_time_for_trials(task, quick, monkeypatch):
+    given = []
+
+    def stopped(part, target, settings, run, means, strategies, seconds):
+        given.append(seconds)
+        raise Killed
+
+    monkeypatch.setattr(pipeline, "judge_part", stopped)
+    read, now = pipeline.read_rows, time.perf_counter
+    for slow in (0.0, 100.0):
+        late = []
+        monkeypatch.setattr(pipeline, "read_rows", lambda *asked, slow=slow, late=late: (read(*asked), late.append(slow)))
+        monkeypatch.setattr(pipeline.time, "perf_counter", lambda late=late: now() + sum(late))
+        with pytest.raises(Killed):
+            fit(task, f"read in {slow}", budget=600)
+    assert given[0] - given[1] == pytest.approx(100.0, abs=5.0)
 
 
 def test_damaged_results_are_written_anew(task, quick):

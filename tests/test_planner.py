@@ -399,3 +399,33 @@ def test_sources_lead_by_halves_once_each_of_them_had_a_trial(ladder, folds, lea
     # What a detour made of the last source competes with it on its own merits.
     states.append(_State(Rung(ladder.strategy("tuned", 0.5), "h via x", job, 5.0, "via/x"), belief, belief))
     assert _leading(states, ladder.cost) == {*(leading if probes else "abcdefgh"), "h via x"}
+
+
+def test_without_a_light_rung_the_first_that_is_trained_is_what_the_folds_compare_with(monkeypatch, tmp_path):
+    """As for translations, whose every rung is trained."""
+    right = 0
+    for seed in range(10):
+        ladder = Ladder(monkeypatch, tmp_path)
+        made = [
+            ladder.strategy("scratch", 0.60, seed=seed, transfers=False),
+            ladder.strategy("mine", 0.70, seed=seed),
+            ladder.strategy("yours", 0.85, seed=seed),
+        ]
+        decision, _ = ladder.decide(made, rows=2000, seed=seed, folder=str(seed))
+        right += decision.winner.name == "yours"
+    assert right == 10
+
+
+def test_a_rung_is_compared_on_the_folds_of_the_rung_that_stands_for_the_light_ones(ladder):
+    made = [ladder.strategy("mine", 0.70), ladder.strategy("yours", 0.71)]
+    decision, _ = ladder.decide(made, rows=600)
+    folds = {trial.name: int(trial.split.split()[0]) for trial in decision.trials}
+    assert folds["yours"] == folds["mine"] > 1
+
+
+def test_noise_is_thought_of_in_the_unit_of_the_metric():
+    from headstart import planner
+
+    for table in (planner._ROW_VARIANCE, planner._LEAST_VARIANCE):
+        assert table[Metric.BLEU] == 100**2 * table[Metric.ACCURACY] and table[Metric.LOG_LOSS] == 0.5
+    assert planner._SEED_NOISE[Metric.BLEU] == 100 * planner._SEED_NOISE[Metric.ACCURACY]

@@ -83,6 +83,14 @@ def test_a_nan_becomes_null_because_json_has_none(tmp_path, model):
     assert (tmp_path / "out.jsonl").read_text() == '{"text": "hi", "n": null, "prediction": "short", "probability": 0.7}\n'
 
 
+def test_what_is_no_number_becomes_null_wherever_it_stands(tmp_path, model):
+    (tmp_path / "in.jsonl").write_text('{"text": "hi", "n": Infinity, "m": -Infinity, "deep": [{"x": NaN, "y": [1.5, Infinity]}]}\n')
+    run(tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").read_text() == (
+        '{"text": "hi", "n": null, "m": null, "deep": [{"x": null, "y": [1.5, null]}], "prediction": "short", "probability": 0.7}\n'
+    )
+
+
 def test_parquet_holds_texts_as_strings_and_probabilities_as_numbers(tmp_path, model):
     (tmp_path / "in.csv").write_text("id,text\n1,hi\n2,\n")
     run(tmp_path / "in.csv", tmp_path / "out.parquet")

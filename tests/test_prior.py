@@ -28,13 +28,13 @@ def here(cases, rung="partial", metric=Metric.ACCURACY, per_class=64.0, classes=
 
 def update(belief, difference, error):
     """What is believed of a single rung after a measurement."""
-    [mean], [[variance]] = believe([belief], np.ones((1, 1)), {0: (difference, error)})
+    [mean], [[variance]] = believe([belief], np.ones((1, 1)), {0: (difference, error)}, None)
     return Belief(mean, math.sqrt(variance))
 
 
 def worth(belief, rival, error):
     """A rung against a rival of which all is known."""
-    return worth_measuring(np.array([belief.mean, rival]), np.diag([belief.spread**2, 0.0]), 0, error)
+    return worth_measuring(np.array([belief.mean, rival]), np.diag([belief.spread**2, 0.0]), 0, error, None)
 
 
 def drawn(seed, k):
@@ -115,7 +115,7 @@ def test_what_was_measured_of_some_moves_all_as_the_precisions_say(seed, k, shar
     for i, (found, error) in measured.items():
         precision[i, i] += error**-2
         pull[i] += found / error**2
-    after, spread = believe(priors, alike, measured)
+    after, spread = believe(priors, alike, measured, None)
     np.testing.assert_allclose(after, np.linalg.solve(precision, pull), atol=1e-7)
     np.testing.assert_allclose(spread, np.linalg.inv(precision), atol=1e-8)
 
@@ -123,7 +123,7 @@ def test_what_was_measured_of_some_moves_all_as_the_precisions_say(seed, k, shar
 def test_what_is_not_alike_is_not_moved_and_what_is_alike_is_moved_its_share():
     priors = [Belief(0.0, 0.05)] * 3
     alike = np.array([[1.0, 0.8, 0.0], [0.8, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    after, covariance = believe(priors, alike, {0: (0.1, 1e-9)})
+    after, covariance = believe(priors, alike, {0: (0.1, 1e-9)}, None)
     np.testing.assert_allclose(after, [0.1, 0.08, 0.0], atol=1e-9)
     np.testing.assert_allclose(np.sqrt(np.diag(covariance)), [0.0, 0.05 * 0.6, 0.05], atol=1e-8)
 
@@ -137,14 +137,14 @@ def test_the_worth_among_many_is_the_integral_of_the_greatest_of_the_moved_means
     grid = np.linspace(-9, 9, 40_001)
     greatest = (levels[:, None] + slopes[:, None] * grid).max(axis=0)
     expected = integrate.trapezoid(greatest * stats.norm.pdf(grid), grid) - levels.max()
-    assert worth_measuring(levels, covariance, 0, error) == pytest.approx(expected, abs=1e-8)
+    assert worth_measuring(levels, covariance, 0, error, None) == pytest.approx(expected, abs=1e-8)
 
 
 def test_of_two_rungs_that_stand_and_fall_together_neither_is_worth_measuring_for_the_choice_between_them():
     spread = 0.05
     together, apart = np.full((2, 2), spread**2), np.diag([spread**2] * 2)
-    assert worth_measuring(np.zeros(2), together, 0, 0.02) == pytest.approx(0.0, abs=1e-12)
-    assert worth_measuring(np.zeros(2), apart, 0, 0.02) > 0.01
+    assert worth_measuring(np.zeros(2), together, 0, 0.02, None) == pytest.approx(0.0, abs=1e-12)
+    assert worth_measuring(np.zeros(2), apart, 0, 0.02, None) > 0.01
 
 
 # --- the table ---
@@ -262,3 +262,25 @@ def test_cases_of_another_kind_of_task_say_as_much_and_are_believed_less():
     none = expect("partial", Metric.ACCURACY, per_class=10, classes=3, tokens=20, cases=[])
     assert kin.mean == own.mean and kin.spread**2 == pytest.approx(own.spread**2 + 0.05**2) and none.spread >= 0.05
     assert {found.task for found in read_cases("pairs")} == {"classification"} and {found.task for found in read_cases("ner")} == {"ner"}
+
+
+@given(difference=st.floats(-0.2, 0.2), error=st.floats(0.001, 0.2), spread=st.floats(0.01, 0.1))
+def test_a_difference_to_a_rung_of_which_no_more_is_known_moves_both_by_half(difference, error, spread):
+    """Two independent beliefs, b0 and b1 ~ N(0, s): b1 - b0 has variance 2 s^2, and given their sum it says nothing."""
+    (before, after), covariance = believe([Belief(0.0, spread)] * 2, np.eye(2), {1: (difference, error)}, 0)
+    apart = difference * 2 * spread**2 / (2 * spread**2 + error**2)
+    assert (before, after) == pytest.approx((-apart / 2, apart / 2), abs=1e-12)
+    assert covariance.sum() == pytest.approx(2 * spread**2)  # the sum's variance stays
+    left = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    assert left == pytest.approx(1 / (1 / (2 * spread**2) + 1 / error**2))
+
+
+def test_what_a_difference_is_worth_is_what_drawn_measurements_gain():
+    """Knowledge gradient by brute force: measure b1 - b0 many times over, and choose."""
+    covariance, error = np.array([[4.0, 1.0, 0.0], [1.0, 3.0, 0.5], [0.0, 0.5, 2.0]]) / 1e4, 0.01
+    means = np.array([0.01, 0.0, 0.005])
+    side = np.array([-1.0, 1.0, 0.0])
+    moved = covariance @ side
+    told = np.random.default_rng(0).normal(size=400_000) * np.sqrt(side @ moved + error**2)
+    chosen = (means + np.outer(told, moved) / (side @ moved + error**2)).max(axis=1)
+    assert worth_measuring(means, covariance, 1, error, 0) == pytest.approx(chosen.mean() - means.max(), rel=0.02)

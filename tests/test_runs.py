@@ -125,7 +125,7 @@ def test_work_that_fails_is_not_remembered(tmp_path):
 
     with pytest.raises(RuntimeError, match="diverged"):
         run.remember("a", fail)
-    assert run.clock == 0.0
+    assert run.clock < 1.0
     assert RunFolder.open(tmp_path / "run", ASKED_FOR).finished == {}
 
 
@@ -227,3 +227,16 @@ def test_damaged_results_say_so(tmp_path, content):
     with pytest.raises(RunError) as caught:
         open_run(tmp_path)
     assert str(caught.value) == (f"{str(tmp_path / METRICS)!r} is damaged; run the same `headstart fit` again to write it anew.")
+
+
+def test_work_that_fails_takes_its_time_all_the_same(tmp_path, monkeypatch):
+    run = RunFolder.open(tmp_path / "run", {})
+    now = iter([10.0, 25.0])
+    monkeypatch.setattr("headstart.runs.time.perf_counter", lambda: next(now))
+
+    def work():
+        raise ValueError("diverged")
+
+    with pytest.raises(ValueError, match="diverged"):
+        run.remember("fit", work)
+    assert run.clock == 15.0 and "fit" not in run.finished

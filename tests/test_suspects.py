@@ -32,3 +32,14 @@ def test_planted_wrong_labels_are_found(task, capsys, monkeypatch):
     shown = {int(word) for word in lines[at + 1].removeprefix("     Rows ").removeprefix("     Row ").rstrip(".").replace(",", "").split()}
     assert set(PLANTED) <= shown and len(shown) < 20
     assert lines[at + 2] == "     Look at these rows, most suspect first."
+
+
+def test_of_tasks_without_such_heads_one_sentence_is_said(tmp_path, capsys):
+    rows = "".join(f"a short sentence number {k},ein kurzer Satz mit Nummer {k}\n" for k in range(30))
+    (tmp_path / "pairs.csv").write_text("en,de\n" + rows)
+    (tmp_path / "prompts.csv").write_text("prompt,completion\n" + rows)
+    for name, task in (("pairs.csv", "translation"), ("prompts.csv", "generation")):
+        cli.main(["check", str(tmp_path / name), "--suspects"])
+        told = capsys.readouterr()
+        assert f"note: Labels of the task {task} are not looked through for suspects.\n     Leave --suspects out." in told.out
+        assert told.err == ""

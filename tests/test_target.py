@@ -114,7 +114,7 @@ def test_rows_of_the_test_file_are_not_validated_on(tmp_path):
     assert set(target.rows.texts) & set(target.test.texts) == set()
     assert [target.rows.texts[i] for i in target.validation] == [text for text, _ in rows[105:120]]
     assert finding(target, "validation rows left out").message == (
-        "5 rows of the validation file have no text, no label or the text of a test row; they are not used."
+        "5 rows of the validation file without text or label, with the text of a test row, or repeated: they are not used."
     )
 
 
@@ -215,3 +215,32 @@ def test_a_target_of_some_rows_keeps_each_row_with_what_belongs_to_it(tmp_path):
     left = finding(some, "rows left out")
     assert (left.message, left.count) == ("there are many", 300 - len(some.rows))
     assert whole.some(300, "", seed=0).rows.texts == whole.rows.texts
+
+
+def test_repeated_validation_rows_are_used_once_and_near_duplicates_of_training_rows_share_their_group(tmp_path):
+    rows = sentences(100, 12)
+    twins = [(text.upper() + "!", label) for text, label in rows[:3]]
+    place = write_csv(tmp_path / "v.csv", [*rows[90:], *rows[90:], *twins])
+    target = read(examples(rows[:90]), validation=place, few_rows=0)
+    assert [target.rows.texts[i] for i in target.validation] == [text for text, _ in [*rows[90:], *twins]]
+    assert finding(target, "validation rows left out").count == 10
+    assert target.groups[-3:].tolist() == target.groups[:3].tolist()
+    for settings in (Settings(few_rows=0), Settings()):
+        for part in parts_of(target, settings):
+            held = set(target.groups[part.judge].tolist())
+            assert held.isdisjoint(target.groups[part.learn].tolist())
+
+
+def test_test_rows_that_are_nearly_the_same_share_a_group(tmp_path):
+    rows = sentences(100, 13)
+    once = write_csv(tmp_path / "once.csv", rows[90:])
+    assert read(examples(rows[:90]), test=once).test_groups is None
+    thrice = write_csv(tmp_path / "thrice.csv", [("", "card"), *rows[90:] * 3])
+    groups = read(examples(rows[:90]), test=thrice).test_groups
+    assert groups.tolist() == groups[:10].tolist() * 3 and len(set(groups.tolist())) == 10
+
+
+def test_rows_moved_from_the_training_file_to_the_test_file_are_other_content(tmp_path):
+    rows = sentences(100, 14)
+    cuts = [read(examples(rows[:n]), test=write_csv(tmp_path / f"{n}.csv", rows[n:])) for n in (90, 80)]
+    assert cuts[0].content() != cuts[1].content()

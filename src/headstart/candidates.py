@@ -18,11 +18,10 @@ from headstart.errors import SettingsError
 from headstart.progress import say
 from headstart.records import Finding, Severity
 from headstart.rungs import Rung
-from headstart.settings import Metric, Settings
+from headstart.settings import Settings
 from headstart.strategies.base import Rows
-from headstart.strategies.heads import class_weights, uneven
+from headstart.strategies.heads import weights_for
 from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies, rungs_unlabelled, rungs_with_rows
-from headstart.strategies.outputs import Output, output_of
 from headstart.target import Target
 from headstart.tasks.registry import TRANSLATION, TWO_TEXTS, deciding_metric, get_task
 
@@ -137,8 +136,7 @@ def rungs_on(
     """Every rung on every source for these rows, each with the same folds. `logs`: folder of TensorBoard events; None: none are written."""
     rows = target.rows.take(learn)
     pairs = folds_of(target, learn, settings)
-    weigh = deciding_metric(settings) is Metric.MACRO_F1 and output_of(rows.y) is Output.CLASS and uneven(rows.y)
-    weight = class_weights(rows.y, rows.n_classes) if weigh else None
+    weight = weights_for(rows.y, rows.n_classes, deciding_metric(settings))
     job = Job(
         rows=rows,
         groups=target.groups[learn],

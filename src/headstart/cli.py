@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import errno
+import io
 import os
 import re
 import shlex
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `headstart`; None: those of this process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # an ASCII terminal can say most of it; standard error does so by itself
     # The libraries below talk about their own business on standard error; what matters to a person, headstart says itself.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 from headstart.candidates import Means, folder_name, rungs_on
 from headstart.data.examples import IntArray
 from headstart.planner import Decision, decide, failure_of
@@ -44,6 +46,18 @@ class Judged:
     answers: tuple[str, ...] = ()
 
 
+def read_rows(target: Target, settings: Settings, means: Means, strategies: list[str]) -> None:
+    """Read all labelled rows once with every source, for all decisions: pooled features, and what enters the cuts of the rungs."""
+    if get_task(settings.task).in_pieces:  # pieces are read where they are cut
+        return
+    rungs = rungs_on(target, np.arange(len(target.rows)), settings, means, strategies)
+    for reader in means.readers.values():
+        own = [rung for rung in rungs if rung.job.reader is reader]
+        cuts = {rung.strategy.tunes_from(rung.job) for rung in own if rung.strategy.tunes_from is not None} - {0}
+        cuts.update(layer for rung in own if rung.strategy.reads is not None for layer in rung.strategy.reads(rung.job))
+        reader.read_ahead(target.rows.named().texts, sorted(cuts))
+
+
 def decide_on(
     target: Target,
     learn: IntArray,
@@ -57,18 +71,12 @@ def decide_on(
     failed: Failed,
     events: bool = True,
 ) -> Decision:
-    """Read these rows once, then let the planner decide.
+    """Let the planner decide on these rows, which were read before (`read_rows`).
 
     `failed`: rungs whose training on all these rows failed, and why. `events`: every training writes its TensorBoard events into the run
     folder.
     """
     rungs = rungs_on(target, learn, settings, means, strategies, run.path / "tensorboard" / folder_name(label) if events else None)
-    ahead = [] if get_task(settings.task).in_pieces else list(means.readers.values())  # pieces are read where they are cut
-    for reader in ahead:
-        own = [rung for rung in rungs if rung.job.reader is reader]
-        cuts = {rung.strategy.tunes_from(rung.job) for rung in own if rung.strategy.tunes_from is not None} - {0}
-        cuts.update(layer for rung in own if rung.strategy.reads is not None for layer in rung.strategy.reads(rung.job))
-        reader.read_ahead(rungs[0].job.rows.named().texts, sorted(cuts))
     return decide(rungs, run=run, label=label, seconds=seconds, cost=means.cost, failed=failed)
 
 

@@ -147,6 +147,7 @@ def _read_task(path: str, name: str, target: Target, settings: Settings) -> Task
     own = replace(
         _some(whole, learn),
         test=whole.rows.take(held),
+        test_groups=whole.groups[held],
         test_numbers=tuple(kept.rows[i] for i in whole.origin[held]),
         judged_on=SET_ASIDE,
         findings=(*whole.findings, *_left_out_finding(path, left_out)),

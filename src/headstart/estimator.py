@@ -26,7 +26,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     Attributes:
         classes_: the labels in sorted order, shape (c,), of the type that `fit` was given.
-        model_: the trained model, as `headstart.load` gives it; its labels are the classes as strings.
+        model_: the trained model: `predict_proba(texts)`, and `labels`, the classes as strings in the order of its columns.
     """
 
     def __init__(
@@ -80,7 +80,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
         Raises:
             SettingsError: a parameter outside its range.
-            DataError: texts that are no strings, another number of labels than texts, or fewer than two classes.
+            DataError: texts that are no strings, another number of labels than texts, fewer than two classes, or labels that are empty or
+                differ in white space around them alone.
         """
         settings = make_settings(self.get_params(deep=False))
         texts, labels = _texts(X), _labels(y)
@@ -89,7 +90,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         if not texts:
             raise DataError("There are no texts; a classifier needs at least two classes.")
         classes, numbers = np.unique(labels, return_inverse=True)
-        names = [str(label) for label in classes.tolist()]
+        names = _names(classes)
         if len(classes) < 2:
             raise DataError(f"All {len(labels)} labels are the same ({names[0]!r}); a classifier needs at least two classes.")
         from headstart.in_memory import train_classifier
@@ -99,11 +100,13 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         return self
 
     def predict_proba(self, X: Iterable[str]) -> NDArray[np.float64]:
-        """Probability of every class for every text, shape (n, c), columns in the order of `classes_`."""
+        """Probability of every class for every text, shape (n, c), columns in the order of `classes_`; 0 for a class of which no row could
+        be used, since its texts were empty or it is a rare spelling of another."""
         check_is_fitted(self)
+        found = np.asarray(self.model_.predict_proba(_texts(X)), dtype=np.float64)
         place = {name: column for column, name in enumerate(self.model_.labels)}
-        columns = [place[str(label)] for label in self.classes_.tolist()]
-        return np.asarray(self.model_.predict_proba(_texts(X)), dtype=np.float64)[:, columns]
+        columns = [place.get(name) for name in _names(self.classes_)]
+        return np.column_stack([np.zeros(len(found)) if column is None else found[:, column] for column in columns])
 
     def predict(self, X: Iterable[str]) -> NDArray[Any]:
         """The likeliest class of every text, shape (n,), of the type of `classes_`."""
@@ -135,6 +138,22 @@ def _texts(X: Iterable[str]) -> list[str]:
         if not isinstance(text, str):
             raise DataError(f"X[{row}] is {text!r}, which is no string; every text must be one.")
     return texts
+
+
+def _names(classes: NDArray[Any]) -> list[str]:
+    """Classes as a table's labels are read: as strings, without white space around them.
+
+    Raises:
+        DataError: one is empty, or two are the same then.
+    """
+    names = [str(label).strip() for label in classes.tolist()]
+    for place, name in enumerate(names):
+        if not name:
+            raise DataError(f"One of the labels is {classes[place]!r}, which names no class; leave its rows out.")
+        if name in names[:place]:
+            same = classes[names.index(name)]
+            raise DataError(f"The labels {same!r} and {classes[place]!r} differ in white space alone; make them one.")
+    return names
 
 
 def _labels(y: ArrayLike) -> NDArray[Any]:

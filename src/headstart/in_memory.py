@@ -6,6 +6,7 @@ Letters in shapes: n texts, c classes.
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from headstart.candidates import asked_strategies, open_means
 from headstart.checking import Checked, check_data
 from headstart.data.examples import Examples
-from headstart.deciding import Failed, decide_on, train_winner, until_trained
+from headstart.deciding import Failed, decide_on, read_rows, train_winner, until_trained
 from headstart.judge.calibration import softmax
 from headstart.pipeline import AROUND, within_budget
 from headstart.planner import Decision
@@ -49,6 +50,9 @@ def train_classifier(texts: Sequence[str], labels: Sequence[str], settings: Sett
         names, seconds = asked_strategies(settings), settings.budget - AROUND
         target = within_budget(target, settings, means, names)
         every = np.arange(len(target.rows))
+        begin = time.perf_counter()
+        read_rows(target, settings, means, names)
+        seconds = max(0.0, seconds - (time.perf_counter() - begin))
 
         def decide_anew(failed: Failed) -> Decision:
             return decide_on(target, every, "all rows", settings, run, means, names, seconds, failed=failed, events=False)

@@ -137,7 +137,8 @@ class JudgedRows:
 
 def judged_rows(target: Target, parts: Sequence[Part], judged: Sequence[Judged]) -> JudgedRows:
     """The rows on which a run was judged."""
-    groups = None if target.test is not None else np.concatenate([target.groups[p.judge] for p in parts if p.judge is not None])
+    of_parts = [target.groups[part.judge] for part in parts if part.judge is not None]
+    groups = target.test_groups if target.test is not None else np.concatenate(of_parts)
     folds = np.repeat(np.arange(len(judged)), [len(part.rows) for part in judged]) if len(judged) > 1 else None
     return JudgedRows(joined([part.rows for part in judged]), groups, folds)
 

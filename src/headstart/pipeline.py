@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headstart.candidates import Means, asked_strategies, open_means, rows_that_fit, rungs_on
+from headstart.cost import CostModel
 from headstart.data.examples import Examples
-from headstart.deciding import Failed, decide_on, judge_part, train_winner, until_trained
+from headstart.deciding import Failed, decide_on, judge_part, read_rows, train_winner, until_trained
 from headstart.detours import LEARNT_ALONE, Task, contents, describe_tasks, read_tasks, take_detours, tell, with_source_tasks
 from headstart.errors import RunError, SettingsError, SourceError
 from headstart.instances.pool import Pool, read_pool
@@ -88,8 +89,10 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
 
     strategies = asked_strategies(settings, unlabelled=bool(target.unlabelled))
     run = RunFolder.open(run_folder(target.name, settings), asked(target, settings, tasks, pool))
+    finished = None
     with suppress(RunError):  # not finished yet, or its results were damaged: then it goes on
         finished = open_run(run.path)
+    if finished is not None:
         say(f"{run.path} is finished already; its results:")
         export_model(run.path / MODEL, settings)
         put_on_shelf(run.path, settings, renew=False)
@@ -108,12 +111,14 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         target = within_budget(target, settings, means, strategies, run)
         parts = parts_of(target, settings)
         write_splits(run.path, target, parts, pool)
-        spent = time.perf_counter() - begin
+        opened = time.perf_counter() - begin
         detours = take_detours(tasks, settings, run, means, partial(learn_first, command))
         if detours:
             require_same_sources(run, means)
-        spent += sum(detour.seconds for detour in detours)
-        a_row = seconds_a_row(target, parts, settings, spent)
+        before = time.perf_counter()
+        read_rows(target, settings, means, strategies)
+        spent = opened + sum(detour.seconds for detour in detours) + time.perf_counter() - before
+        a_row = seconds_a_row(target, parts, settings, as_at_first(run, means, spent))
         warn_of_budget(target, parts, settings, means, strategies)
         judged = [judge_part(part, target, settings, run, means, strategies, a_row * len(part.learn)) for part in parts]
         if target.test is not None and judged[0].fitted is not None:
@@ -277,19 +282,31 @@ def _require_fit(task: str, reader: Reader) -> None:
 
 
 def require_same_sources(run: RunFolder, means: Means) -> None:
-    """A run that goes on must go on with the weights that it began with.
+    """A run that goes on must go on with the sources that it began with: their weights, and how texts become numbers with them.
 
     Raises:
         RunError: a source's files have changed since.
     """
-    now = {name: reader.backbone.prefix[-1].hex() for name, reader in means.readers.items()}
+    weights = {name: reader.backbone.prefix[-1].hex() for name, reader in means.readers.items()}
+    # What the store keeps the last layer under: tokenizer and pooling count in it too.
+    spaces = {name: reader.space("pooled", reader.backbone.n_blocks).hex() for name, reader in means.readers.items()}
     key = "sources by detours" if means.detour_of else "sources"
-    began = run.remember(key, lambda: {"weights": now, "seconds": 0.0})["weights"]
-    for name, weights in now.items():
-        if began.get(name, weights) != weights:
+    began = run.remember(key, lambda: {"weights": weights, "spaces": spaces, "seconds": 0.0})
+    known = began.get("spaces", {})  # a journal of before there were such names holds the weights alone
+    for name in means.readers:
+        if began["weights"].get(name, weights[name]) != weights[name] or known.get(name, spaces[name]) != spaces[name]:
             raise RunError(
                 f"The source {name!r} has changed since the run in {str(run.path)!r} began; put it back, or name another folder with --out."
             )
+
+
+def as_at_first(run: RunFolder, means: Means, spent: float) -> float:
+    """The seconds that were spent before the first decision when the run began, and this machine's speed then, in `means`: what is read
+    again from the store takes no time, and a run that goes on must decide as it would have."""
+    speeds = {"training_speed": means.cost.training_speed, "reading_speed": means.cost.reading_speed}
+    known = run.remember("time and speed", lambda: {"spent": spent, **speeds, "seconds": 0.0})
+    means.cost = CostModel(known["training_speed"], known["reading_speed"])
+    return float(known["spent"])
 
 
 def within_budget(target: Target, settings: Settings, means: Means, strategies: list[str], run: RunFolder | None = None) -> Target:

@@ -38,15 +38,17 @@ _WORTH = by_scale(share=0.0007, loss=0.003)
 _SEED_NOISE = by_scale(share=0.006, loss=0.02)
 # How the gains over the probe of two rungs that tune the same source correlate: over 19 draws of twelve sets 0.5 to 0.9 (docs/log.md).
 _ALIKE = 0.75
-# Share of rows on which two rungs are expected to differ in being right, before any fold says.
-_DISAGREEMENT = 0.15
+# Variance of the difference of two rungs on a row, before any fold says: of being right that is the share of rows on which they differ.
+_ROW_VARIANCE = {metric: 0.15 * metric.full**2 if metric.higher_is_better else 0.5 for metric in Metric}
+# However few rows differ, so much is thought possible, spread over all of them.
+_LEAST_VARIANCE = {metric: 0.5 * metric.full**2 if metric.higher_is_better else 0.5 for metric in Metric}
 
 
 @dataclass
 class _State:
     """What is known of one rung so far.
 
-    `prior` is what was believed before any fold; `measured` the difference to the probe on its own folds and its standard error; `belief`
+    `prior` is what was believed before any fold; `measured` the difference to the anchor on its own folds and its standard error; `belief`
     what is believed with these and those of rungs that are alike.
     """
 
@@ -110,16 +112,24 @@ def decide(
         probe.prior = expect("probe", metric, per_class=1.0, classes=2, tokens=1.0, cases=())
     for state in lights:
         _measure(state, anchor, first, metric)
-    _learn(states)
+    _learn(states, anchor)
     for probe in probes[1:]:
         _lean_on(probe, states)
     everything, states = states, _without_lesser(states, probes)
     while True:
         left = seconds - (run.clock - begin)
-        chosen = _next(states, left, cost, first, metric)
+        chosen = _next(states, left, cost, first, metric, anchor)
         if chosen is None:
             break
-        _run_fold(chosen, run, label, cost)
+        if anchor is None:
+            # Without a light rung the first that is trained is what the others are compared with, on its own folds.
+            _run_fold(chosen, run, label, cost)
+            anchor = chosen if chosen.logits is not None else None
+            continue
+        if _lacks_fold(anchor, chosen):
+            _run_fold(anchor, run, label, cost)
+        if not _lacks_fold(anchor, chosen):
+            _run_fold(chosen, run, label, cost)
         _measure(chosen, anchor, first, metric)
     left = seconds - (run.clock - begin)
     sound = [state for state in states if not state.failed]
@@ -205,7 +215,8 @@ def _attempt(state: _State, run: RunFolder, key: str, work: Callable[[], dict[st
 
 def failure_of(error: Exception) -> str | None:
     """In a line why a training failed; None for what is no failure of the training: want of memory, a user's mistake, a full disk."""
-    if not isinstance(error, RuntimeError | ValueError | FloatingPointError) or isinstance(error, HeadstartError) or "memory" in str(error):
+    of_training = isinstance(error, RuntimeError | ValueError | FloatingPointError | IndexError) and not isinstance(error, HeadstartError)
+    if not of_training or "memory" in str(error):
         return None
     return (str(error).splitlines() or [type(error).__name__])[0]
 
@@ -242,15 +253,20 @@ def inner_folds(job: Job, train: IntArray) -> list[tuple[IntArray, IntArray]]:
     return folds(job.rows.strata[train], job.groups[train], job.settings.inner_folds, job.seed)
 
 
-def _learn(states: list[_State]) -> FloatArray:
+def _learn(states: list[_State], anchor: _State | None) -> FloatArray:
     """Move what is believed by all that was measured (from the priors each time: folds add up); the covariance (k, k) of the k beliefs."""
     kinds = [_kind(state.rung) for state in states]
     alike = np.array([[1.0 if i == j else _ALIKE * (one == two) for j, two in enumerate(kinds)] for i, one in enumerate(kinds)])
     measured = {i: state.measured for i, state in enumerate(states) if state.measured is not None}
-    means, covariance = believe([state.prior for state in states], alike, measured)
+    means, covariance = believe([state.prior for state in states], alike, measured, _place(anchor, states))
     for state, mean, variance in zip(states, means.tolist(), np.diag(covariance).tolist(), strict=True):
         state.belief = Belief(mean, math.sqrt(max(variance, 0.0)))
     return covariance
+
+
+def _place(wanted: _State | None, states: list[_State]) -> int | None:
+    """Where a rung stands among others; None: it does not, or there is none."""
+    return next((place for place, state in enumerate(states) if state is wanted), None)
 
 
 def _kind(rung: Rung) -> object:
@@ -272,10 +288,9 @@ def _measure(state: _State, anchor: _State | None, job: Job, metric: Metric) -> 
     if output_of(job.rows.y) in (Output.LABELS, Output.TEXT):  # each where it draws its line best
         ours, theirs = sharpened(state.rung, state.logits, ours), sharpened(anchor.rung, anchor.logits, theirs)
     contrast = judge.contrast(metric, ours, theirs, job.rows.take(seen))
-    spread = max(contrast.row_variance, 0.5 / len(seen))
+    spread = max(contrast.row_variance, _LEAST_VARIANCE[metric] / len(seen))
     error = math.sqrt(spread / len(seen) + _SEED_NOISE[metric] ** 2 / max(state.folds, 1))
-    # Beliefs are differences to the probe; where there is none, the anchor stands where the table puts it.
-    state.measured = contrast.difference + anchor.belief.mean, error
+    state.measured = contrast.difference, error
 
 
 def _may_win(states: list[_State], anchor: _State | None, job: Job, metric: Metric) -> list[_State]:
@@ -301,14 +316,21 @@ def _net(state: _State, cost: CostModel) -> float:
     return net_of(state.belief, state.rung, cost)
 
 
-def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: Metric) -> _State | None:
-    """The trial that is worth most for its seconds, or None when none is worth its time; `left` seconds remain."""
+def _lacks_fold(anchor: _State, state: _State) -> bool:
+    """Whether the next fold of a rung is one that the rung it is compared with, which is no light one, was not trained on yet."""
+    return anchor.rung.strategy.out_of_fold is None and anchor is not state and state.folds >= anchor.folds
+
+
+def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: Metric, anchor: _State | None) -> _State | None:
+    """The trial that is worth most for its seconds, or None when none is worth its time; `left` seconds remain. `anchor`: what others are
+    compared with."""
     best: tuple[float, _State] | None = None
     leading = _leading(states, cost)
-    covariance = _learn(states)
+    covariance = _learn(states, anchor)
     open_to_win = [i for i, state in enumerate(states) if not state.failed]
-    nets = np.array([_net(states[i], cost) for i in open_to_win])
-    among = covariance[np.ix_(open_to_win, open_to_win)]
+    sound = [states[i] for i in open_to_win]
+    nets = np.array([_net(state, cost) for state in sound])
+    among, against = covariance[np.ix_(open_to_win, open_to_win)], _place(anchor, sound)
     for i, state in enumerate(states):
         rung = state.rung
         if rung.strategy.out_of_fold is not None or state.failed or state.folds >= len(rung.job.folds):
@@ -316,8 +338,16 @@ def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: 
         if rung.source not in leading:
             state.stopped = "other sources lead"
             continue
+        if state is anchor:
+            state.stopped = "the others are compared with it"
+            continue
+        if anchor is not None and anchor.failed:
+            state.stopped = "nothing to compare it with"
+            continue
         train, held = rung.job.folds[state.folds]
         needed = trial_seconds(rung, cost, len(train) / len(job.rows))
+        if anchor is not None and _lacks_fold(anchor, state):
+            needed += trial_seconds(anchor.rung, cost, len(train) / len(job.rows))
         if needed + trial_seconds(rung, cost) > left:  # its training on all rows must fit in too
             state.stopped = "no time left"
             continue
@@ -325,8 +355,8 @@ def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: 
         if rival is None:
             state.stopped = "the only rung"
             continue
-        error = math.sqrt((_DISAGREEMENT if metric.higher_is_better else 0.5) / max(len(held), 1) + _SEED_NOISE[metric] ** 2)
-        value = worth_measuring(nets, among, open_to_win.index(i), error)
+        error = math.sqrt(_ROW_VARIANCE[metric] / max(len(held), 1) + _SEED_NOISE[metric] ** 2)
+        value = worth_measuring(nets, among, open_to_win.index(i), error, against)
         if value < max(_WORTH[metric], price_of(needed, job.settings)):
             state.stopped = "could hardly win any more" if _net(state, cost) < rival else "leads clearly"
             continue

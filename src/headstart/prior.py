@@ -117,27 +117,40 @@ def _count(rung: str, cases: Sequence[Case]) -> int:
     return sum(case.rung == rung for case in cases)
 
 
-def believe(priors: Sequence[Belief], alike: FloatArray, measured: Mapping[int, tuple[float, float]]) -> tuple[FloatArray, FloatArray]:
+def believe(
+    priors: Sequence[Belief], alike: FloatArray, measured: Mapping[int, tuple[float, float]], against: int | None
+) -> tuple[FloatArray, FloatArray]:
     """What is believed of k rungs once some were measured: means (k,) and covariance (k, k), all normal, by Bayes' rule.
 
     Args:
         priors: what was believed of each before.
         alike: (k, k) how what is believed of them correlates, with ones on its diagonal: what one gains tells of another's gain.
-        measured: by a rung's place, the difference to the probe that was measured and its standard error.
+        measured: by a rung's place, the difference to the rung at `against` that was measured, and its standard error.
+        against: the place of the rung that the others were compared with, of which no more is known than its prior says; None: the probe,
+            from which all beliefs count.
     """
     means = np.array([prior.mean for prior in priors])
     spreads = np.array([prior.spread for prior in priors])
     covariance: FloatArray = alike * np.outer(spreads, spreads)
     if not measured:
         return means, covariance
-    seen = list(measured)
-    found, errors = np.array([measured[place] for place in seen]).T
-    noisy = covariance[np.ix_(seen, seen)] + np.diag(errors**2)
-    gain = np.linalg.solve(noisy, covariance[seen]).T
-    return means + gain @ (found - means[seen]), covariance - gain @ covariance[seen]
+    found, errors = np.array(list(measured.values())).T
+    sides = np.array([_difference(place, against, len(means)) for place in measured])  # (m, k)
+    told = sides @ covariance
+    gain = np.linalg.solve(told @ sides.T + np.diag(errors**2), told).T
+    return means + gain @ (found - sides @ means), covariance - gain @ told
 
 
-def worth_measuring(means: FloatArray, covariance: FloatArray, place: int, error: float) -> float:
+def _difference(place: int, against: int | None, k: int) -> FloatArray:
+    """What is compared, as weights (k,) of the rungs: the one at `place` less the one at `against`."""
+    weights = np.zeros(k)
+    weights[place] = 1.0
+    if against is not None:
+        weights[against] -= 1.0
+    return weights
+
+
+def worth_measuring(means: FloatArray, covariance: FloatArray, place: int, error: float, against: int | None) -> float:
     """How much one more measurement of this standard error, of the rung at `place`, is expected to better the choice among all k.
 
     The knowledge gradient for correlated beliefs (Frazier et al. 2009): the expected rise of the greatest posterior mean, never negative,
@@ -146,11 +159,14 @@ def worth_measuring(means: FloatArray, covariance: FloatArray, place: int, error
     Args:
         means: (k,) what each rung is worth as far as is known.
         covariance: (k, k) of what is believed.
+        against: as in `believe`.
     """
-    variance = covariance[place, place] + error**2
+    compared = _difference(place, against, len(means))
+    moved = covariance @ compared
+    variance = float(compared @ moved) + error**2
     if variance <= 0:
         return 0.0
-    slopes = covariance[:, place] / math.sqrt(variance)
+    slopes = moved / math.sqrt(variance)
     envelope: list[tuple[float, float, float]] = []  # slope, mean, and from where on this line is the greatest
     for at in np.lexsort((means, slopes)):
         slope, mean, begin = float(slopes[at]), float(means[at]), -math.inf

@@ -14,7 +14,7 @@ from headstart.judge.calibration import Calibration, best_threshold, fit_tempera
 from headstart.prior import Belief, expect, expect_nothing, expect_temperature, read_cases
 from headstart.settings import Metric, Settings, by_scale
 from headstart.strategies.base import FloatArray
-from headstart.strategies.ladder import Job, Strategy
+from headstart.strategies.ladder import Job, Strategy, get_strategy
 from headstart.strategies.outputs import Output, as_classes, output_of
 from headstart.strategies.schedule import planned_steps, rows_a_step
 from headstart.tasks.registry import DEFAULT, deciding_metric, get_task
@@ -108,13 +108,17 @@ def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
     if rung.strategy.tunes_from is None or rung.job.reader is None:
         return cost.light(rung.strategy.name, rows, rung.job.rows.n_classes)
     backbone = rung.job.reader.backbone
-    lowest = rung.strategy.tunes_from(rung.job)
     rows += rung.strategy.adds(rung.job) if rung.strategy.adds is not None else 0
-    steps = sum(planned_steps(name, rows, rung.job.settings) for name in rung.strategy.steps_of or (rung.strategy.name,))
-    tokens = steps * min(rows_a_step(rung.job.settings), rows) * rung.tokens
-    learning = backbone.block_parameters * (1 - lowest / backbone.n_blocks)
-    once = cost.reading(rows * rung.tokens, learning)
-    return once + cost.training(rung.strategy.name, tokens=tokens, learning=learning, frozen=0.0, steps=steps)
+    trainings = [get_strategy(name, rung.job.settings.task) for name in rung.strategy.trains_as] or [rung.strategy]
+    seconds = 0.0
+    for strategy in trainings:
+        lowest = strategy.tunes_from(rung.job) if strategy.tunes_from is not None else backbone.n_blocks
+        learning = backbone.block_parameters * (1 - lowest / backbone.n_blocks)
+        steps = planned_steps(strategy.name, rows, rung.job.settings)
+        tokens = steps * min(rows_a_step(rung.job.settings), rows) * rung.tokens
+        seconds += cost.reading(rows * rung.tokens, learning)
+        seconds += cost.training(rung.strategy.name, tokens=tokens, learning=learning, frozen=0.0, steps=steps)
+    return seconds
 
 
 def net_of(belief: Belief, rung: Rung, cost: CostModel) -> float:

@@ -114,7 +114,11 @@ class RunFolder:
                 self.recalled += 1
                 return result
         begin = time.perf_counter()
-        result = work()
+        try:
+            result = work()
+        except Exception:
+            self.clock += time.perf_counter() - begin  # what failed took its time all the same
+            raise
         result.setdefault("seconds", time.perf_counter() - begin)
         self.clock += result["seconds"]
         self._note(key, result)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -223,7 +224,10 @@ class Settings:
         600.0, "time for the whole run: a number of seconds, or 90s, 10m, 2h", group="run", unit="seconds", low=1.0, placeholder="TIME"
     )
     metric: Metric | None = _setting(
-        None, "what decides between rungs; without it the first of the task: macro_f1, micro_f1, spearman or entity_f1", group="run"
+        None,
+        "what decides between rungs; without it the first of the task: macro_f1 (classification, pairs), micro_f1 (multilabel), spearman "
+        "(regression), entity_f1 (ner), answer_f1 (qa), bleu (translation) or bits_per_byte (generation)",
+        group="run",
     )
     seed: int = _setting(0, "start of every random choice", group="run", low=0, high=2**32 - 1)
     out: str | None = _setting(None, "folder of the run; without it runs/ and the data's name", group="run", placeholder="DIR")
@@ -305,6 +309,8 @@ def _range_problems(item: dataclasses.Field[Any], value: Any) -> list[str]:
     unit = f" {item.metadata['unit']}" if item.metadata["unit"] else ""
     if low is not None and high is not None and not low <= value <= high:
         return [f"{flag(item.name)} is {value:g}{unit}; it must lie between {low:g} and {high:g}."]
+    if not math.isfinite(value):
+        return [f"{flag(item.name)} is {value:g}{unit}; it must be a finite number."]
     if low is not None and not value >= low:
         return [f"{flag(item.name)} is {value:g}{unit}; it must be at least {low:g}."]
     return []
@@ -331,8 +337,6 @@ def _convert(name: str, kind: Any, value: Any) -> Any:
     Raises:
         SettingsError: the value cannot be read as that type.
     """
-    if value is None:
-        return None
     if name == "budget":
         return parse_seconds(value)
     if isinstance(kind, types.UnionType):
@@ -367,7 +371,7 @@ def setting_types() -> dict[str, Any]:
 
 
 def make_settings(values: dict[str, Any]) -> Settings:
-    """Settings from plain values, as a command line or a YAML file gives them; what is absent takes its default.
+    """Settings from plain values, as a command line or a YAML file gives them; what is absent, or None, takes its default.
 
     Raises:
         SettingsError: unknown names, values of the wrong type, or outside their range; all of them at once.
@@ -378,6 +382,8 @@ def make_settings(values: dict[str, Any]) -> Settings:
     for name, value in values.items():
         if name not in kinds:
             problems.append(f"There is no setting {name!r}.{did_you_mean(name, kinds)}")
+            continue
+        if value is None:  # a name without a value in YAML
             continue
         try:
             converted[name] = _convert(name, kinds[name], value)

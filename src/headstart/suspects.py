@@ -9,14 +9,18 @@ import numpy as np
 from headstart.candidates import open_means, rungs_on
 from headstart.checking import Checked
 from headstart.data.check import suspect_finding
-from headstart.records import Finding
+from headstart.data.rows import finding
+from headstart.records import Finding, Severity
 from headstart.settings import Settings
+from headstart.strategies.ladder import known_strategies
 from headstart.target import make_target
 from headstart.tasks.registry import get_task
 
 
 def suspected_labels(checked: Checked, settings: Settings) -> tuple[Finding, ...]:
     """What `check` adds once the texts are read: rows that heads trained on the other rows would label otherwise (cleanlab).
+
+    Of a task without such heads one finding that says so.
 
     Args:
         checked: the rows and what was found without a model.
@@ -26,6 +30,9 @@ def suspected_labels(checked: Checked, settings: Settings) -> tuple[Finding, ...
         DataError: the rows cannot be learned from.
         SourceError: the source cannot be used.
     """
+    if "probe" not in known_strategies(checked.task):
+        message = f"Labels of the task {checked.task} are not looked through for suspects."
+        return (finding("suspects", Severity.NOTE, message, (), "Leave --suspects out."),)
     checked.result.require_usable()
     target = make_target(checked, name="check", test=None, validation=None)
     task, rows = get_task(target.task), target.rows

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.checking import Checked, check_data
+from headstart.data.duplicates import normalise
 from headstart.data.examples import Examples, IntArray
 from headstart.data.split import across_groups, some_of_each, test_split
 from headstart.errors import DataError, SourceError
@@ -35,7 +36,8 @@ class Target:
     `rows` are the usable training rows, a validation file's among them (`validation` holds their positions; None: no such file). `groups`
     (n,) bears one number for near duplicates. `unlabelled` are the texts of a target without labels, whose `rows` are those of neighbouring
     data; (): it has labels. `origin` (n,) is each row's position in `examples`, -1 for rows of the validation file.
-    `test` None: no test file; `judged_on` says in words what those rows are. `labels` are the class names in sorted order.
+    `test` None: no test file; `test_groups` (m,) are as `groups`, None where no two test rows are near duplicates; `judged_on` says in
+    words what those rows are. `labels` are the class names in sorted order.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Target:
     labels: tuple[str, ...]
     validation: IntArray | None
     test: Rows | None
+    test_groups: IntArray | None
     test_numbers: tuple[int, ...]
     near_duplicates: IntArray
     judged_on: str = "the test file"
@@ -57,6 +60,7 @@ class Target:
         """A digest of every text and label that the run may see."""
         hasher = hashlib.blake2b(digest_size=16)
         for rows in (self.rows, self.test):
+            hasher.update(f"{-1 if rows is None else len(rows)}\0".encode())
             if rows is not None:
                 for text, label in zip(rows.texts, self.labels_of(rows), strict=True):
                     hasher.update(f"{len(text)} {label}\0{text}".encode("utf-8", "surrogatepass"))
@@ -146,7 +150,7 @@ def make_target(checked: Checked, *, name: str, test: Examples | None, validatio
     """A target from checked rows.
 
     Test rows without a text, or with a label that training lacks, are left out and counted; so are validation rows without a text or a
-    label, and those that stand in the test file.
+    label, those that stand in the test file, and those that repeat an earlier one.
 
     Raises:
         DataError: no row of the test or of the validation file is left.
@@ -163,9 +167,10 @@ def make_target(checked: Checked, *, name: str, test: Examples | None, validatio
         findings.append(Finding("task", Severity.NOTE, f"The task is {task.name}, {task.summary}: {checked.recognised}."))
     validation_rows = None
     if validation is not None:
-        tested = set() if test is None else {text.strip() for text in test.texts}
+        tested = set() if test is None else {normalise(text) for text in test.texts}
         whole = [i for i in range(len(validation)) if validation.texts[i].strip() and validation.labels[i].strip()]
-        extra = [i for i in whole if validation.texts[i].strip() not in tested]
+        once = {(validation.texts[i].strip(), validation.labels[i].strip()): i for i in reversed(whole)}
+        extra = [i for i in sorted(once.values()) if normalise(validation.texts[i]) not in tested]
         if not extra:
             raise DataError(
                 f"No row of the validation file {validation.origin!r} has a text and a label and stands outside the test file; "
@@ -173,17 +178,19 @@ def make_target(checked: Checked, *, name: str, test: Examples | None, validatio
             )
         if len(extra) < len(validation):
             left = len(validation) - len(extra)
-            have, they = ("row of the validation file has", "it is") if left == 1 else ("rows of the validation file have", "they are")
-            message = f"{left} {have} no text, no label or the text of a test row; {they} not used."
+            rows, they = ("row", "it is") if left == 1 else ("rows", "they are")
+            what = "of the validation file without text or label, with the text of a test row, or repeated"
+            message = f"{left} {rows} {what}: {they} not used."
             findings.append(Finding("validation rows left out", Severity.NOTE, message, count=left))
         start = len(texts)
         texts += [validation.texts[i] for i in extra]
         further = [validation.labels[i] for i in extra]
-        groups = np.concatenate([groups, groups.max(initial=0) + 1 + np.arange(len(extra))])
+        groups = np.concatenate([groups, result.validation_groups[extra].astype(np.int64)])
         origin = np.concatenate([origin, np.full(len(extra), -1)])
         validation_rows = np.arange(start, len(texts))
     labels = task.labels(given, further)
     test_rows: Rows | None = None
+    test_groups: IntArray | None = None
     test_numbers: tuple[int, ...] = ()
     if test is not None:
         kept = [i for i in range(len(test)) if test.texts[i].strip() and test.labels[i].strip() and labels.known(test.labels[i])]
@@ -193,6 +200,8 @@ def make_target(checked: Checked, *, name: str, test: Examples | None, validatio
             )
         test_rows = task.rows([test.texts[i] for i in kept], [test.labels[i] for i in kept], labels)
         test_numbers = tuple(test.rows[i] for i in kept)
+        together = result.test_groups[kept]
+        test_groups = together if len(np.unique(together)) < len(kept) else None
         if len(kept) < len(test):
             left = len(test) - len(kept)
             have, they = ("row of the test file has", "it is") if left == 1 else ("rows of the test file have", "they are")
@@ -208,6 +217,7 @@ def make_target(checked: Checked, *, name: str, test: Examples | None, validatio
         labels=labels.names,
         validation=validation_rows,
         test=test_rows,
+        test_groups=test_groups,
         test_numbers=test_numbers,
         near_duplicates=result.near_duplicate_pairs,
         task=task.name,

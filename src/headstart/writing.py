@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
+from headstart.data.parse import delimited_text
 from headstart.data.table import as_text
 from headstart.errors import SettingsError
 from headstart.settings import did_you_mean
@@ -72,20 +72,10 @@ def opened(out: str) -> Iterator[IO[bytes]]:
 
 def _write_csv(stream: IO[bytes], names: Sequence[str], numbers: Set[str]) -> tuple[Write, Callable[[], None]]:
     def write(rows: Sequence[Sequence[Any]]) -> None:
-        cells = [[as_text(value) for value in row] for row in rows]
-        text = _csv_text(cells)
-        if "\r" in text:  # csv before Python 3.13 leaves it bare, and readers then see the end of a row
-            text = "".join(_csv_text([row], csv.QUOTE_ALL if any("\r" in cell for cell in row) else csv.QUOTE_MINIMAL) for row in cells)
-        stream.write(_utf8(text))
+        stream.write(_utf8(delimited_text([[as_text(value) for value in row] for row in rows])))
 
     write([names])
     return write, lambda: None
-
-
-def _csv_text(rows: Sequence[Sequence[str]], quoting: Literal[0, 1] = csv.QUOTE_MINIMAL) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n", quoting=quoting).writerows(rows)
-    return buffer.getvalue()
 
 
 def _utf8(text: str) -> bytes:
@@ -95,12 +85,22 @@ def _utf8(text: str) -> bytes:
 
 def _write_jsonl(stream: IO[bytes], names: Sequence[str], numbers: Set[str]) -> tuple[Write, Callable[[], None]]:
     def write(rows: Sequence[Sequence[Any]]) -> None:
-        # JSON has no NaN; where a number is missing it says null.
-        rows = [[None if isinstance(value, float) and value != value else value for value in row] for row in rows]
-        lines = [json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, default=as_text) + "\n" for row in rows]
+        records = [dict(zip(names, map(_json_value, row), strict=True)) for row in rows]
+        lines = [json.dumps(record, ensure_ascii=False, default=as_text) + "\n" for record in records]
         stream.write(_utf8("".join(lines)))
 
     return write, lambda: None
+
+
+def _json_value(value: Any) -> Any:
+    """A value as JSON can hold it: it has neither NaN nor infinity, and says null where there is no number."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_json_value(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _json_value(part) for key, part in value.items()}
+    return value
 
 
 def _write_parquet(stream: IO[bytes], names: Sequence[str], numbers: Set[str]) -> tuple[Write, Callable[[], None]]:

@@ -224,3 +224,35 @@ def test_planted_wrong_labels_are_suspected():
     (finding,) = suspect_finding(notes)
     assert finding.message == "3 labels are probably wrong: models that did not see the row disagree."
     assert suspect_finding(()) == ()
+
+
+def test_a_test_row_that_differs_in_case_and_spaces_alone_is_a_training_row():
+    rows = plain()
+    test = examples([(f"  {rows[5][0].upper()} ", "b"), ("something else altogether", "a")], "test.csv")
+    result = check_examples(examples(rows), test=test)
+    assert found(result, "test rows in train")[1:3] == ("1 test row also stands among the training rows (as 1 row).", (6,))
+    assert list(np.flatnonzero(result.leaked)) == [5]
+    assert all(finding.kind != "near test rows" for finding in result.findings)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"), [("test", "Intervals take them for one row with it."), ("validation", "Only the first of each is used.")]
+)
+def test_repeats_within_the_other_files_are_told(name, remedy):
+    rows = [("something else altogether", "a"), ("nothing at all of the kind", "b")]
+    result = check_examples(examples(plain()), **{name: examples([*rows, rows[0], rows[1], ("", ""), ("", "")], f"{name}.csv")})
+    assert found(result, f"{name} duplicates") == ("note", f"2 {name} rows repeat an earlier one, text and label.", (3, 4), 2, remedy)
+    groups = {"test": result.test_groups, "validation": result.validation_groups}[name]
+    assert groups[0] == groups[2] and groups[1] == groups[3] and groups[0] != groups[1]
+
+
+def test_a_label_of_the_test_file_in_another_spelling_is_none_that_training_lacks():
+    rows = plain()
+    test = examples([("something else altogether", "A"), ("nothing at all of the kind", "b ")], "test.csv")
+    assert all(finding.kind != "unseen labels" for finding in check_examples(examples(rows), test=test).findings)
+
+
+def test_signs_that_join_no_words_tell_labels_apart():
+    rows = [(f"text number {i} of all", ("1", "-1", "A", "A-")[i % 4]) for i in range(40)]
+    result = check_examples(examples([*rows, (rows[0][0], "-1")]))
+    assert {finding.kind for finding in result.findings} - {"near duplicates", "near conflicts"} == {"conflicting labels"}

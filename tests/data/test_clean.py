@@ -9,6 +9,7 @@ import pytest
 from headstart.data.check import check_examples
 from headstart.data.clean import cleaned_path, write_cleaned
 from headstart.data.read import read_examples
+from headstart.data.table import open_table
 from headstart.errors import DataError, ResourceError
 
 # Rows 1 to 9: what becomes of each stands beside it.
@@ -105,6 +106,33 @@ def test_a_folder_gets_a_cleaned_folder_and_a_second_one_is_refused(tmp_path):
     with pytest.raises(DataError) as error:
         cleaned(tmp_path / "d")
     assert str(error.value) == f"The folder '{tmp_path}/d.cleaned' of an earlier cleaned copy is in the way; move or delete it."
+
+
+def test_a_bare_carriage_return_in_a_cell_stays_where_it_is(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'text,label,note\nhello there,a,"one\rtwo"\n"good\rmorning",b,"said ""so"""\n')
+    cleaned(path)
+    with open_table(tmp_path / "a.cleaned.csv") as table:
+        assert [tuple(record.values()) for _, record in table.records()] == [
+            ("hello there", "a", "one\rtwo"),
+            ("good\rmorning", "b", 'said "so"'),
+        ]
+        assert table.findings == ()
+
+
+def test_all_columns_of_conll_stay(tmp_path):
+    path = tmp_path / "a.conll"
+    kept = "Marie NNP I-NP B-PER\nslept VBD I-VP O\n"
+    path.write_text(f"-DOCSTART- -X- O O\n\n{kept}\nalone\n\n{kept}\n# sent_id = 3\nWarsaw NNP _ B-LOC\n")
+    examples = read_examples(path).examples
+    lines = write_cleaned(examples, check_examples(examples), single_labels=False)
+    copy = tmp_path / "a.cleaned.conll"
+    assert lines == [
+        "Left out 1 row as repeats of an earlier row: 8.",
+        "Left out 1 row that could not be read: 6.",
+        f"Wrote 2 rows of 3 to '{copy}'.",
+    ]
+    assert copy.read_text() == f"{kept}\nWarsaw NNP _ B-LOC\n\n".replace(" ", "\t")
 
 
 def test_rows_that_could_not_be_read_are_listed(tmp_path):

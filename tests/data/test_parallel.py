@@ -101,10 +101,13 @@ def test_bad_tmx_is_refused(tmp_path, content, message):
     assert str(error.value) == message.format(path=str(path))
 
 
-@given(st.lists(st.sampled_from(["en", "de", "pt-BR", "zh_Hant", "text", "label", "source", "target", "nr"]), unique=True, max_size=6))
+NAMES = ["en", "de", "pt-BR", "zh_Hant", "id", "text", "label", "source", "target", "nr"]
+
+
+@given(st.lists(st.sampled_from(NAMES), unique=True, max_size=6))
 def test_no_pair_is_guessed_where_three_could_be_meant(columns):
     found = language_pair(columns, None, None)
-    languages = [column for column in columns if is_language(column)]
+    languages = [column for column in columns if is_language(column) and (column != "id" or len(columns) == 2)]
     if len(languages) == 2:
         assert found == tuple(languages)
     else:
@@ -112,7 +115,31 @@ def test_no_pair_is_guessed_where_three_could_be_meant(columns):
 
 
 @pytest.mark.parametrize(
-    ("name", "is_one"), [("de", True), ("DE", True), ("pt-BR", True), ("zh_Hant", True), ("den", False), ("xx", False)]
+    ("name", "is_one"),
+    [
+        *((name, True) for name in ("de", "DE", "pt-BR", "pt-br", "EN-US", "zh-Hant", "es-419", "zh_Hant", "zh_TW")),
+        *((name, False) for name in ("den", "xx", "is_spam", "is_toxic", "no_likes", "id_str", "so_tag", "se_score", "no_id", "EN_US")),
+        *((name, False) for name in ("en-", "en-12", "en-1234", "zh-hans", "is-spam", "en_")),
+    ],
 )
 def test_codes_of_languages(name, is_one):
     assert is_language(name) is is_one
+
+
+def test_of_two_columns_id_is_indonesian(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("en,id\nHello,Halo\n")
+    assert read(path) == ("en", "id", [("Hello", "Halo")])
+    assert language_pair(["id", "ts", "text"], None, None) is None
+
+
+def test_encodings_of_two_files_are_told_under_their_names_and_rows(tmp_path):
+    first, second = tmp_path / "a.en", tmp_path / "a.ru"
+    first.write_bytes(b"one\nwhere?\n" + "caf\u00e9s\n".encode() + "\u201cyes\n".encode("cp1252"))
+    second.write_bytes("Где моя карта?\nЯ не могу её найти\nуже два дня\nда, конечно\n".encode("cp1251"))
+    result = read_examples(f"{first},{second}")
+    assert (result.examples.texts[3], result.examples.labels[2]) == ("\u201cyes", "уже два дня")
+    assert [(found.message, found.rows) for found in result.findings] == [
+        (f"1 row of '{first}' holds bytes that are not UTF-8; they were read as Windows-1252.", (4,)),
+        (f"'{second}' is not UTF-8; it was read as cp1251.", ()),
+    ]

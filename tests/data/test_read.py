@@ -11,7 +11,7 @@ import pytest
 
 from headstart.data.columns import choose_text_column
 from headstart.data.read import read_examples
-from headstart.data.table import as_text, open_table
+from headstart.data.table import Format, as_text, open_table
 from headstart.errors import DataError, ResourceError
 
 ROWS = [("where is my card", "card"), ("it has, not come", "card"), ('he said "hi"', "talk"), ("two\nlines", "talk"), ("où est-il", "card")]
@@ -48,6 +48,12 @@ WRITERS = {
     "a.csv.gz": lambda: gzip.compress(quoted(ROWS).encode()),
     "a.json": lambda: json.dumps([{"text": t, "label": label} for t, label in ROWS]).encode(),
     "data.json": lambda: json.dumps({"data": [{"text": t, "label": label} for t, label in ROWS]}).encode(),
+    "columns.json": lambda: json.dumps({"text": [t for t, _ in ROWS], "label": [label for _, label in ROWS]}).encode(),
+    "pandas.json": lambda: json.dumps(
+        {name: {str(i): row[k] for i, row in enumerate(ROWS)} for k, name in enumerate(("text", "label"))}
+    ).encode(),
+    "split.json": lambda: json.dumps({"columns": ["text", "label"], "index": [*range(len(ROWS))], "data": ROWS}).encode(),
+    "index.json": lambda: json.dumps({str(i): {"text": t, "label": label} for i, (t, label) in enumerate(ROWS)}).encode(),
     "lines.json": lambda: "\n".join(json.dumps({"text": t, "label": label}) for t, label in ROWS).encode(),
     "a.jsonl": lambda: "\n".join(json.dumps({"text": t, "label": label}) for t, label in ROWS).encode(),
     "a.jsonl.gz": lambda: gzip.compress("\n".join(json.dumps({"text": t, "label": label}) for t, label in ROWS).encode()),
@@ -62,6 +68,70 @@ def test_every_written_form_gives_the_same_rows(tmp_path, name):
     assert list(zip(read.examples.texts, read.examples.labels, strict=True)) == flat
     assert read.examples.rows == (1, 2, 3, 4, 5)
     assert [found.kind for found in read.findings] == (["encoding"] if name.startswith("wide") else [])
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        ({"tokens": ["Marie", "slept"], "tags": ["B-PER", "O"]}, 1),  # one sentence
+        ({"tokens": [["Marie", "slept"], ["so"]], "tags": [["B-PER", "O"], ["O"]]}, 2),
+        ({"id": ["1", "2"], "Words": [["a", "b"], ["c"]]}, 2),
+        ({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}, 1),  # one chat
+        ({"translation": {"en": "yes", "de": "ja"}}, 1),
+        ({"text": "a", "label": "b"}, 1),
+        ({"text": ["a", "b"], "label": ["c"]}, 1),  # of different lengths: no columns
+        ({"text": ["a", "b"]}, 2),
+        ({"text": {"0": "a", "2": "b"}}, 2),
+        ({"text": {"x": "a", "y": "b"}, "label": {"x": "c", "y": "d"}}, 2),
+        ({"text": {"x": "a", "y": "b"}, "label": {"x": "c"}}, 1),
+        ({"version": "1", "data": [{"text": "a", "label": "b"}, {"text": "c", "label": "d"}]}, 2),
+        ({"data": ["a", "b", "c"], "label": ["x", "y", "z"]}, 3),
+    ],
+)
+def test_a_json_object_is_a_table_by_columns_or_one_row(tmp_path, content, rows):
+    with open_table(put(tmp_path, "a.json", json.dumps(content))) as table:
+        assert len(list(table.records())) == rows
+
+
+def test_json_lines_named_json_hold_any_character_of_a_json_string(tmp_path):
+    texts = ("one\u2028two", "three\u0085four", "five\x7fsix", "seven\u2029")
+    lines = [json.dumps({"text": text, "label": "x"}, ensure_ascii=False) for text in texts]
+    for end in ("\n", "\r\n"):
+        read = read_examples(put(tmp_path, "a.json", end.join(lines)))
+        assert (read.examples.texts, read.examples.rows, read.findings) == (texts, (1, 2, 3, 4), ())
+
+
+@pytest.mark.parametrize("first", ["[Scene 1] A heath", "{curly} braces", "[1]", '["yes", she said]', "[[a link]]", "{{a box}}"])
+def test_plain_text_may_begin_with_a_bracket(tmp_path, first):
+    with open_table(put(tmp_path, "a.txt", f"{first}\nEnter three witches\n")) as table:
+        assert (table.format, table.columns) == (Format.TEXT, ("text",))
+        assert [record["text"] for _, record in table.records()] == [first, "Enter three witches"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"text": "a", "label": "b"}',
+        '[{"text": "a", "label": "b"},\n {"text": "c", "label": "d"}]',
+        '[\n {"text": "a", "label": "b"}]',
+        '[ { "text": "a",\n "label": "b"}]',
+        '[\n{\n"text": "a", "label": "b"}\n]',
+    ],
+)
+def test_json_named_txt_is_a_table(tmp_path, content):
+    examples = read_examples(put(tmp_path, "a.txt", content)).examples
+    assert (examples.text_column, examples.label_column, examples.texts[0]) == ("text", "label", "a")
+
+
+def test_dates_beyond_those_of_python_are_read_as_arrow_writes_them(tmp_path):
+    path = tmp_path / "a.parquet"
+    times = pa.array([300_000_000_000_000_000, None, 0], pa.timestamp("us"))
+    pq.write_table(pa.table({"text": ["a", "b", "c"], "label": ["x", "y", "x"], "when": times, "n": [1, 2, 3]}), path)
+    assert read_examples(path).examples.texts == ("a", "b", "c")
+    with open_table(path) as table:
+        records = [record for _, record in table.records()]
+    assert [as_text(record["when"])[:10] for record in records] == ["11476-08-1", "", "1970-01-01"]
+    assert [record["n"] for record in records] == [1, 2, 3]
 
 
 def test_parquet_is_read_and_its_numbers_become_text(tmp_path):
@@ -82,6 +152,29 @@ def test_a_folder_holds_one_class_per_sub_folder(tmp_path):
         ("now", "spam", 2),
         ("buy", "spam", 3),
     ]
+
+
+def test_encodings_of_files_in_a_folder_are_told_as_they_were_read(tmp_path):
+    russian = "Где моя карта? Я не могу её найти уже два дня"
+    contents = {
+        "1.txt": "où".encode("utf-16"),  # a mark says so: nothing to tell
+        "2.txt": russian.encode("cp1251"),
+        "3.txt": b"ou\n" + "où\n".encode() * 3 + "“où”".encode("cp1252"),
+        "4.txt": russian.encode("cp1251"),
+        "5.txt": "où".encode("utf-8-sig"),
+        "6.txt": "plain enough to be told".encode("utf-16-le"),
+    }
+    (tmp_path / "a").mkdir()
+    for name, content in contents.items():
+        put(tmp_path / "a", name, content)
+    read = read_examples(tmp_path)
+    assert read.examples.texts == ("où", russian, "ou\n" + "où\n" * 3 + "“où”", russian, "où", "plain enough to be told")
+    assert [(found.message, found.rows) for found in read.findings] == [
+        (f"1 row of '{tmp_path}' holds bytes that are not UTF-8; they were read as Windows-1252.", (3,)),
+        (f"2 rows of '{tmp_path}' are not UTF-8; they were read as cp1251.", (2, 4)),
+        (f"1 row of '{tmp_path}' is not UTF-8; it was read as utf-16-le.", (6,)),
+    ]
+    assert read.findings[1].remedy == "Look at these rows, then save their files as UTF-8."
 
 
 @pytest.mark.parametrize("name", ["a.csv", "tab.csv", "a.jsonl", "a.json", "a.csv.gz"])
@@ -176,6 +269,46 @@ def test_columns_of_words_and_entities_are_known_by_their_usual_names(tmp_path, 
     assert (examples.text_column, examples.label_column) == chosen
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "id,text,is_spam",
+        "id,ts,text,label",
+        "text,label,is_reply,is_deleted",
+        "text,label,messages",
+        "Text,LABEL,en,de",
+        "premise,hypothesis,text,label",
+        "prompt,completion,label,text",
+        "label,text,source,target",
+    ],
+)
+def test_columns_called_text_and_label_are_taken_before_all_others(tmp_path, columns):
+    names = columns.split(",")
+    path = put(tmp_path, "a.csv", f"{columns}\n{','.join('x' * len(names))}\n")
+    text = next(name for name in names if name.lower() == "text")
+    label = next((name for name in names if name.lower() == "label"), None)
+    if label is None:
+        assert message(read_examples, path) == (
+            f"'{path}' has no column that is plainly the label; name it with --label. Its columns: {', '.join(map(repr, names))}."
+        )
+        return
+    for named in ({}, {"text": text}, {"label": label}, {"text": text, "label": label}):
+        examples = read_examples(path, **named).examples
+        assert (examples.text_column, examples.label_column, examples.paired) == (text, label, False)
+
+
+def test_other_columns_are_taken_beside_text_and_label_where_they_are_named(tmp_path):
+    path = put(tmp_path, "a.csv", "text,label,text_pair,de,en\na,b,c,d,e\n")
+    for named, chosen in (
+        ({}, ("text,text_pair", "label")),  # `text` is the first of two
+        ({"text": "text"}, ("text", "label")),
+        ({"text": "de"}, ("de", "en")),
+        ({"label": "de"}, ("text,text_pair", "de")),
+    ):
+        examples = read_examples(path, **named).examples
+        assert (examples.text_column, examples.label_column) == chosen
+
+
 def test_a_usual_name_is_not_taken_twice_and_gives_way_to_the_one_named(tmp_path):
     path = put(tmp_path, "a.csv", "id,tokens,words,tags,spans\n1,a,b,c,d\n")
     for named, chosen in (
@@ -267,6 +400,7 @@ def test_a_header_without_rows_is_refused(tmp_path):
             "'{}' is not JSON (Expecting value: line 1 column 1 (char 0)); repair it, or name it by the format it is in.",
         ),
         ("a.json", b'"hello"', '\'{}\' holds no list of objects; it must look like [{{"text": ..., "label": ...}}, ...].'),
+        ("a.json", b'["a", "b"]', '\'{}\' holds no list of objects; it must look like [{{"text": ..., "label": ...}}, ...].'),
         ("a.csv.gz", b"text,label\n", "'{}' is named .gz but is not a gzip file; rename it, or compress it again."),
         (
             "a.csv.gz",

@@ -2,7 +2,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.data.spelling import names_in_words
+from headstart.data.spelling import common_spelling, level_label, names_in_words
+
+
+@pytest.mark.parametrize(
+    ("label", "level"),
+    [
+        ("Card_Arrival", "card arrival"),
+        ("card-arrival", "card arrival"),
+        (" card  arrival ", "card arrival"),
+        ("a__b", "a b"),
+        ("-1", "-1"),
+        ("1", "1"),
+        ("A-", "a-"),
+        ("_", "_"),
+        ("  ", "  "),
+        ("ÜBER-satz", "über satz"),
+    ],
+)
+def test_a_sign_counts_for_a_space_between_words_alone(label, level):
+    assert level_label(label) == level
+
+
+def test_a_rare_negative_number_is_no_spelling_of_the_positive_one():
+    spelled = common_spelling([*["1"] * 100, *["0"] * 100, *["-1"] * 3])
+    assert [spelled(label) for label in ("1", "0", "-1")] == ["1", "0", "-1"]
 
 
 @pytest.mark.parametrize(

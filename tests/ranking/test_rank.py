@@ -86,8 +86,10 @@ def test_what_is_kept_is_measured_again_when_it_is_damaged_or_another_thing_is_a
         path.write_bytes(path.read_bytes()[:-40])
         assert rank(place / "rows.csv", alone).sources == first.sources
     keys = len(list((tmp_path / "store" / "rankings").glob("*.json")))
-    rank(place / "rows.csv", replace(alone, metric=Metric.ACCURACY))
-    assert len(list((tmp_path / "store" / "rankings").glob("*.json"))) == keys + 1
+    others = (replace(alone, metric=Metric.ACCURACY), replace(alone, few_rows=0), replace(alone, few_rows=0, test_share=0.4))
+    for more, asked in enumerate(others):
+        rank(place / "rows.csv", asked)
+        assert len(list((tmp_path / "store" / "rankings").glob("*.json"))) == keys + 1 + more
 
 
 def test_rankings_unused_for_longest_go_first(tmp_path, monkeypatch):

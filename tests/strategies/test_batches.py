@@ -77,6 +77,15 @@ def test_balanced_batches_hold_rare_classes_as_often_as_common_ones() -> None:
         assert max(often) <= 2 * min(often)
 
 
+@pytest.mark.parametrize("counts", [(31, 31), (19, 19, 19), (11,) * 5, (3,) * 17])
+def test_balanced_batches_leave_out_no_row_for_its_length(counts: tuple[int, ...]) -> None:
+    y = np.repeat(np.arange(len(counts)), counts)
+    lengths = np.random.default_rng(0).permutation(len(y)) + 1
+    batches = GroupedBatches(lengths, y, 32, 0, balanced=True)
+    seen = Counter(i for _ in range(100) for batch in batches for i in batch)
+    assert len(seen) == len(y) and max(seen.values()) < 1.5 * min(seen.values())
+
+
 def test_with_more_classes_than_a_batch_holds_they_come_in_turn() -> None:
     y = np.arange(300) % 60
     seen: Counter[int] = Counter()

@@ -20,7 +20,7 @@ from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, Strategy, get_strategy, known_strategies
 from tiny import WORDS
 
-NAMES = ("tfidf", "static", "probe", "contrastive", "partial", "soup", "lora", "gradual", "full", "scratch")
+NAMES = ("tfidf", "static", "probe", "contrastive", "partial", "lora", "gradual", "full", "soup", "scratch")
 CLASSES = 3
 CHEAP = Settings(epochs=1, batch_size=8, precision=Precision.FLOAT32)
 NEW = ["my card is lost", "happy film", "", "refund " * 50, "ünïcode 🚚"]
@@ -103,7 +103,7 @@ def test_logits_out_of_fold_do_not_depend_on_the_label_of_the_row_held_out(name:
 
 @pytest.mark.parametrize(
     ("name", "lowest"),
-    [("tfidf", None), ("static", None), ("probe", None), ("contrastive", 2), ("partial", 2), ("soup", 2), ("full", 0), ("scratch", 0)],
+    [("tfidf", None), ("static", None), ("probe", None), ("contrastive", 2), ("partial", 2), ("full", 0), ("soup", 0), ("scratch", 0)],
 )
 def test_each_rung_says_the_lowest_block_that_learns(name: str, lowest: int | None, job: Job) -> None:
     tunes_from = get_strategy(name).tunes_from
@@ -137,7 +137,7 @@ def test_a_job_on_some_rows_takes_their_groups_and_labels(job: Job) -> None:
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are() -> None:
-    known = "tfidf, static, probe, contrastive, partial, soup, lora, gradual, full, scratch"
+    known = "tfidf, static, probe, contrastive, partial, lora, gradual, full, soup, scratch"
     for name, hint in (("prob", " Did you mean 'probe'?"), ("zzz", "")):
         with pytest.raises(SettingsError) as caught:
             get_strategy(name)
@@ -160,6 +160,6 @@ def test_other_packages_add_rungs_but_never_replace_ours(monkeypatch: pytest.Mon
     with pytest.raises(SettingsError) as caught:
         get_strategy("mines")
     assert str(caught.value) == (
-        "--strategy is 'mines'; it must be one of tfidf, static, probe, contrastive, partial, soup, lora, gradual, full, scratch, also, "
+        "--strategy is 'mines'; it must be one of tfidf, static, probe, contrastive, partial, lora, gradual, full, soup, scratch, also, "
         "mine. Did you mean 'mine'?"
     )

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from headstart.sources.resolve import resolve_source
 from headstart.strategies.base import Rows
 from headstart.strategies.batches import entering_of, packed
 from headstart.strategies.ladder import Job, get_strategy
-from headstart.strategies.language import BYTES, EXACT, NATS, ROUGE, TOKENS, WRITTEN, output_layer
+from headstart.strategies.language import BYTES, EXACT, NATS, ROUGE, TOKENS, WRITTEN, complete, output_layer
 from headstart.strategies.language_training import FrozenHeadLoss, NextToken, fit_language_adapters, told_rows, untouched
 from headstart.strategies.model import NO_LABEL, collate
 from headstart.strategies.prompts import as_read, template_of, write
@@ -261,3 +262,25 @@ def test_the_cost_of_a_text_in_pieces_is_the_sum_over_them(reader):
     assert outputs[0, NATS] == pytest.approx(total, rel=1e-4)
     assert outputs[0, TOKENS] == sum(len(piece.told) - 1 for piece in pieces)
     assert not outputs[:, WRITTEN].any()
+
+
+def test_however_long_completions_are_a_prompt_keeps_the_room_that_it_had_in_training(reader):
+    rows = rows_of(answers=(" ".join(["money"] * 60), *ANSWERS[1:]))
+    _, longest = told_rows(reader, rows)
+    assert longest == 32  # half of the 64 tokens that are read
+    model = untouched(job_of(reader))
+    prompts = [" ".join([word] + ["card"] * 20) for word in ("why", "what")]
+    assert replace(model, longest=longest).fitting(prompts) == prompts
+    heard = []
+    whole = model.whole
+
+    class Spy:
+        device = whole.device
+
+        def generate(self, input_ids, **asked):
+            heard.append(input_ids.shape[1])
+            return whole.generate(input_ids=input_ids, **asked)
+
+    tokenizer = reader.backbone.tokenizer
+    complete(Spy(), tokenizer, 64, prompts, longest)
+    assert heard == [len(tokenizer(f"{prompt}\n")["input_ids"]) for prompt in prompts]

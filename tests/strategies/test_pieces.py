@@ -80,3 +80,10 @@ def test_rows_keep_their_numbers_and_an_empty_context_is_a_piece_too() -> None:
 def test_no_texts_are_no_pieces() -> None:
     assert make_pieces(TOKENIZERS["bert"], 30, []) == []
     assert np.array_equal(sizes(512), (170, 507, 128))
+
+
+def test_a_piece_ends_where_the_reader_cuts_it_off() -> None:
+    tokenizer = TOKENIZERS["bert"]
+    context = "my card " + " " * 7000 + " is lost " + "money " * 100
+    pieces = make_pieces(tokenizer, 64, [join_pair("what", context), join_pair("what" + " " * 7000 + "is", "my card is lost")])
+    assert [piece.length for piece in pieces] == [len(row) for row in encode(tokenizer, [piece.text for piece in pieces], 64, pairs=True)]

@@ -207,7 +207,7 @@ def test_what_classes_are_called_is_learnt_as_further_rows(tiny_backbone: Tiny) 
     plan = replace(PLAN, seed=5)
     heads = [tune(reader, each, cut=1, head=some_head(), schedule=plan).head.weight for each in (named, by_hand, rows)]
     assert np.array_equal(heads[0], heads[1]) and not np.allclose(heads[0], heads[2])
-    starts = [start_head(replace(some_job(16, reader), rows=each), 1).weight for each in (named, by_hand, rows)]
+    starts = [start_head(some_job(16, reader), each, 1).weight for each in (named, by_hand, rows)]
     assert np.array_equal(starts[0], starts[1]) and not np.allclose(starts[0], starts[2])
 
 
@@ -244,7 +244,7 @@ def test_a_tuned_head_reads_the_upper_half_as_far_as_it_lies_above_the_cut(block
 def test_training_begins_with_a_head_that_fits_the_frozen_layers(tiny_backbone: Tiny) -> None:
     backbone = tiny_backbone("bert")
     job = some_job(60, Reader(backbone, None, 4096))
-    head = start_head(job, 2)
+    head = start_head(job, job.rows, 2)
     untouched = TransferModel(job.source, copy.deepcopy(backbone.module), 2, tuned_layers(4, 2), head)
     features = job.source.pooled(job.rows.texts)[:, 3:].mean(axis=1)
     np.testing.assert_allclose(untouched.predict_logits(job.rows.texts), head.logits(features), rtol=1e-3, atol=1e-4)
@@ -271,3 +271,10 @@ def test_few_rows_all_train_and_many_set_some_aside_to_stop_by(tiny_backbone: Ti
     model = fresh(backbone, 2)
     loss, score = validate(model)
     assert 0 < loss < 20 and 0 <= score <= 1 and len(held) > 0
+
+
+def test_a_training_that_diverges_says_so(tiny_backbone: Tiny) -> None:
+    reader = Reader(tiny_backbone("bert"), None, 4096)
+    with pytest.raises(FloatingPointError) as caught:
+        tune(reader, some_rows(), cut=2, head=some_head(), schedule=replace(PLAN, learning_rate=1e38))
+    assert str(caught.value) == "its weights grew beyond all numbers"

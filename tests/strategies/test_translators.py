@@ -246,11 +246,16 @@ def test_targets_end_as_texts_do_and_begin_with_nothing_of_their_own(folders):
     assert longest_of([[1]] * 3) == 8 and longest_of([[1] * 100]) == 130 and longest_of([[1] * 1000]) == 256
 
 
+def test_a_translator_from_nothing_has_a_place_for_every_token_that_is_read():
+    assert from_nothing(rows_of(), 0, 1024).whole.config.max_position_embeddings == 1024
+    assert from_nothing(rows_of(), 0, 64).whole.config.max_position_embeddings == 512
+
+
 def test_new_decoders_stand_over_any_encoder(folders):
     backbone = reader_of(folders["bert"]).backbone
     writes = make_pieces("BPE")
     whole = joined(copy.deepcopy(backbone.module), writes, 0)
-    assert isinstance(whole, EncoderDecoderModel) and isinstance(from_nothing(rows_of(), 0).whole, MarianMTModel)
+    assert isinstance(whole, EncoderDecoderModel) and isinstance(from_nothing(rows_of(), 0, 64).whole, MarianMTModel)
     assert torch.equal(
         whole.decoder.bert.embeddings.word_embeddings.weight,
         joined(copy.deepcopy(backbone.module), writes, 0).decoder.bert.embeddings.word_embeddings.weight,

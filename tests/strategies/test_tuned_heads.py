@@ -7,12 +7,12 @@ import pytest
 
 from headstart.backbone.reading import Reader
 from headstart.settings import Precision, Settings
-from headstart.strategies import training
+from headstart.strategies import gradual, lora, partial, training
 from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.heads import fit_head, usual_strength
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.model import TransferModel
-from headstart.strategies.tuned_heads import FIRMER, with_fitted_head
+from headstart.strategies.tuned_heads import FIRMER, start_head, tuned_layers, with_fitted_head
 from tiny import WORDS
 
 SETTINGS = Settings(precision=Precision.FLOAT32, learning_rate=1e-3, epochs=1)
@@ -51,3 +51,29 @@ def test_heads_of_several_labels_and_of_numbers_stay_as_they_learnt(tiny_backbon
     tuned = TransferModel(reader, None, reader.backbone.n_blocks, (4,), head)
     for y in (np.ones((40, 1), dtype=np.int8), np.linspace(0.0, 1.0, 40)[:, None]):
         assert with_fitted_head(tuned, replace(job, rows=Rows(job.rows.texts, y, 1))) is tuned
+
+
+@pytest.mark.parametrize("rung", [partial, lora, gradual])
+def test_tuning_begins_from_a_head_that_knows_no_row_that_stops_it(rung, tiny_backbone, monkeypatch):
+    """A head that was fitted on the validation rows would do better on them than any pass, and training would be undone."""
+    monkeypatch.setattr(training, "STOPPING_FROM", 20)
+    job = job_on(Reader(tiny_backbone("bert"), None, 4096), n=60)
+    train, validate = training.stopping_rows(job)
+    assert validate is not None and len(train) < 60
+    given = []
+
+    def noted(job, rows, cut):
+        given.append(rows.texts)
+        return start_head(job, rows, cut)
+
+    monkeypatch.setattr(rung, "start_head", noted)
+    rung.STRATEGY.fit(job)
+    assert given == [train.texts]
+
+
+def test_the_head_that_tuning_begins_from_is_that_of_the_given_rows(tiny_backbone):
+    reader = Reader(tiny_backbone("bert"), None, 4096)
+    job = job_on(reader, n=60)
+    some = job.rows.take(np.arange(20))
+    features = reader.pooled(some.texts)[:, list(tuned_layers(reader.backbone.n_blocks, 1))].mean(axis=1)
+    np.testing.assert_allclose(start_head(job, some, 1).weight, fit_head(features, some.y, 2).weight, rtol=1e-4, atol=1e-6)

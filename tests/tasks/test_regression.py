@@ -4,7 +4,7 @@ import pytest
 from headstart.checking import check_data
 from headstart.data.examples import Examples
 from headstart.errors import DataError
-from headstart.tasks.regression import TASK, hard, make_labels, make_rows, number_in, prepare, suspects
+from headstart.tasks.regression import TASK, hard, make_labels, make_rows, number_in, prepare, recognise, suspects
 
 
 def examples(labels, texts=None):
@@ -36,6 +36,67 @@ def checked(labels):
 )
 def test_numbers_are_read_with_point_or_comma(cell, number):
     assert number_in(cell) == number
+
+
+@pytest.mark.parametrize(
+    ("cell", "number"),
+    [
+        ("1,234.5", 1234.5),
+        (" -12,345,678 ", -12345678.0),
+        ("+1,234.", 1234.0),
+        ("950", 950.0),
+        ("2.5", 2.5),
+        ("3,5", None),
+        ("1,2345", None),
+        ("1234,567", None),
+        ("0,125", None),
+        ("1.234,5", None),
+        (",123", None),
+    ],
+)
+def test_commas_between_thousands_are_read_where_each_stands_before_three_digits(cell, number):
+    assert number_in(cell, thousands=True) == number
+
+
+@pytest.mark.parametrize(
+    ("labels", "numbers"),
+    [
+        (["1,234.5", "2,000", "12.5"], ["1234.5", "2000.0", "12.5"]),
+        (["1,234,567", "2,000"], ["1234567.0", "2000.0"]),
+        (["3,5", "1,234", "-2,000"], ["3.5", "1.234", "-2.0"]),
+        (["0,125", "1,234"], ["0.125", "1.234"]),
+        (["1234,500", "1,234"], ["1234.5", "1.234"]),
+        (["3,5", "2,25", "1,234.5"], ["3.5", "2.25", ""]),  # most tell that commas stand before decimals
+        (["3,5", "1,234.5"], ["", "1234.5"]),
+        (["1,234", "well, 950", "12"], ["1234.0", "", "12.0"]),
+    ],
+)
+def test_a_column_tells_what_its_commas_mean(labels, numbers):
+    assert list(prepare(examples(labels)).examples.labels) == numbers
+
+
+def test_commas_that_could_mean_either_are_taken_for_thousands_and_told():
+    found = prepare(examples(["950", "1,234", "12,500"]))
+    assert found.examples.labels == ("950.0", "1234.0", "12500.0")
+    [told] = found.findings
+    assert (told.severity.value, told.message, told.remedy) == (
+        "note",
+        "'1,234' is read as 1234: commas in 'score' of 'a.csv' part thousands.",
+        "Where they stand before decimals, write a point, as 1.234.",
+    )
+    for sure in (["1,234", "3,5"], ["1,234", "1,234.5"], ["950", "3.5"]):
+        assert not [found for found in prepare(examples(sure)).findings if found.kind == "thousands"]
+
+
+def test_recognition_and_test_files_read_commas_as_training_does():
+    fractions = [f"{k},{k}5" for k in range(1, 40)]
+    assert recognise(examples(fractions)) == "'score' holds 39 different numbers"
+    assert recognise(examples([f"{k},500" for k in range(1, 40)])) == ""  # whole numbers, which may be classes
+    assert recognise(examples([f"{k},500.5" for k in range(1, 40)])) == "'score' holds 39 different numbers"
+    train, test = (prepare(examples(labels)).examples.labels for labels in (["1,234.5", "2,000"], ["1,500", "many"]))
+    known = make_labels(train, [])
+    assert [known.known(label) for label in test] == [True, False]
+    assert make_rows(["t"], test[:1], known).y.tolist() == [[1500.0]]
 
 
 def test_labels_become_numbers_in_one_form_and_others_are_told():

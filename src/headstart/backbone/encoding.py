@@ -18,14 +18,14 @@ from torch import nn
 from headstart.data.pairs import split_pair
 
 # Beyond this many characters per token that is kept, the end of a text cannot reach the model; cutting first keeps the tokenizer fast.
-_CHARACTERS_PER_TOKEN = 100
+CHARACTERS_PER_TOKEN = 100
 
 
 def encode(tokenizer: Any, texts: Sequence[str], max_length: int, *, pairs: bool) -> list[list[int]]:
     """Token ids of each text, special tokens included, at most `max_length`; of pairs the longer text is cut first."""
     if not texts:  # which the tokenizers of transformers trip over
         return []
-    limit = max_length * _CHARACTERS_PER_TOKEN
+    limit = max_length * CHARACTERS_PER_TOKEN
     sides = zip(*map(split_pair, texts), strict=True) if pairs else [texts]
     # A lone surrogate, which JSON can bring in, becomes "?": tokenizers take no text that UTF-8 cannot write.
     given = [[text[:limit].encode("utf-8", "replace").decode("utf-8") for text in side] for side in sides]

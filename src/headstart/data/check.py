@@ -10,31 +10,31 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.duplicates import near_duplicates
+from headstart.data.check_classes import check_classes
+from headstart.data.duplicates import near_duplicates, normalise
 from headstart.data.examples import BoolArray, Examples, IntArray
-from headstart.data.rows import RowList, counted, finding
+from headstart.data.rows import RowList, counted, finding, quoted, rows_at
 from headstart.data.spelling import common_spelling, level_label
 from headstart.errors import DataError
 from headstart.records import Finding, RowNote, Severity
 from headstart.settings import Settings
 
-# From these ratios of the largest class to the smallest on, imbalance is worth a note, and a warning.
-_UNEVEN, _VERY_UNEVEN = 10, 100
 _LONG_CHARACTERS = 100_000
-_SHOWN_LABELS = 5
 CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f]")
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 
 @dataclass(frozen=True, eq=False)
 class CheckResult:
-    """What was found, and what follows for the rows. Shapes: n training rows, p pairs; positions count from 0.
+    """What was found, and what follows for the rows. Shapes: n training rows, m test rows, v validation rows, p pairs; positions count
+    from 0.
 
     `findings` come most severe first. `usable` (n,) is False for rows without text or label, for repeats of an earlier row with the same
-    label, and for rows that also stand in the test or validation file. `groups` (n,): rows of one number are nearly the same text and must
-    stay on one side of every split. `near_duplicate_pairs` (p, 2): positions of verified near duplicates, the smaller first.
-    `conflicting` (n,): the same text stands elsewhere under another label. `repeated` and `leaked` (n,): why rows with text and label are
-    not usable, as an earlier row, and as a row of the test or validation file.
+    label, and for rows that also stand in the test or validation file. `groups` (n,), `test_groups` (m,) and `validation_groups` (v,): rows
+    of one number are nearly the same text and must stay on one side of every split; without such a file there are none.
+    `near_duplicate_pairs` (p, 2): positions of verified near duplicates, the smaller first. `conflicting` (n,): the same text stands
+    elsewhere under another label. `repeated` and `leaked` (n,): why rows with text and label are not usable, as an earlier row, and as a
+    row of the test or validation file.
     """
 
     findings: tuple[Finding, ...]
@@ -44,6 +44,8 @@ class CheckResult:
     conflicting: BoolArray
     repeated: BoolArray
     leaked: BoolArray
+    test_groups: IntArray
+    validation_groups: IntArray
 
     def require_usable(self) -> None:
         """Raise what stands in the way of training.
@@ -111,24 +113,32 @@ def check_examples(
     leaked = np.zeros(n, dtype=np.bool_)
     findings = [*read_findings, *_empty(train, texts, given, checks.label), *_repeat_findings(train, repeated, conflicting)]
     others = [(name, other) for name, other in (("test", test), ("validation", validation)) if other is not None]
+    levels = [normalise(text) for text in texts] if others else []
     for name, other in others:
-        shared = _standing_in(texts, other)
+        theirs = [normalise(text) for text in other.texts]
+        shared = _standing_in(levels, theirs)
         leaked |= shared
-        findings += _leaks(train, texts, name, other, shared, checks.names)
+        findings += _leaks(train, levels, name, other, theirs, shared)
+        findings += _unseen(train, name, other, checks)
+        findings += _repeats_within(name, other)
     usable = filled & ~repeated & ~leaked
     pool = [*texts, *(text.strip() for _, other in others for text in other.texts)]
     near_groups, pairs = _near(pool, checks.about)
     groups, pairs = near_groups[:n], pairs[pairs[:, 1] < n]
     findings += _near_findings(train, texts, [] if checks.of_the_text else same_labels, pairs)
-    for place, (name, other) in enumerate(others):
-        begin = n + sum(len(earlier) for _, earlier in others[:place])
-        findings += _near_leaks(train, texts, name, other, groups, near_groups[begin : begin + len(other)], checks.about is not None)
+    groups_of = {"test": groups[:0], "validation": groups[:0]}
+    begin = n
+    for name, other in others:
+        groups_of[name] = near_groups[begin : begin + len(other)]
+        begin += len(other)
+        findings += _near_leaks(levels, name, other, groups, groups_of[name], checks.about is not None)
     findings += checks.check(train, given, usable, folds)
     findings += _texts(train)
     if tokenize_lengths is not None and not checks.of_the_text:  # else what is long is read in windows
         findings += _cut_off(train, usable, tokenize_lengths, max_length)
     findings.sort(key=lambda found: _ORDER[found.severity])
-    return CheckResult(tuple(findings), usable, groups, pairs, conflicting, repeated, leaked)
+    others_groups = groups_of["test"], groups_of["validation"]
+    return CheckResult(tuple(findings), usable, groups, pairs, conflicting, repeated, leaked, *others_groups)
 
 
 def suspect_labels(probabilities: NDArray[np.float64], y: IntArray, examples: Examples, classes: Sequence[str]) -> tuple[RowNote, ...]:
@@ -174,10 +184,6 @@ def suspect_finding(notes: Sequence[RowNote]) -> tuple[Finding, ...]:
     return (finding("suspect labels", Severity.WARNING, message, [note.row for note in notes], "Look at these rows, most suspect first."),)
 
 
-def _rows(examples: Examples, positions: Iterable[int] | IntArray) -> RowList:
-    return RowList(examples.rows[int(i)] for i in positions)
-
-
 def _repeats(texts: list[str], labels: list[str], filled: BoolArray) -> tuple[BoolArray, BoolArray]:
     """Which rows repeat an earlier text and label, and which bear a text that stands under two labels."""
     seen: dict[str, list[int]] = {}  # the first row of each label of a text
@@ -198,7 +204,7 @@ def _repeats(texts: list[str], labels: list[str], filled: BoolArray) -> tuple[Bo
 def _empty(train: Examples, texts: list[str], labels: list[str], label: str) -> list[Finding]:
     found = []
     for kind, what, values in (("text", "text", texts), ("label", label, labels)):
-        rows = _rows(train, (i for i, value in enumerate(values) if not value))
+        rows = rows_at(train, (i for i, value in enumerate(values) if not value))
         if rows.count:
             message = f"{counted(rows.count, 'row')} {'has' if rows.count == 1 else 'have'} no {what}."
             found.append(finding(f"empty {kind}", Severity.WARNING, message, rows, "They are not used; fill them in or delete them."))
@@ -208,55 +214,72 @@ def _empty(train: Examples, texts: list[str], labels: list[str], label: str) -> 
 def _repeat_findings(train: Examples, repeated: BoolArray, conflicting: BoolArray) -> list[Finding]:
     found = []
     if conflicting.any():
-        rows = _rows(train, np.flatnonzero(conflicting))
+        rows = rows_at(train, np.flatnonzero(conflicting))
         message = f"{counted(rows.count, 'row')} share their text with a row of another label."
         found.append(finding("conflicting labels", Severity.WARNING, message, rows, "Decide on one label for each of these texts."))
     if repeated.any():
-        rows = _rows(train, np.flatnonzero(repeated))
+        rows = rows_at(train, np.flatnonzero(repeated))
         message = f"{counted(rows.count, 'row')} {'repeats' if rows.count == 1 else 'repeat'} an earlier row, text and label."
         found.append(finding("duplicates", Severity.WARNING, message, rows, "Only the first of each is used."))
     return found
 
 
-def _standing_in(texts: list[str], other: Examples) -> BoolArray:
-    """Which training texts also stand in the other rows."""
-    theirs = {text.strip() for text in other.texts} - {""}
+def _standing_in(texts: list[str], others: list[str]) -> BoolArray:
+    """Which levelled training texts also stand among the others."""
+    theirs = set(others) - {""}
     return np.fromiter((text in theirs for text in texts), dtype=np.bool_, count=len(texts))
 
 
-def _leaks(
-    train: Examples, texts: list[str], name: str, other: Examples, shared: BoolArray, names: Callable[[str], Sequence[str]]
-) -> list[Finding]:
-    found = []
-    if shared.any():
-        rows = _rows(train, np.flatnonzero(shared))
-        ours = {texts[i] for i in np.flatnonzero(shared)}
-        theirs = sum(text.strip() in ours for text in other.texts)
-        stand = "stands" if theirs == 1 else "stand"
-        message = f"{counted(theirs, f'{name} row')} also {stand} among the training rows (as {counted(rows.count, 'row')})."
-        remedy = "These training rows are not used, so that the score stays honest."
-        found.append(finding(f"{name} rows in train", Severity.WARNING, message, rows, remedy))
-    known = {part for label in set(train.labels) for part in names(label.strip())}
-    unseen = Counter(part for label in other.labels if label.strip() for part in names(label.strip()) if part not in known)
-    if unseen:
-        rows = _rows(other, (i for i, label in enumerate(other.labels) if not unseen.keys().isdisjoint(names(label.strip()))))
-        bear = "bears a label" if rows.count == 1 else "bear labels"
-        message = f"{counted(rows.count, f'{name} row')} {bear} that no training row has: {_names(unseen)}."
-        remedy = "Add training rows of these labels, or correct them; until then such rows are not judged."
-        found.append(finding("unseen labels", Severity.WARNING, message, rows, remedy))
-    return found
+def _leaks(train: Examples, texts: list[str], name: str, other: Examples, others: list[str], shared: BoolArray) -> list[Finding]:
+    """Training rows whose text, but for case and white space, is that of a row of the other file; texts are levelled."""
+    if not shared.any():
+        return []
+    rows = rows_at(train, np.flatnonzero(shared))
+    ours = {texts[i] for i in np.flatnonzero(shared)}
+    theirs = sum(text in ours for text in others)
+    stand = "stands" if theirs == 1 else "stand"
+    message = f"{counted(theirs, f'{name} row')} also {stand} among the training rows (as {counted(rows.count, 'row')})."
+    remedy = "These training rows are not used, so that the score stays honest."
+    return [finding(f"{name} rows in train", Severity.WARNING, message, rows, remedy)]
+
+
+def _unseen(train: Examples, name: str, other: Examples, checks: LabelChecks) -> list[Finding]:
+    """Rows of the other file with a label that no training row has, in no spelling that a fit takes for the same."""
+    have = [part for label in train.labels for part in checks.names(label.strip())]
+    spelled = (lambda part: part) if checks.of_the_text else common_spelling(have)
+    known = {spelled(part) for part in set(have)}
+    unseen = Counter(part for label in other.labels if label.strip() for part in checks.names(label.strip()) if spelled(part) not in known)
+    if not unseen:
+        return []
+    rows = rows_at(other, (i for i, label in enumerate(other.labels) if not unseen.keys().isdisjoint(checks.names(label.strip()))))
+    bear = "bears a label" if rows.count == 1 else "bear labels"
+    message = f"{counted(rows.count, f'{name} row')} {bear} that no training row has: {quoted(unseen)}."
+    remedy = "Add training rows of these labels, or correct them; until then such rows are not judged."
+    return [finding("unseen labels", Severity.WARNING, message, rows, remedy)]
+
+
+def _repeats_within(name: str, other: Examples) -> list[Finding]:
+    """Rows of the other file that repeat an earlier one of it."""
+    texts, labels = [text.strip() for text in other.texts], [label.strip() for label in other.labels]
+    filled = np.fromiter((bool(text) and bool(label) for text, label in zip(texts, labels, strict=True)), dtype=np.bool_, count=len(other))
+    rows = rows_at(other, np.flatnonzero(_repeats(texts, labels, filled)[0]))
+    if not rows.count:
+        return []
+    message = f"{counted(rows.count, f'{name} row')} {'repeats' if rows.count == 1 else 'repeat'} an earlier one, text and label."
+    remedy = "Intervals take them for one row with it." if name == "test" else "Only the first of each is used."
+    return [finding(f"{name} duplicates", Severity.NOTE, message, rows, remedy)]
 
 
 def _near_findings(train: Examples, texts: list[str], labels: list[str], pairs: IntArray) -> list[Finding]:
     found = []
     pairs = np.array([(a, b) for a, b in pairs.tolist() if texts[a] != texts[b]], dtype=np.int64).reshape(-1, 2)
     if len(pairs):
-        rows = _rows(train, np.unique(pairs[:, 1]))
+        rows = rows_at(train, np.unique(pairs[:, 1]))
         message = f"{counted(rows.count, 'row')} {'is' if rows.count == 1 else 'are'} nearly the same as an earlier row."
         found.append(finding("near duplicates", Severity.NOTE, message, rows, "They are kept on one side of every split."))
         differing = [(a, b) for a, b in pairs.tolist() if labels and labels[a] and labels[b] and labels[a] != labels[b]]
         if differing:
-            rows = _rows(train, sorted({i for pair in differing for i in pair}))
+            rows = rows_at(train, sorted({i for pair in differing for i in pair}))
             message = f"{counted(rows.count, 'row')} {'is' if rows.count == 1 else 'are'} nearly the same as a row of another label."
             found.append(finding("near conflicts", Severity.WARNING, message, rows, "Look whether one of the labels is wrong."))
     return found
@@ -277,13 +300,11 @@ def _near(texts: Sequence[str], about: Callable[[str], str] | None) -> tuple[Int
     return np.array(alone, dtype=np.int64), np.zeros((0, 2), dtype=np.int64)
 
 
-def _near_leaks(
-    train: Examples, texts: list[str], name: str, other: Examples, groups: IntArray, theirs: IntArray, subjects: bool
-) -> list[Finding]:
-    """Rows of the other file that are nearly, but not exactly, training rows, or about the same."""
+def _near_leaks(texts: list[str], name: str, other: Examples, groups: IntArray, theirs: IntArray, subjects: bool) -> list[Finding]:
+    """Rows of the other file that are nearly, but not exactly, training rows, or about the same; `texts` are levelled."""
     exact = set(texts)
     near = np.isin(theirs, groups)
-    rows = _rows(other, (i for i in np.flatnonzero(near).tolist() if other.texts[i].strip() and other.texts[i].strip() not in exact))
+    rows = rows_at(other, (i for i in np.flatnonzero(near).tolist() if other.texts[i].strip() and normalise(other.texts[i]) not in exact))
     if not rows.count:
         return []
     what = "about the same context as" if subjects else "nearly the same as"
@@ -293,93 +314,13 @@ def _near_leaks(
     ]
 
 
-def check_classes(train: Examples, labels: Sequence[str], usable: BoolArray, folds: int) -> list[Finding]:
-    """What is wrong with labels that each name a class: too few, too many, uneven, spelled in several ways."""
-    spelled = common_spelling([labels[i] for i in np.flatnonzero(usable).tolist()])
-    counted_as = {label: spelled(label) for label in set(labels)}  # as a fit counts them
-    return _classes(train, [counted_as[label] for label in labels], usable, folds) + _label_spelling(train)
-
-
-def _classes(train: Examples, labels: list[str], usable: BoolArray, folds: int) -> list[Finding]:
-    counts = Counter(labels[i] for i in np.flatnonzero(usable))
-    n = int(usable.sum())
-    where = repr(train.origin) if train.origin != "-" else "standard input"
-    column = _shorten(train.label_column)
-    if n == 0:
-        remedy = "Give rows that have a text and a label and do not stand in the test file."
-        return [finding("no rows", Severity.ERROR, f"No row of {where} can be used for training.", (), remedy)]
-    if len(counts) == 1:
-        message = f"All {n:,} usable rows of {where} bear the same label, {next(iter(map(_shorten, counts)))!r}."
-        return [finding("one class", Severity.ERROR, message, (), "Give rows of at least two labels, or name another column with --label.")]
-    labelled = [label for label in labels if label]
-    if len(counts) == n and len(set(labelled)) < len(labelled):
-        message = (
-            f"Each of the {n:,} usable rows of {where} bears a label of its own; rows that repeat an earlier one or stand in the test file "
-            "are not counted."
-        )
-        return [finding("distinct labels", Severity.ERROR, message, (), "Give several different texts of every label.")]
-    if len(counts) == n:
-        kind = "numbers to be predicted (regression)" if all(map(_is_number, counts)) else "an id or free text"
-        message = f"All {n:,} labels of the column {column!r} of {where} are distinct, so it looks like {kind}, not classes."
-        return [finding("distinct labels", Severity.ERROR, message, (), "Name the column of the classes with --label.")]
-    found = []
-    small = {label: count for label, count in counts.items() if count < folds}
-    single = [label for label, count in small.items() if count == 1]
-    if single:
-        rows = _rows(train, (i for i in np.flatnonzero(usable).tolist() if counts[labels[i]] == 1))
-        are, them = ("class has", "It is") if len(single) == 1 else ("classes have", "They are")
-        message = f"{len(single):,} {are} only one row: {_names(single)}."
-        remedy = f"{them} trained on but never tested; add rows, or merge {'it' if len(single) == 1 else 'them'} with another class."
-        found.append(finding("single rows", Severity.WARNING, message, rows, remedy))
-    few = [label for label, count in small.items() if count > 1]
-    if few:
-        few_set = set(few)
-        rows = _rows(train, (i for i in np.flatnonzero(usable).tolist() if labels[i] in few_set))
-        are = "class has" if len(few) == 1 else "classes have"
-        message = f"{len(few):,} {are} fewer than {folds} rows, too few to stand in every fold: {_names(few)}."
-        found.append(finding("small classes", Severity.WARNING, message, rows, "Add rows, or merge them with another class."))
-    if 2 * len(counts) > n:
-        message = (
-            f"{len(counts):,} classes for {n:,} rows are more than one class for two rows; the column {column!r} may not hold classes."
-        )
-        found.append(finding("many classes", Severity.WARNING, message, (), "Name the column of the classes with --label."))
-    ranked = counts.most_common()
-    (largest, most), (smallest, fewest) = ranked[0], ranked[-1]
-    if most / fewest >= _UNEVEN:
-        severity = Severity.WARNING if most / fewest >= _VERY_UNEVEN else Severity.NOTE
-        message = f"The largest class, {_shorten(largest)!r}, has {most:,} rows and the smallest, {_shorten(smallest)!r}, {fewest:,}."
-        found.append(
-            finding("imbalance", severity, message, (), "Classes are weighted in training; judge by macro-F1 rather than accuracy.")
-        )
-    return found
-
-
-def _label_spelling(train: Examples) -> list[Finding]:
-    """Labels that differ only in case, white space, `_` or `-`."""
-    spellings: dict[str, Counter[str]] = {}
-    for label, count in Counter(train.labels).items():
-        if label.strip():
-            spellings.setdefault(level_label(label), Counter())[label] = count
-    found = []
-    several = [spelled for spelled in spellings.values() if len(spelled) > 1]
-    if several:
-        rarer = {label for spelled in several for label, _ in spelled.most_common()[1:]}
-        rows = _rows(train, (i for i, label in enumerate(train.labels) if label in rarer))
-        pairs = [f"{_shorten(a)!r} and {_shorten(b)!r}" for (a, _), (b, _), *_ in (spelled.most_common() for spelled in several)]
-        message = f"{counted(len(several), 'label')} {'is' if len(several) == 1 else 'are'} spelled in more than one way: {_joined(pairs)}."
-        found.append(
-            finding("label spelling", Severity.WARNING, message, rows, "Spell each label in one way, or let `headstart check --fix` do it.")
-        )
-    return found
-
-
 def _texts(train: Examples) -> list[Finding]:
     found = []
-    rows = _rows(train, (i for i, text in enumerate(train.texts) if not text.isprintable() and CONTROL_CHARACTERS.search(text)))
+    rows = rows_at(train, (i for i, text in enumerate(train.texts) if not text.isprintable() and CONTROL_CHARACTERS.search(text)))
     if rows.count:
         message = f"{counted(rows.count, 'text')} {'holds' if rows.count == 1 else 'hold'} control characters."
         found.append(finding("control characters", Severity.WARNING, message, rows, "Strip them, or let `headstart check --fix` do it."))
-    rows = _rows(train, (i for i, text in enumerate(train.texts) if len(text) > _LONG_CHARACTERS))
+    rows = rows_at(train, (i for i, text in enumerate(train.texts) if len(text) > _LONG_CHARACTERS))
     if rows.count:
         longest = max(map(len, train.texts))
         are = "is" if rows.count == 1 else "are"
@@ -395,7 +336,7 @@ def _cut_off(
 ) -> list[Finding]:
     positions = np.flatnonzero(usable)
     lengths = np.asarray(tokenize_lengths([train.texts[i] for i in positions]))
-    rows = _rows(train, positions[lengths > max_length]) if len(positions) else RowList()
+    rows = rows_at(train, positions[lengths > max_length]) if len(positions) else RowList()
     if not rows.count:
         return []
     share = rows.count / len(positions)
@@ -403,26 +344,3 @@ def _cut_off(
     message = f"{counted(rows.count, 'text')} ({share:.1%}) {are} longer than {max_length:,} tokens and will be cut off."
     severity = Severity.WARNING if share >= 0.05 else Severity.NOTE
     return [finding("cut off", severity, message, rows, f"Raise --max-length; the longest text has {int(lengths.max()):,} tokens.")]
-
-
-def _is_number(label: str) -> bool:
-    try:
-        float(label)
-    except ValueError:
-        return False
-    return True
-
-
-def _shorten(label: str) -> str:
-    """A label short enough for a sentence."""
-    return label if len(label) <= 40 else label[:40] + "…"
-
-
-def _names(labels: Iterable[str]) -> str:
-    return _joined([repr(_shorten(label)) for label in labels])
-
-
-def _joined(parts: list[str]) -> str:
-    """`a, b and 3 more`."""
-    more = len(parts) - _SHOWN_LABELS
-    return ", ".join(parts[:_SHOWN_LABELS]) + (f" and {more:,} more" if more > 0 else "")

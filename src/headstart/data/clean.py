@@ -1,12 +1,11 @@
 """A cleaned copy beside the file: same columns, without the faults that need no judgement. The file itself stays as it is.
 
-The copy has the format of the file, but for translations out of TMX or of two files of lines, which become JSON lines, and for SQuAD's
-paragraphs, which become a list of questions.
+The copy has the format of the file, but for translations out of TMX or of two files of lines, which become JSON lines, and for JSON of
+SQuAD's paragraphs or of a table by columns, which becomes a list of rows.
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
@@ -23,9 +22,12 @@ import numpy as np
 
 from headstart.data.answers import find_in, given_in
 from headstart.data.check import CONTROL_CHARACTERS, CheckResult
+from headstart.data.conll import conll_sentences
 from headstart.data.examples import Examples
+from headstart.data.lines import Notes, open_bytes, take_sample, text_lines
 from headstart.data.pairs import split_pair
 from headstart.data.parallel import two_files
+from headstart.data.parse import delimited_text
 from headstart.data.rows import RowList, counted
 from headstart.data.spelling import level_label
 from headstart.data.table import Format, Table, as_text, open_table
@@ -98,7 +100,7 @@ def _changes(examples: Examples, check: CheckResult, *, spelled: bool) -> tuple[
     empty, repeated, leaked, conflicting, stripped, respelled = (RowList() for _ in range(6))
     for i, row in enumerate(examples.rows):
         text, label = _stripped(examples.texts[i]), examples.labels[i]
-        new_label = spelling[level_label(label)]
+        new_label = spelling[level_label(label.strip())]
         if not text or not new_label:
             empty.add(row)
             changes[row] = None
@@ -200,14 +202,11 @@ def _write(table: Table, source: Path, target: Path, changes: Changes) -> None:
         _write_parquet(source, target, changes)
     elif table.format in (Format.CSV, Format.TSV):
         with _whole_file(source, target) as file:
-            writer = csv.writer(file, delimiter=table.delimiter, lineterminator="\n")
-            writer.writerow(table.columns)
-            writer.writerows(map(as_text, record.values()) for record in _kept(table, changes))
-    elif table.format is Format.CONLL:
-        with _whole_file(source, target) as file:
+            file.write(delimited_text([table.columns], table.delimiter))
             for record in _kept(table, changes):
-                file.writelines(f"{word}\t{tag}\n" for word, tag in zip(record["tokens"], record["tags"], strict=True))
-                file.write("\n")
+                file.write(delimited_text([[as_text(value) for value in record.values()]], table.delimiter))
+    elif table.format is Format.CONLL:
+        _write_conll(table, source, target, changes)
     elif table.format is Format.TEXT:
         with _whole_file(source, target) as file:
             file.write("\n\n".join(record["text"] for record in _kept(table, changes)) + "\n")
@@ -229,6 +228,17 @@ def _kept(table: Table, changes: Changes) -> Iterator[dict[str, Any]]:
                 if as_text(record.get(column)) != as_text(new):
                     record[column] = new
             yield record
+
+
+def _write_conll(table: Table, source: Path, target: Path, changes: Changes) -> None:
+    """The sentences that stay, all of their columns; the table knows the first and the last alone, so the file is read beside it."""
+    notes = Notes(repr(str(source)))
+    with open_bytes(source, notes.origin) as stream, _whole_file(source, target) as file:
+        sentences = conll_sentences(text_lines(*take_sample(stream, notes.origin), notes), notes)
+        for (row, _), (_, words) in zip(table.records(), sentences, strict=True):
+            if changes.get(row) is not None:
+                file.writelines("\t".join(columns) + "\n" for columns in words)
+                file.write("\n")
 
 
 def _write_parquet(source: Path, target: Path, changes: Changes) -> None:

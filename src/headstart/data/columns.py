@@ -57,6 +57,14 @@ def usual_pair(columns: Sequence[str], text: str | None, label: str | None) -> t
     return next(((lowered[first], lowered[second]) for first, second in PAIR_NAMES if first in lowered and second in lowered), None)
 
 
+def plain_columns(columns: Sequence[str], text: str | None, label: str | None) -> tuple[str, str] | None:
+    """The columns called `text` and `label` themselves, in any case; None: a table lacks one of them, or another one was named."""
+    found = _conventional(columns, TEXT_NAMES[:1]), _conventional(columns, LABEL_NAMES[:1])
+    if found[0] is None or found[1] is None or text not in (None, found[0]) or label not in (None, found[1]):
+        return None
+    return found[0], found[1]
+
+
 def choose_text_column(columns: Sequence[str], text: str | None, origin: str) -> str:
     """The text column of a table that needs no label: the one named (of pairs both, `first,second`), or `text`, or the only one.
 

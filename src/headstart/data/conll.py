@@ -15,11 +15,19 @@ _DOCUMENT = "-DOCSTART-"
 def conll_records(lines: Iterable[str], notes: Notes) -> Iterator[tuple[int, dict[str, Any]]]:
     """A record for each sentence, under the number of the line of its first word.
 
-    The first column is the word, the last one its tag; columns between are passed over. A line with a word alone leaves its sentence out.
-    A line such as `# sent_id = 5` is a comment: it has no tab where words have one, and else stands before a sentence and ends in no tag.
+    The first column is the word, the last one its tag; columns between are passed over.
     """
-    words: list[str] = []
-    tags: list[str] = []
+    for row, words in conll_sentences(lines, notes):
+        yield row, {"tokens": [columns[0] for columns in words], "tags": [columns[-1] for columns in words]}
+
+
+def conll_sentences(lines: Iterable[str], notes: Notes) -> Iterator[tuple[int, list[list[str]]]]:
+    """The words of each sentence with all of their columns, under the number of the line of its first word.
+
+    A line with a word alone leaves its sentence out. A line such as `# sent_id = 5` is a comment: it has no tab where words have one, and
+    else stands before a sentence and ends in no tag.
+    """
+    words: list[list[str]] = []
     first = bad = 0
     tabs = False
     notes.row = 1
@@ -31,8 +39,8 @@ def conll_records(lines: Iterable[str], notes: Notes) -> Iterator[tuple[int, dic
         comment = comment and (tabs or (not words and not split_tag(columns[-1])[0]))
         if not any(columns) or columns[0] == _DOCUMENT or comment:
             if words and not bad:
-                yield first, {"tokens": words, "tags": tags}
-            words, tags, bad = [], [], 0
+                yield first, words
+            words, bad = [], 0
             continue
         tabs = "\t" in line
         if not words:
@@ -42,7 +50,6 @@ def conll_records(lines: Iterable[str], notes: Notes) -> Iterator[tuple[int, dic
                 notes.left_out.add(number)
                 notes.left_out_because = notes.left_out_because or "had no word and tag on a line"
             bad = number
-        words.append(columns[0])
-        tags.append(columns[-1])
+        words.append(columns)
     if words and not bad:
-        yield first, {"tokens": words, "tags": tags}
+        yield first, words

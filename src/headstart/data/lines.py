@@ -25,6 +25,8 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_UTF_8 = ("utf-8", "utf-8-sig")
+_BY_MARK = ("utf-16", "utf-32")  # called so where a mark says it; where they are guessed the order of bytes is in the name
 
 
 def _as_windows_1252(error: UnicodeError) -> tuple[str, int]:
@@ -79,6 +81,15 @@ class Notes:
         self.left_out = RowList()
         self.left_out_because = ""
         self.surrogates = RowList()
+        self.encodings: dict[str, RowList] = {}  # of rows that are a file each
+        self.files: list[Notes] = []  # of files of which each row has a line
+
+    def take_encoding(self, inner: Notes) -> None:
+        """Note the encoding of a file that is the row being read; one that a byte order mark tells leaves nothing to say."""
+        if inner.mixed.count:
+            self.mixed.add(self.row)
+        elif inner.encoding not in (*_UTF_8, *_BY_MARK):
+            self.encodings.setdefault(inner.encoding, RowList()).add(self.row)
 
     def findings(self) -> tuple[Finding, ...]:
         """One finding for each kind of thing noticed so far."""
@@ -96,9 +107,13 @@ class Notes:
                 f"{counted(self.mixed.count, 'row')} of {self.origin} {hold} bytes that are not UTF-8; they were read as Windows-1252."
             )
             found.append(finding("encoding", Severity.WARNING, message, self.mixed, "Look at these rows, then save the file as UTF-8."))
-        elif self.encoding not in ("utf-8", "utf-8-sig"):
+        elif self.encoding not in _UTF_8:
             message = f"{self.origin} is not UTF-8; it was read as {self.encoding}."
             found.append(finding("encoding", Severity.NOTE, message, (), "Save it as UTF-8 if letters look wrong."))
+        for encoding, rows in self.encodings.items():
+            are, they = ("is", "it was") if rows.count == 1 else ("are", "they were")
+            message = f"{counted(rows.count, 'row')} of {self.origin} {are} not UTF-8; {they} read as {encoding}."
+            found.append(finding("encoding", Severity.WARNING, message, rows, "Look at these rows, then save their files as UTF-8."))
         if self.nul.count:
             message = f"{counted(self.nul.count, 'row')} of {self.origin} held NUL bytes, which were left out."
             found.append(finding("NUL bytes", Severity.WARNING, message, self.nul, "Look at how the file was exported."))
@@ -107,7 +122,7 @@ class Notes:
                 f"{counted(self.surrogates.count, 'row')} of {self.origin} held half a character (a lone surrogate), which was replaced."
             )
             found.append(finding("encoding", Severity.WARNING, message, self.surrogates, "Look at how the file was exported."))
-        return tuple(found)
+        return (*found, *(noticed for file in self.files for noticed in file.findings()))
 
 
 def read_error(origin: str, error: Exception) -> HeadstartError:

@@ -29,7 +29,9 @@ _CODES_OF_LANGUAGES = (
     "wa wo xh yi yo za zh zu"
 )
 _LANGUAGES = frozenset(_CODES_OF_LANGUAGES.split())
-_REGION = re.compile(r"[-_][A-Za-z0-9]{2,8}")
+# A language, perhaps with its region or script. After an underscore their case decides: `is_spam` and `id_str` are no languages.
+_CODE = re.compile(r"[A-Za-z]{2}(-([A-Za-z]{2}|[A-Z][a-z]{3}|[0-9]{3}))?|[a-z]{2}_([A-Z]{2}|[A-Z][a-z]{3})")
+_NUMBERS = "id"  # Indonesian, and in nearly all tables what numbers the rows
 _XML_LANGUAGE = ("xml:lang", "lang")
 # Within a segment of TMX these hold the codes of a layout, not its text.
 _CODES = frozenset({"bpt", "ept", "ph", "it", "ut"})
@@ -38,23 +40,21 @@ _PIECE = 1 << 16
 
 def is_language(name: str) -> bool:
     """Whether a name is the code of a language, perhaps with a region or a script: `de`, `pt-BR`, `zh_Hant`."""
-    return name[:2].lower() in _LANGUAGES and (len(name) == 2 or _REGION.fullmatch(name[2:]) is not None)
+    return name[:2].lower() in _LANGUAGES and _CODE.fullmatch(name) is not None
 
 
 def language_pair(columns: Sequence[str], text: str | None, label: str | None) -> tuple[str, str] | None:
     """The column of the source and that of its translation, where a table plainly has them.
 
     They are the only two called by a language's code, in the table's order, or `source` and `target`; a column that was named is the one
-    it was named for. None: there are no such two, or both were named.
+    it was named for. `id` is a language only where the table has no third column. None: there are no such two, or both were named.
     """
     if text is not None and label is not None:
         return None
     named = {text, label} - {None}
     lowered = {column.lower(): column for column in columns}
     pairs = [tuple(lowered[name] for name in pair) for pair in _SIDES if set(pair) <= lowered.keys()]
-    languages = tuple(column for column in columns if is_language(column))
-    if len(languages) == 3:  # Indonesian, or what numbers the rows
-        languages = tuple(column for column in languages if column.lower() != "id")
+    languages = tuple(column for column in columns if is_language(column) and (len(columns) == 2 or column.lower() != _NUMBERS))
     for pair in [*([languages] if len(languages) == 2 else []), *pairs]:
         if named <= set(pair):
             first, second = pair
@@ -117,14 +117,13 @@ def line_records(first: Path, second: Path, notes: Notes) -> Iterator[tuple[int,
 
 
 def _lines(stream: IO[bytes], origin: str, notes: Notes) -> Iterator[str]:
-    """The lines of a file, each without its end."""
+    """The lines of a file, each without its end; what is noticed of it is told under its own name."""
     head, joined = take_sample(stream, repr(origin))
-    inner = Notes(repr(origin))
+    inner = Notes(repr(origin), row=1)
+    notes.files.append(inner)
     for line in text_lines(head, joined, inner):
         inner.row += 1
         yield line.rstrip("\r\n")
-    if inner.mixed.count or inner.encoding not in ("utf-8", "utf-8-sig"):
-        notes.mixed.add(max(1, notes.row))
 
 
 # --- TMX ---

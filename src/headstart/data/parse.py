@@ -1,4 +1,4 @@
-"""Records out of lines: delimited text and JSON lines, one bad row at a time.
+"""Records out of lines: delimited text and JSON lines, one bad row at a time; and delimited text out of rows.
 
 A record that cannot be read is noted with its row number and left out; the rest of the file is read all the same.
 """
@@ -6,10 +6,11 @@ A record that cannot be read is noted with its row number and left out; the rest
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal
 
 from headstart.data.lines import Notes
 from headstart.errors import DataError
@@ -21,6 +22,8 @@ _SNIFFED_ROWS = 50
 # A quote that is never closed would swallow the rest of the file; a field of more lines or characters than this is taken for one.
 _FIELD_LINES = 10_000
 _FIELD_CHARACTERS = 100_000_000
+# Columns of which one row alone holds a list: the words of a sentence, the messages of a chat.
+_LISTS_BY_ROW = frozenset({"tokens", "words", "messages", "conversations"})
 
 
 def find_delimiter(sample: str) -> str:
@@ -128,6 +131,22 @@ def delimited_records(rows: Iterable[list[str]], header: list[str], notes: Notes
         yield notes.row, dict(zip(header, row, strict=True))
 
 
+def delimited_text(rows: Sequence[Sequence[str]], delimiter: str = ",") -> str:
+    """Rows as delimited text, of which every reader makes the same cells."""
+    text = _written(rows, delimiter)
+    if "\r" in text:  # csv before Python 3.13 leaves it bare, and readers then see the end of a row
+        everything = [any("\r" in cell for cell in row) for row in rows]
+        kinds: list[Literal[0, 1]] = [csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL for quoted in everything]
+        text = "".join(_written([row], delimiter, kind) for row, kind in zip(rows, kinds, strict=True))
+    return text
+
+
+def _written(rows: Sequence[Sequence[str]], delimiter: str, quoting: Literal[0, 1] = csv.QUOTE_MINIMAL) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, delimiter=delimiter, lineterminator="\n", quoting=quoting).writerows(rows)
+    return buffer.getvalue()
+
+
 def without_lone_surrogates(value: Any) -> Any:
     """The same JSON value with half characters, which no encoding can write, replaced by `\N{REPLACEMENT CHARACTER}`."""
     if isinstance(value, str):
@@ -171,7 +190,7 @@ def json_line_records(lines: Iterator[str], notes: Notes) -> Iterator[tuple[int,
 
 
 def json_records(text: str, notes: Notes) -> Iterator[tuple[int, Record]]:
-    """Row number and object of every entry of a JSON list, or of the list under "data".
+    """Row number and object of every entry of a JSON list, of the list under "data", or of a table that is written by columns.
 
     Raises:
         DataError: the text is not JSON, or no such list.
@@ -186,22 +205,43 @@ def json_records(text: str, notes: Notes) -> Iterator[tuple[int, Record]]:
         except (ValueError, RecursionError):
             lines_of_json = False
         if lines_of_json:  # JSON lines under the name .json, as many data sets come
-            yield from json_line_records(iter(text.splitlines()), notes)
+            yield from json_line_records(iter(text.split("\n")), notes)  # the other ends of lines may stand within a JSON string
             return
         raise DataError(f"{notes.origin} is not JSON ({error}); repair it, or name it by the format it is in.") from None
-    if isinstance(value, dict) and isinstance(value.get("data"), list):
-        value = value["data"]
+    if isinstance(value, dict):
+        value = rows_in(value)
     if isinstance(value, list) and any(isinstance(entry, dict) and isinstance(entry.get("paragraphs"), list) for entry in value):
         value = squad_rows(value)
-    if isinstance(value, dict):
-        value = [value]
-    if not isinstance(value, list):
+    if not isinstance(value, list) or (value and not any(isinstance(entry, dict) for entry in value)):
         raise DataError(f'{notes.origin} holds no list of objects; it must look like [{{"text": ..., "label": ...}}, ...].')
     for notes.row, entry in enumerate(value, start=1):
         if isinstance(entry, dict):
             yield notes.row, entry
         else:
             notes.left_out.add(notes.row)
+
+
+def rows_in(table: Record) -> list[Any]:
+    """The rows of a table that is one JSON object; of an object that is none, the object itself as the only row.
+
+    It is a list under `data`; or columns, as lists of one length or as objects of the same keys (pandas' usual form); or `columns` with
+    lists of their values under `data` (its form "split"); or rows under their numbers (its form "index").
+    """
+    data, names, columns = table.get("data"), table.get("columns"), list(table.values())
+    if isinstance(data, list) and any(isinstance(entry, dict) for entry in data):
+        return data
+    if isinstance(data, list) and isinstance(names, list) and all(isinstance(row, list) and len(row) == len(names) for row in data):
+        return [dict(zip(map(str, names), row, strict=True)) for row in data]
+    if all(isinstance(column, list) for column in columns) and len(set(map(len, columns))) == 1:
+        if not any(name.lower() in _LISTS_BY_ROW and not all(isinstance(cell, list) for cell in table[name]) for name in table):
+            return [dict(zip(table, row, strict=True)) for row in zip(*columns, strict=True)]
+    elif all(isinstance(column, dict) for column in columns):
+        if all(map(str.isdigit, table)):
+            return columns
+        alike = all(column.keys() == columns[0].keys() for column in columns)
+        if alike and (len(columns) > 1 or all(map(str.isdigit, columns[0]))):
+            return [{name: table[name][key] for name in table} for key in columns[0]]
+    return data if isinstance(data, list) else [table]
 
 
 def text_records(lines: Iterator[str], by_paragraph: bool, notes: Notes) -> Iterator[tuple[int, Record]]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.data.columns import choose_columns, choose_text_column, two_columns, usual_pair
+from headstart.data.columns import choose_columns, choose_text_column, plain_columns, two_columns, usual_pair
 from headstart.data.examples import Examples
 from headstart.data.pairs import join_pair
 from headstart.data.parallel import language_pair
@@ -32,8 +32,8 @@ def read_examples(path: str | Path, *, text: str | None = None, label: str | Non
 
     Args:
         path: file, folder, `-` or `hub:NAME[:SPLIT]`.
-        text: column of the text, of pairs both as `first,second`; None: the one called `text`, or two that are called as pairs are, or the
-            first of two languages, or the only one that can be it.
+        text: column of the text, of pairs both as `first,second`; None: the one called `text` beside one called `label`, or two that are
+            called as pairs are, or the first of two languages, or the one called `text`, or the only one that can be it.
         label: column of the label; None: the one called `label`, or the second of two languages, or the only one that can be it.
         whole: a table of one column has texts that are learnt themselves (`prompts.WHOLE`); a .txt file has them in any case.
 
@@ -43,17 +43,16 @@ def read_examples(path: str | Path, *, text: str | None = None, label: str | Non
     """
     with open_table(path) as table:
         shown = "standard input" if table.origin == "-" else repr(table.origin)
-        prompts = prompt_columns(table.columns)
+        plain = plain_columns(table.columns, text, label)
+        prompts = prompt_columns(table.columns) if plain is None else None
         if prompts is not None and text in (None, prompts.name) and label in (None, prompts.completion or prompts.chat):
             return _read_prompts(table, prompts, shown, str(path))
         if table.format is Format.TEXT or (whole and len(table.columns) == 1):
             return _read_whole(table, text, shown, str(path))
         pair = two_columns(table.columns, text) or usual_pair(table.columns, text, label)
-        if pair is not None:
+        if pair is not None and (plain is None or plain[0] in pair):  # `text` beside `text_pair` is the first of two
             return _read_pairs(table, pair, label, shown, str(path))
-        languages = language_pair(table.columns, text, label)
-        if languages is not None:
-            text, label = languages
+        text, label = plain or language_pair(table.columns, text, label) or (text, label)
         if len(table.columns) > 2 or (text is not None and label is not None):
             # The columns follow from their names alone, so the others need not be kept.
             chosen = choose_columns(table.columns, text, label, shown, lambda _: ())

@@ -1,4 +1,4 @@
-"""How labels are spelled: what differs only in case, white space, `_` or `-` is most likely one label."""
+"""How labels are spelled: what differs only in case, white space, or `_` and `-` between words is most likely one label."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+# Between letters or digits alone: `-1` is not `1`, nor `A-` an `A`.
+_JOINING = re.compile(r"(?<=[^\W_])[-_]+(?=[^\W_])")
+
 
 def level_label(label: str) -> str:
-    """The label without differences of case, white space, `_` and `-`."""
-    return " ".join(label.casefold().replace("_", " ").replace("-", " ").split()) or label
+    """The label without differences of case, of white space, and of `_` and `-` where they join words."""
+    return " ".join(_JOINING.sub(" ", label.casefold()).split()) or label
 
 
 def common_spelling(labels: Sequence[str]) -> Callable[[str], str]:
@@ -31,6 +34,7 @@ def common_spelling(labels: Sequence[str]) -> Callable[[str], str]:
 
 
 _CAPITAL_WITHIN = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_BETWEEN_WORDS = re.compile(r"[_\-./]+")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _MOST_CHARACTERS = 200  # of a label that are taken for its name; a longer one is a text
 
@@ -40,6 +44,6 @@ def names_in_words(labels: Sequence[str]) -> tuple[str, ...]:
 
     () unless each has a word of three letters, is no longer than a name, and no two are the same: numbers and codes say nothing.
     """
-    names = tuple(level_label(_CAPITAL_WITHIN.sub(" ", label).replace(".", " ").replace("/", " ")) for label in labels)
+    names = tuple(level_label(_BETWEEN_WORDS.sub(" ", _CAPITAL_WITHIN.sub(" ", label))) for label in labels)
     telling = all(_WORD.search(name) and len(name) <= _MOST_CHARACTERS for name in names)
     return names if telling and len(set(names)) == len(names) else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ _BINARY = (
     (b"SQLite format 3", "an SQLite database; export the table as CSV"),
     (b"\x89PNG", "an image"),
 )
+# How the first line of JSON begins: an object, perhaps in a list. What else stands in brackets is a text: `[Scene 1]`.
+_JSON_START = re.compile(r'\[?\s*\{\s*("|$)|\[\s*$')
 
 
 @dataclass(frozen=True)
@@ -167,8 +170,9 @@ def open_table(path: str | Path) -> Table:
 
     The format follows from the name: .csv, .tsv, .json, .jsonl, .conll, .tmx, .txt (each also with .gz), .parquet; a folder has one
     sub-folder of .txt files per class (columns text, label, file), and a .conll file gives tokens and tags. A .txt file is paragraphs,
-    parted by blank lines, or a text on each line where it has none; with a header of columns it is a table. `FIRST,SECOND` are two files of
-    which line n of one is the translation of line n of the other. Standard input and files of other names are told by their beginning.
+    parted by blank lines, or a text on each line where it has none; with a header of columns, or as JSON, it is a table. `FIRST,SECOND`
+    are two files of which line n of one is the translation of line n of the other. Standard input and files of other names are told by
+    their beginning.
 
     Raises:
         DataError: no such file, an empty one, or not the format that its name says.
@@ -232,10 +236,11 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
     close = stream.close if owned else None
     if format is Format.TEXT:
         beginning = _beginning(head, notes.encoding)
-        if start not in ("{", "[") and not _has_header(first):
+        is_json = _JSON_START.match(first.lstrip("\ufeff \t")) is not None
+        if not is_json and not _has_header(first):
             by_paragraph = any(not line.strip() for line in beginning.strip().splitlines())
             return Table(origin, format, ("text",), text_records(lines, by_paragraph, notes), notes, close=close)
-        format = {"{": Format.JSONL, "[": Format.JSON}.get(start, Format.CSV)
+        format = (Format.JSONL if start == "{" else Format.JSON) if is_json else Format.CSV
     if format is Format.CONLL:
         return Table(origin, format, conll.COLUMNS, conll.conll_records(lines, notes), notes, close=close)
     if format is Format.JSON:
@@ -304,13 +309,30 @@ def _parquet_table(origin: str, stream: IO[bytes], notes: Notes) -> Table:
         row = 0
         try:
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                for record in batch.to_pylist():
+                for record in _batch_records(batch):
                     row += 1
                     yield row, record
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{notes.origin} is a damaged Parquet file after row {row:,}: {str(error).splitlines()[0]}.") from None
 
     return Table(origin, Format.PARQUET, columns, records(), notes, close=stream.close)
+
+
+def _batch_records(batch: Any) -> list[Record]:
+    """The rows of an Arrow batch; columns whose values Python cannot hold, as dates beyond the year 9999, as Arrow writes them."""
+    import pyarrow as pa
+
+    def values(column: Any) -> list[Any]:
+        try:
+            return column.to_pylist()  # type: ignore[no-any-return]
+        except (OverflowError, ValueError):
+            return column.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
+
+    try:
+        return batch.to_pylist()  # type: ignore[no-any-return]
+    except (OverflowError, ValueError):
+        names = list(map(str, batch.schema.names))
+        return [dict(zip(names, cells, strict=True)) for cells in zip(*map(values, batch.columns), strict=True)]
 
 
 def _folder_records(folder: Path, notes: Notes) -> Iterator[tuple[int, Record]]:
@@ -327,8 +349,7 @@ def _folder_records(folder: Path, notes: Notes) -> Iterator[tuple[int, Record]]:
             inner = Notes(notes.origin)
             head, joined = take_sample(io.BytesIO(content), notes.origin)
             text = "".join(text_lines(head, joined, inner))
-            if inner.mixed.count or inner.encoding not in ("utf-8", "utf-8-sig"):
-                notes.mixed.add(notes.row)
+            notes.take_encoding(inner)
             yield notes.row, {"text": text, "label": label.name, "file": f"{label.name}/{file.name}"}
             notes.row += 1
     if notes.row == 1:

@@ -31,6 +31,8 @@ _ASKED = (
     "metric",
     "seed",
     "inner_folds",
+    "few_rows",
+    "test_share",
     "max_length",
     "cut",
     "epochs",

@@ -105,7 +105,8 @@ class GroupedBatches(Sampler[list[int]]):
                 take = min(per_class, len(rows))
                 for start in range(0, len(rows) - take + 1, take * _CHOICE):
                     part = rows[start : start + take * _CHOICE]
-                    part = part[np.argsort(self.lengths[part], kind="stable")][: len(part) // take * take]
+                    part = part[: len(part) // take * take]  # before they are sorted, so that at every pass others are left out
+                    part = part[np.argsort(self.lengths[part], kind="stable")]
                     groups[k] += np.split(part, len(part) // take)
             choice = groups[k][:_CHOICE]
             if near is None:

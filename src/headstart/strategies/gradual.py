@@ -39,7 +39,7 @@ def fit(job: Job) -> TransferModel:
             job.source,
             rows,
             cut=cut,
-            head=start_head(job, job.cut) if before is None else before.head,
+            head=start_head(job, rows, job.cut) if before is None else before.head,
             schedule=plan,
             class_weight=job.class_weight,
             loss=loss_of(rows, Loss.BOTH),

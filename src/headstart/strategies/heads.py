@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 
 from headstart.data.examples import IntArray
 from headstart.errors import SourceError
+from headstart.settings import Metric
 from headstart.strategies.base import FloatArray, Folds, LinearHead, Targets
 from headstart.strategies.free_heads import solve_free
-from headstart.strategies.outputs import row_losses
+from headstart.strategies.outputs import Output, output_of, row_losses
 
 STRENGTHS = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 MANY_CLASSES = 20  # from here on weak penalties are usual
@@ -140,6 +141,12 @@ def uneven(y: IntArray) -> bool:
     counts = np.bincount(y)
     counts = counts[counts > 0]
     return bool(len(counts) > 1 and counts.max() >= UNEVEN_FROM * counts.min())
+
+
+def weights_for(y: Targets, n_classes: int, metric: Metric) -> FloatArray | None:
+    """Class weights (c,) where macro-F1 judges and classes are uneven; None: all rows count alike."""
+    weigh = metric is Metric.MACRO_F1 and output_of(y) is Output.CLASS and uneven(y)
+    return class_weights(y, n_classes) if weigh else None
 
 
 def softmax(logits: FloatArray) -> FloatArray:

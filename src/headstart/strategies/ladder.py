@@ -30,10 +30,10 @@ _OF_TEXTS = {
     "probe": "headstart.strategies.probe",
     "contrastive": "headstart.strategies.contrastive",
     "partial": "headstart.strategies.partial",
-    "soup": "headstart.strategies.soup",
     "lora": "headstart.strategies.lora",
     "gradual": "headstart.strategies.gradual",
     "full": "headstart.strategies.full",
+    "soup": "headstart.strategies.soup",
     "scratch": "headstart.strategies.scratch",
 }
 # Comparing rows in pairs takes classes: two rows are of one, or they are not.
@@ -145,7 +145,7 @@ class Strategy:
     `fit` trains on all rows of a job. `out_of_fold` gives logits (n, c) for rows that the job's folds hold out (others NaN) together with
     the model of all rows, where that is cheap; None: the planner trains fold by fold. `tunes_from` gives the lowest block that learns, for
     the cost model; None: no block learns. `reads` gives the layers whose token vectors it needs beside what enters the cut. `adds` tells
-    how many rows it learns beside the job's; None: none. `steps_of` names the strategies whose steps it takes, one training after the
+    how many rows it learns beside the job's; None: none. `trains_as` names the strategies whose trainings it takes, one after the
     other; empty: its own. `work` gives what training on a share of the job's rows takes; None: it follows from `tunes_from`. `suits` tells
     whether a job's source is of a kind that it can learn from; None: any is. `compared_only`: it is there to be compared with and never
     wins. `usual` False: it is tried only where it is asked for by name.
@@ -160,7 +160,7 @@ class Strategy:
     tunes_from: Callable[[Job], int] | None = None
     reads: Callable[[Job], tuple[int, ...]] | None = None
     adds: Callable[[Job], int] | None = None
-    steps_of: tuple[str, ...] = ()
+    trains_as: tuple[str, ...] = ()
     work: Callable[[Job, float], Work] | None = None
     suits: Callable[[Job], bool] | None = None
     compared_only: bool = False

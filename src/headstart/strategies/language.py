@@ -25,11 +25,11 @@ from headstart.data.prompts import WHOLE, chat_of
 from headstart.errors import SourceError
 from headstart.judge.rouge import rouge_l
 from headstart.records import CurvePoint
-from headstart.sources.opening import quiet_transformers
+from headstart.sources.opening import quiet_transformers, read_config
 from headstart.strategies.adapter import Adapter
 from headstart.strategies.base import FloatArray, Rows, Said
 from headstart.strategies.model import NO_LABEL, states_through
-from headstart.strategies.prompts import Written, as_read, end_of, write
+from headstart.strategies.prompts import PROMPT_SHARE, Written, as_read, end_of, write
 
 # What the outputs (n, 6) of a row are: minus the log-probability of its completion in nats, its tokens, its bytes; whether a completion was
 # written at all, and how it compares with the true one: ROUGE-L, exact match.
@@ -54,7 +54,12 @@ def output_layer(backbone: Backbone) -> nn.Linear:
     try:
         with quiet_transformers():
             whole: Any = AutoModelForCausalLM.from_pretrained(
-                backbone.source.folder, use_safetensors=True, dtype=torch.float32, trust_remote_code=False, local_files_only=True
+                backbone.source.folder,
+                config=read_config(backbone.source.folder),
+                use_safetensors=True,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                local_files_only=True,
             ).eval()
     except (ValueError, KeyError, OSError) as error:
         raise SourceError(
@@ -217,6 +222,7 @@ def complete(whole: Any, tokenizer: Any, max_length: int, prompts: Sequence[str]
     return found
 
 
-def longest_of(written: Sequence[Written]) -> int:
-    """Tokens that a completion may have: a little more than those of training."""
-    return min(_LONGEST, max(1, math.ceil(_LONGER * max((int((row.told != NO_LABEL).sum()) for row in written), default=1))))
+def longest_of(written: Sequence[Written], max_length: int) -> int:
+    """Tokens that a completion may have: a little more than those of training, and never so many that a prompt has less room than there."""
+    most = max((int((row.told != NO_LABEL).sum()) for row in written), default=1)
+    return max(1, min(_LONGEST, max_length - round(PROMPT_SHARE * max_length), math.ceil(_LONGER * most)))

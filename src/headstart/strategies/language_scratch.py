@@ -100,7 +100,9 @@ def fit(job: Job) -> WritingModel:
     ids = [np.asarray(row, dtype=np.int64) for row in read]
     entering = Entering(np.array([len(row) for row in ids]), ids, lambda indices: [ids[i] for i in indices])
     curve = run_training(_Writing(whole), entering, np.zeros(len(ids), dtype=np.int64), _schedule(job, len(ids)))
-    return WritingModel(reader, None, BLOCKS, whole.lm_head, longest_of(written), curve, bool((job.rows.y == WHOLE).all()))
+    return WritingModel(
+        reader, None, BLOCKS, whole.lm_head, longest_of(written, reader.backbone.max_length), curve, bool((job.rows.y == WHOLE).all())
+    )
 
 
 def _texts(rows: Rows) -> list[str]:

@@ -116,7 +116,7 @@ def told_rows(reader: Reader, rows: Rows) -> tuple[Rows, int]:
     sizes = np.array([len(row.told) for row in written], dtype=np.int64)
     units = np.concatenate([row.told for row in written])
     told = Rows(tuple(row.text for row in written), units, 1, sizes, np.zeros(len(written), dtype=np.int64))
-    return told, longest_of(written)
+    return told, longest_of(written, reader.backbone.max_length)
 
 
 def fit_language(job: Job, strategy: str, cut: int) -> WritingModel:

@@ -37,7 +37,7 @@ def fit_adapters(job: Job, *, rank: int, alpha: int, rate: float, stored: bool =
         job.source,
         rows,
         cut=job.cut,
-        head=start_head(job, job.cut),
+        head=start_head(job, rows, job.cut),
         schedule=lora_schedule(job, planned_steps("lora", len(rows), job.settings), rate),
         class_weight=job.class_weight,
         loss=loss_of(rows, Loss.BOTH),

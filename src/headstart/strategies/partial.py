@@ -24,7 +24,7 @@ def tuned_from(job: Job, cut: int) -> TransferModel:
         job.source,
         rows,
         cut=cut,
-        head=start_head(job, cut),
+        head=start_head(job, rows, cut),
         schedule=plan,
         class_weight=job.class_weight,
         loss=loss_of(rows, Loss.BOTH),

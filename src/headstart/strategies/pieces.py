@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.backbone.encoding import CHARACTERS_PER_TOKEN
 from headstart.data.examples import BoolArray, IntArray
 from headstart.data.pairs import join_pair, split_pair
 
@@ -69,9 +70,10 @@ def make_pieces(tokenizer: Any, max_length: int, texts: Sequence[str]) -> list[P
     for begin in range(0, len(texts), _AT_ONCE):
         # A lone surrogate becomes "?", as in the reader.
         sides = [split_pair(text.encode("utf-8", "replace").decode("utf-8")) for text in texts[begin : begin + _AT_ONCE]]
-        questions = _shortened(tokenizer, max_length, [question for question, _ in sides])
+        limit = max_length * CHARACTERS_PER_TOKEN  # beyond it the reader cuts either side off
+        questions = _shortened(tokenizer, max_length, [question[:limit] for question, _ in sides])
         cuts = _cuts(tokenizer, max_length, questions, [context for _, context in sides])
-        parts = [sides[row][1][first:last] for row, first, last in cuts]
+        parts = [sides[row][1][first : min(last, first + limit)] for row, first, last in cuts]
         read = tokenizer([questions[row] for row, _, _ in cuts], parts, truncation=True, max_length=max_length, return_offsets_mapping=True)
         for number, (row, first, _) in enumerate(cuts):
             places = np.asarray(read["offset_mapping"][number], dtype=np.int64).reshape(-1, 2)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.backbone.encoding import CHARACTERS_PER_TOKEN
 from headstart.data.examples import IntArray
 from headstart.data.prompts import WHOLE, chat_of
 from headstart.errors import SourceError
@@ -26,9 +27,7 @@ LINE_BY_LINE = (
     "{% for message in messages %}{{ message['role'] + ':\\n' + message['content'] + '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'assistant:\\n' }}{% endif %}"
 )
-_LONGEST_SHARE = 0.5  # of what is read a prompt may have at least this much
-# A prompt is cut by characters first, so that the tokenizer stays fast.
-_CHARACTERS_PER_TOKEN = 100
+PROMPT_SHARE = 0.5  # of what is read a prompt may have at least this much
 
 
 @dataclass(frozen=True)
@@ -113,14 +112,14 @@ def _pieces(tokenizer: Any, max_length: int, texts: Sequence[str], end: str) -> 
 
 
 def _completed(tokenizer: Any, max_length: int, prompts: Sequence[str], completions: Sequence[str], end: str) -> list[Written]:
-    heads = [as_read(tokenizer, prompt)[-max_length * _CHARACTERS_PER_TOKEN :] for prompt in prompts]
+    heads = [as_read(tokenizer, prompt)[-max_length * CHARACTERS_PER_TOKEN :] for prompt in prompts]
     heads = [head.encode("utf-8", "replace").decode("utf-8") for head in heads]
     tails = [(completion + end).encode("utf-8", "replace").decode("utf-8") for completion in completions]
     sizes = [len(ids) for ids in _ids(tokenizer, tails)]
     offsets = tokenizer(heads, return_offsets_mapping=True, truncation=False, verbose=False)["offset_mapping"] if heads else []
     texts = []
     for head, places, size in zip(heads, offsets, sizes, strict=True):
-        room = max(round(_LONGEST_SHARE * max_length), max_length - size - 1)
+        room = max(round(PROMPT_SHARE * max_length), max_length - size - 1)
         first = places[len(places) - room][0] if len(places) > room else 0
         texts.append(head[first:])
     read = (

@@ -1,8 +1,9 @@
-"""`partial` and `contrastive` each tune the blocks above the cut, their weights are averaged, and a head is fitted on what those make of
-the rows: a model soup (Wortsman et al. 2022, arXiv 2203.05482).
+"""What `full` and `contrastive` make of the weights is averaged, and a head is fitted on what the mean makes of the rows: a model soup
+(Wortsman et al. 2022, arXiv 2203.05482).
 
 Both begin at the source's weights and change them little, so that what lies half way between the two is a model as well. What they learn
-differs, and what only one of them took for a rule is halved.
+differs, and what only one of them took for a rule is halved. Of `full`, `partial` and `contrastive` these two went best together
+(docs/log.md).
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from headstart.strategies.model import TransferModel
 from headstart.strategies.partial import tuned_from
 from headstart.strategies.tuned_heads import with_fitted_head
 
-PARTS = ("partial", "contrastive")
+PARTS = ("full", "contrastive")
 
 
 def fit(job: Job) -> TransferModel:
     """Tune twice, average, fit the head."""
     first, second = (replace(job, logs=None if job.logs is None else job.logs / part) for part in PARTS)
-    model, other = tuned_from(first, job.cut), tuned_on_pairs(second)
+    model, other = tuned_from(first, 0), tuned_on_pairs(second)
     assert model.module is not None and other.module is not None
     with torch.no_grad():
         for mine, theirs in zip(model.module.parameters(), other.module.parameters(), strict=True):
@@ -36,8 +37,8 @@ STRATEGY = Strategy(
     name="soup",
     transfers=True,
     needs_source=True,
-    summary="the weights of `partial` and `contrastive` averaged, then a linear head",
+    summary="the weights of `full` and `contrastive` averaged, then a linear head",
     fit=fit,
-    tunes_from=lambda job: job.cut,
-    steps_of=PARTS,
+    tunes_from=lambda _job: 0,
+    trains_as=PARTS,
 )

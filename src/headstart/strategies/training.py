@@ -242,6 +242,9 @@ def run_training(
 ) -> tuple[CurvePoint, ...]:
     """Train a model (`Learns`); returns its curve. Afterwards it is frozen, and on the CPU.
 
+    Raises:
+        FloatingPointError: training diverged.
+
     Args:
         model: is changed in place.
         entering: the rows as they enter it.
@@ -271,6 +274,8 @@ def run_training(
             trainer.train()
     if watch.best is not None:
         model.load_state_dict(watch.best[1], strict=False)
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters() if parameter.requires_grad):
+        raise FloatingPointError("its weights grew beyond all numbers")
     model.cpu()  # readers work there, and the frozen blocks never left it
     model.eval()
     for parameter in model.parameters():

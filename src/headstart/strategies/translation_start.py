@@ -94,7 +94,7 @@ def target_tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder / TARGET, trust_remote_code=False, local_files_only=True)
 
 
-def from_nothing(rows: Rows, seed: int) -> Start:
+def from_nothing(rows: Rows, seed: int, max_length: int) -> Start:
     """A small translator with random weights and pieces learnt from both sides of the rows (Vaswani et al. 2017, as Marian has it)."""
     from transformers import MarianConfig, MarianMTModel
 
@@ -109,7 +109,7 @@ def from_nothing(rows: Rows, seed: int) -> Start:
         encoder_ffn_dim=INNER,
         decoder_ffn_dim=INNER,
         activation_function="relu",
-        max_position_embeddings=_POSITIONS,
+        max_position_embeddings=max(_POSITIONS, max_length),
         scale_embedding=True,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,

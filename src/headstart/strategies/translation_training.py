@@ -94,7 +94,7 @@ def fit_translation(job: Job, strategy: str, steps: int | None = None) -> Transl
 
 def fit_from_nothing(job: Job) -> Translator:
     """Train a small translator with random weights on the job's rows."""
-    start = from_nothing(job.rows, job.seed)
+    start = from_nothing(job.rows, job.seed, job.settings.max_length)
     told = target_ids(start.writes, job.rows.y.tolist())
     limit = job.settings.max_length
     entering = _entering_ids(job.rows, start, told, limit)

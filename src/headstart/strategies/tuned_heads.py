@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from headstart.strategies.base import LinearHead
+from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.heads import fit_head, usual_strength
 from headstart.strategies.ladder import Job
 from headstart.strategies.model import TransferModel
@@ -20,9 +20,12 @@ def tuned_layers(blocks: int, cut: int) -> tuple[int, ...]:
     return tuple(layer for layer in usual_layers(blocks) if layer > cut)
 
 
-def start_head(job: Job, cut: int) -> LinearHead:
-    """A head on the frozen features of the layers that will be tuned: where tuning begins."""
-    rows = job.rows.named()
+def start_head(job: Job, train: Rows, cut: int) -> LinearHead:
+    """A head on the frozen features of the layers that will be tuned: where tuning begins.
+
+    It is fitted on the rows that `train` alone: one that knew those set aside for early stopping would do better on them than any tuning.
+    """
+    rows = train.named()
     features = mean_of_layers(job.source.pooled(rows.texts), tuned_layers(job.source.backbone.n_blocks, cut))
     return fit_head(features, rows.y, rows.n_classes, class_weight=job.class_weight)
 

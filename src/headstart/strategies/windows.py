@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from headstart.backbone.encoding import CHARACTERS_PER_TOKEN
 from headstart.data.examples import IntArray
 
 ABSENT = -1  # a word of which no token is read: signs that the tokenizer passes over
 _AT_ONCE = 1024
-# Beyond this many characters for each token that is kept the reader cuts a text off; no window may be longer.
-_CHARACTERS_PER_TOKEN = 100
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def make_windows(tokenizer: Any, max_length: int, texts: Sequence[str]) -> list[
         # A lone surrogate becomes "?", as in the reader.
         part = [text.encode("utf-8", "replace").decode("utf-8") for text in texts[start : start + _AT_ONCE]]
         for row, (text, (tokens, length)) in enumerate(zip(part, _first_tokens(tokenizer, part, None), strict=True), start=start):
-            if length <= max_length and len(text) <= max_length * _CHARACTERS_PER_TOKEN:
+            if length <= max_length and len(text) <= max_length * CHARACTERS_PER_TOKEN:
                 windows.append(Window(text, row, 0, tokens, (0, len(tokens)), length))
             else:
                 windows += _parts_of(tokenizer, max_length, text, row, tokens, length)
@@ -82,7 +81,7 @@ def _parts_of(tokenizer: Any, max_length: int, text: str, row: int, tokens: IntA
     # A word ends where the next one that is read begins: one of no token takes none from it.
     behind = np.where(tokens == ABSENT, length - around // 2, tokens)
     ends = np.append(np.minimum.accumulate(behind[::-1])[::-1][1:], length - around // 2)
-    starts, characters = _word_starts(text), max_length * _CHARACTERS_PER_TOKEN
+    starts, characters = _word_starts(text), max_length * CHARACTERS_PER_TOKEN
     stops = np.append(starts[1:] - 1, len(text))
     parts: list[tuple[int, int]] = []
     first = 0

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.data.check import LabelChecks, check_classes, suspect_labels
+from headstart.data.check import LabelChecks, suspect_labels
+from headstart.data.check_classes import check_classes
 from headstart.data.examples import Examples, IntArray
 from headstart.data.spelling import common_spelling, names_in_words
 from headstart.judge import gains, intervals, metrics

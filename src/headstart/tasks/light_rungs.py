@@ -18,7 +18,7 @@ from headstart.judge.metrics import FloatArray
 from headstart.records import Estimate
 from headstart.settings import Settings
 from headstart.strategies.base import Rows, with_names
-from headstart.strategies.heads import choose_head, make_space
+from headstart.strategies.heads import choose_head, make_space, weights_for
 from headstart.strategies.outputs import Output, output_of
 from headstart.strategies.probe import choose_probe, leave_one_out, mean_of_layers
 from headstart.strategies.tfidf import fit_tfidf
@@ -38,15 +38,18 @@ def probe_and_tfidf(
     pooled = reader.pooled(rows.named().texts)
     features = mean_of_layers(pooled, choose_probe(pooled[: len(rows)], rows.y, rows.n_classes, [], None).layers)
 
+    from headstart.tasks.registry import deciding_metric
+
     def predict_at(rung: str, train: IntArray, held: IntArray) -> FloatArray:
         some = rows.take(train)
+        weight = weights_for(some.y, some.n_classes, deciding_metric(settings))
         part, pairs = with_names(some, few_folds(some.strata, groups[train], settings.seed))
         if rung == "tfidf":
-            model, seen = fit_plain(part, pairs, None, settings.seed)
+            model, seen = fit_plain(part, pairs, weight, settings.seed)
             said: FloatArray = model.predict_logits([rows.texts[i] for i in held])
         else:
             learnt = np.concatenate([train, np.arange(len(rows), len(features))])
-            choice = choose_head(features[learnt], part.y, part.n_classes, pairs, None)
+            choice = choose_head(features[learnt], part.y, part.n_classes, pairs, weight)
             seen, said = choice.out_of_fold_logits, choice.head.logits(features[held])
         return said - _line(seen[: len(some.y)], some)
 

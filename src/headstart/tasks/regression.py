@@ -6,6 +6,7 @@ Letters in shapes: n rows.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -35,15 +36,21 @@ _STRATA, _ROWS_A_STRATUM = 10, 10
 # A residual of so many robust standard deviations is worth a look.
 _FAR = 4.0
 _JUDGE = NumberJudge()
+# A number whose commas part its thousands; the second form could as well have a decimal comma and three decimals.
+_BY_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?")
+_EITHER_WAY = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 
 
 # --- reading ---
 
 
-def number_in(label: str) -> float | None:
-    """The number that a cell holds; None: it holds none, or one that is not finite. A decimal comma is taken where no point stands."""
+def number_in(label: str, thousands: bool = False) -> float | None:
+    """The number that a cell holds; None: it holds none, or one that is not finite. Its commas part `thousands`; else one is taken for a
+    decimal comma where no point stands."""
     text = label.strip()
-    if "," in text and "." not in text and text.count(",") == 1:
+    if thousands and _BY_THOUSANDS.fullmatch(text):
+        text = text.replace(",", "")
+    elif not thousands and "." not in text and text.count(",") == 1:
         text = text.replace(",", ".")
     try:
         value = float(text)
@@ -52,10 +59,26 @@ def number_in(label: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def commas_of(labels: Sequence[str]) -> tuple[bool, str]:
+    """Whether commas part thousands in a column, and a cell that could be read either way, "" where another cell tells how it is meant.
+
+    `1,234.5` and `1,234,567` tell that they do, `3,5` and `0,125` that they do not; what most of such cells tell holds for all. Where all
+    that have a comma are like `1,234`, they are taken for thousands.
+    """
+    cells = [label.strip() for label in labels if "," in label]
+    unsure = [cell for cell in cells if _EITHER_WAY.fullmatch(cell)]
+    thousands = sum(number_in(cell, thousands=True) is not None for cell in cells) - len(unsure)
+    decimals = sum(number_in(cell) is not None for cell in cells) - len(unsure)
+    if thousands or decimals:
+        return thousands >= decimals, ""
+    return bool(unsure), unsure[0] if unsure else ""
+
+
 def recognise(examples: Examples) -> str:
     """Why these rows have a number each, "" where they do not: all are numbers, some with a fraction, and of many different values."""
     given = [label for label in examples.labels if label.strip()]
-    numbers = [number_in(label) for label in given]
+    thousands, _ = commas_of(given)
+    numbers = [number_in(label, thousands) for label in given]
     if not numbers or None in numbers:
         return ""
     values = {value for value in numbers if value is not None}
@@ -65,13 +88,14 @@ def recognise(examples: Examples) -> str:
 
 
 def prepare(examples: Examples) -> Prepared:
-    """Labels as numbers in their shortest form; rows whose label is none are told and not used.
+    """Labels as numbers in their shortest form; rows whose label is none are told and not used. Each file tells what its commas mean.
 
     Raises:
         DataError: no row has a number.
     """
     where = repr(examples.origin) if examples.origin != "-" else "standard input"
-    numbers = [number_in(label) for label in examples.labels]
+    thousands, unsure = commas_of(examples.labels)
+    numbers = [number_in(label, thousands) for label in examples.labels]
     if all(number is None for number in numbers):
         example = next((label for label in examples.labels if label.strip()), "")
         shown = f" ({example[:40]!r} is none)" if example else ""
@@ -83,6 +107,12 @@ def prepare(examples: Examples) -> Prepared:
     if bad.count:
         message = f"{counted(bad.count, 'row')} of {where} {'has' if bad.count == 1 else 'have'} a label that is no number."
         found.append(finding("no number", Severity.WARNING, message, bad, "They are not used; write plain numbers, as 3.5."))
+    if unsure:
+        message = (
+            f"{unsure!r} is read as {number_in(unsure, thousands):.0f}: commas in {examples.label_column!r} of {where} part thousands."
+        )
+        remedy = f"Where they stand before decimals, write a point, as {unsure.replace(',', '.')}."
+        found.append(finding("thousands", Severity.NOTE, message, (), remedy))
     labels = tuple("" if number is None else repr(number) for number in numbers)
     return Prepared(replace(examples, labels=labels), tuple(found))
 
@@ -117,7 +147,7 @@ def check_numbers(train: Examples, labels: Sequence[str], usable: BoolArray, fol
 
 def make_labels(training: Sequence[str], further: Sequence[str]) -> Labels:
     """Numbers have no names: what is predicted is called `number`."""
-    return Labels(("number",), lambda label: label, lambda label: number_in(label) is not None)
+    return Labels(("number",), lambda label: label, lambda label: number_in(label) is not None)  # as `prepare` left it, without commas
 
 
 def make_rows(texts: Sequence[str], labels: Sequence[str], known: Labels) -> Rows:
