@@ -83,12 +83,13 @@ def check_data(
     train = data if isinstance(data, Examples) else read(data, text, label)
     found, why = (asked, "") if asked is not None else recognise_task(train)
 
-    def prepare(examples: Examples) -> Examples:
-        prepared = found.prepare(examples)
+    def prepare(examples: Examples, like: Examples | None) -> Examples:
+        prepared = found.prepare(examples, like)
         noticed.extend(prepared.findings)
         return prepared.examples
 
-    train = prepare(train)
+    as_read = train
+    train = prepare(as_read, None)
     columns = train.text_column, train.label_column
     whole = whole or WHOLE in train.labels[:1]
     try:
@@ -97,8 +98,8 @@ def check_data(
         if source is not None:
             raise
         counter = None  # nobody asked for it
-    test_rows = None if test is None else prepare(read(test, *columns))
-    validation_rows = None if validation is None else prepare(read(validation, *columns))
+    test_rows = None if test is None else prepare(read(test, *columns), as_read)
+    validation_rows = None if validation is None else prepare(read(validation, *columns), as_read)
     result = check_examples(
         train,
         test=test_rows,

@@ -125,7 +125,7 @@ def _read_task(path: str, name: str, target: Target, settings: Settings) -> Task
         kind, _ = recognise_task(examples)
         if kind.name in LEARNT_ALONE:
             raise DataError(f"it is data for the task {kind.name}; learn it by itself, and name its run with --source.")
-        kept = apart_from(examples, target, kind.prepare(examples).examples.texts)
+        kept = apart_from(examples, target, kind.prepare(examples, None).examples.texts)
         if not len(kept):
             raise DataError(f"all of its {len(examples):,} rows say nearly the same as rows of {target.examples.origin!r}.")
         checked = check_data(

@@ -91,7 +91,7 @@ def test_what_is_wrong_with_chats_is_told_with_its_rows(tmp_path):
 def test_rows_without_any_completion_are_refused(tmp_path):
     path = write(tmp_path / "a.jsonl", [{"prompt": "2 + 2 =", "completion": " "}])
     with pytest.raises(DataError) as refused:
-        registry.get_task("generation").prepare(read_examples(path).examples)
+        registry.get_task("generation").prepare(read_examples(path).examples, None)
     assert str(refused.value) == f"No row of {path!r} has a completion in 'completion'; name its column with --label."
 
 

@@ -115,7 +115,7 @@ def test_rows_know_what_their_classes_are_called_and_pairs_do_not():
 
 def test_examples_are_used_as_they_are_read():
     given_rows = examples(["a [b]", '["c"]'], ["x", '["O"]'])
-    prepared = TASK.prepare(given_rows)
+    prepared = TASK.prepare(given_rows, None)
     assert prepared.examples is given_rows and prepared.findings == ()
     assert TASK.recognise(given_rows) == ""
     assert TASK.checks.names("B-PER O") == ("B-PER O",)

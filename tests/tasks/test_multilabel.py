@@ -133,3 +133,8 @@ def test_a_wrong_label_is_suspected_and_the_worst_row_is_hard():
     assert (note.row, note.kind) == (6, "suspect label") and note.label != note.predicted and note.probability > 0.9
     assert [note.row for note in hard(logits, rows, given, ["a", "b", "c"], 3, set())] == [6]
     assert hard(logits, rows, given, ["a", "b", "c"], 3, {6}) == []
+
+
+def test_a_test_file_is_taken_apart_at_the_sign_of_the_training_rows():
+    train = examples(["a;b", "b", "c, d;a"])
+    assert list(prepare(examples(["c, d", "a;c, d"]), train).examples.labels) == ['["c, d"]', '["a", "c, d"]']

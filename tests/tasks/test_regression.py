@@ -153,3 +153,13 @@ def test_a_number_far_from_its_prediction_is_suspect_and_the_furthest_rows_are_h
     worst = np.argsort(-np.abs(labels - predicted[:, 0]), kind="stable")[:3] + 1
     assert [note.row for note in hard(predicted, rows, given, ["number"], 3, set())] == worst.tolist()
     assert suspects(rows.y.copy(), rows, given, ["number"]) == ()
+
+
+def test_a_test_file_that_leaves_it_open_is_read_like_the_training_rows():
+    decimals, thousands, neither = examples(["3,5", "12,25"]), examples(["1,234.5", "2,000"]), examples(["3.5", "4"])
+    open_file = examples(["1,234", "2,500"])
+    assert list(prepare(open_file, decimals).examples.labels) == ["1.234", "2.5"]
+    assert list(prepare(open_file, thousands).examples.labels) == ["1234.0", "2500.0"]
+    for like, told in ((decimals, []), (thousands, []), (neither, ["thousands"]), (open_file, ["thousands"])):
+        assert [found.kind for found in prepare(open_file, like).findings] == told
+    assert list(prepare(examples(["1,5"]), thousands).examples.labels) == ["1.5"]  # a file that says it itself is believed

@@ -105,16 +105,17 @@ class Judge(Protocol):
 class Task:
     """A kind of task.
 
-    `metrics` may decide between rungs, the first where nothing is asked. `recognise` says why examples are of this task, "" where they
-    are not. `probabilities` are what outputs (u, c) become for people: probabilities, or the numbers as they are. `prepare` brings what
-    was read into the task's form. `checks` find what is wrong with labels. `labels` learns the names from the labels of training rows
-    and of further ones; `rows` numbers labels that are all known; `label_counts` counts classes as people count them. `suspects` are
-    rows whose label is probably wrong by out-of-fold logits, most suspect first, `hard` the others that a model does worst on; both
-    take rows, examples and names. `layer_scores` tells how a light head does on layers of a source, each row predicted without itself.
-    `curve` are the names of the rungs of the label curve, with transfer and without; `curve_at` trains them on some of the rows. Both
-    take rows and groups (n,); None: the task has no light rungs on frozen features. `calibrate` tells from out-of-fold outputs of some rows
-    how those of a task of texts are moved; None: not at all. `ranked_by` is the rung by which sources are compared before any is trained.
-    `in_pieces`: texts are not read as they stand, but in pieces, or with what follows them.
+    `metrics` may decide between rungs, the first where nothing is asked. `recognise` says why examples are of this task, "" where they are
+    not. `probabilities` are what outputs (u, c) become for people: probabilities, or the numbers as they are. `prepare` brings what was
+    read into the task's form, a test or validation file like the training rows as they were read, which it gets too. `checks` find what is
+    wrong with labels. `labels` learns the names from the labels of training rows and of further ones; `rows` numbers labels that are all
+    known; `label_counts` counts classes as people count them. `suspects` are rows whose label is probably wrong by out-of-fold logits, most
+    suspect first, `hard` the others that a model does worst on; both take rows, examples and names. `layer_scores` tells how a light head
+    does on layers of a source, each row predicted without itself. `curve` are the names of the rungs of the label curve, with transfer and
+    without; `curve_at` trains them on some of the rows. Both take rows and groups (n,); None: the task has no light rungs on frozen
+    features. `calibrate` tells from out-of-fold outputs of some rows how those of a task of texts are moved; None: not at all. `ranked_by`
+    is the rung by which sources are compared before any is trained. `in_pieces`: texts are not read as they stand, but in pieces, or with
+    what follows them.
     """
 
     name: str
@@ -122,7 +123,7 @@ class Task:
     metrics: tuple[Metric, ...]
     probabilities: Callable[[FloatArray], FloatArray]
     recognise: Callable[[Examples], str]
-    prepare: Callable[[Examples], Prepared]
+    prepare: Callable[[Examples, Examples | None], Prepared]
     checks: LabelChecks
     labels: Callable[[Sequence[str], Sequence[str]], Labels]
     rows: Callable[[Sequence[str], Sequence[str], Labels], Rows]

@@ -41,7 +41,7 @@ def recognise(examples: Examples) -> str:
     return ""
 
 
-def prepare(examples: Examples) -> Prepared:
+def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
     """The examples as they are; a chat that ends without an answer of the assistant has no completion.
 
     Raises:

@@ -72,8 +72,15 @@ def recognise(examples: Examples) -> str:
     return f"{examples.label_column!r} holds lists of labels" if lists else ""
 
 
-def prepare(examples: Examples) -> Prepared:
-    """Labels as JSON lists of different names in sorted order.
+def _separator(labels: Sequence[str]) -> str | None:
+    """The sign that parts names in cells that are no JSON lists; None: there is none."""
+    plain = [label for label in labels if _listed(label) is None]
+    return next((sign for sign in _SEPARATORS if any(sign in label for label in plain)), None)
+
+
+def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
+    """Labels as JSON lists of different names in sorted order; what parts the names of a cell is found among those rows that these are
+    `like`.
 
     Raises:
         DataError: no row has a label.
@@ -81,7 +88,7 @@ def prepare(examples: Examples) -> Prepared:
     where = repr(examples.origin) if examples.origin != "-" else "standard input"
     lists = [_listed(label) for label in examples.labels]
     plain = [label for label, listed in zip(examples.labels, lists, strict=True) if listed is None and label.strip()]
-    separator = next((sign for sign in _SEPARATORS if any(sign in label for label in plain)), None)
+    separator = _separator(examples.labels if like is None else like.labels)
     labels = []
     for label, listed in zip(examples.labels, lists, strict=True):
         names = listed if listed is not None else label.split(separator) if separator else [label]

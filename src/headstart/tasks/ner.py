@@ -146,7 +146,7 @@ def _from_spans(text: str, spans: Sequence[Any]) -> Worded:
     return Worded(tuple(text[a:b] for a, b in places), tuple(tags), moved=moved, lost=lost)
 
 
-def prepare(examples: Examples) -> Prepared:
+def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
     """Words with spaces between and BIO2 tags, and what is wrong with them.
 
     Raises:

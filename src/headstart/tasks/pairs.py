@@ -21,7 +21,7 @@ def recognise(examples: Examples) -> str:
     return f"the texts stand in two columns, {examples.text_column!r}"
 
 
-def prepare(examples: Examples) -> Prepared:
+def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
     """The examples as they are.
 
     Raises:

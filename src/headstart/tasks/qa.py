@@ -58,7 +58,7 @@ def recognise(examples: Examples) -> str:
     return ""
 
 
-def prepare(examples: Examples) -> Prepared:
+def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
     """Answers with the places where they stand; what does not stand in its context is told.
 
     Raises:

@@ -87,14 +87,18 @@ def recognise(examples: Examples) -> str:
     return f"{examples.label_column!r} holds {len(values):,} different numbers"
 
 
-def prepare(examples: Examples) -> Prepared:
-    """Labels as numbers in their shortest form; rows whose label is none are told and not used. Each file tells what its commas mean.
+def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
+    """Labels as numbers in their shortest form; rows whose label is none are told and not used. A file tells what its commas mean, one that
+    leaves it open is read `like` the training rows.
 
     Raises:
         DataError: no row has a number.
     """
     where = repr(examples.origin) if examples.origin != "-" else "standard input"
     thousands, unsure = commas_of(examples.labels)
+    if unsure and like is not None and any("," in label for label in like.labels):
+        thousands, told = commas_of(like.labels)
+        unsure = unsure if told else ""
     numbers = [number_in(label, thousands) for label in examples.labels]
     if all(number is None for number in numbers):
         example = next((label for label in examples.labels if label.strip()), "")

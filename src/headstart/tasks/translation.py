@@ -35,7 +35,7 @@ def recognise(examples: Examples) -> str:
     return ""
 
 
-def prepare(examples: Examples) -> Prepared:
+def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
     """The examples as they are.
 
     Raises:
