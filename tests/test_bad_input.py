@@ -284,5 +284,5 @@ def test_ctrl_c_in_mid_run_says_how_to_go_on_and_the_command_goes_on(task, tmp_p
         "headstart: Stopped. Whatever was finished is kept; to go on, run the same command again: "
         f"headstart {' '.join(words(task, out))}\n",
     )
-    assert set(runs._read_journal(out / "journal.jsonl")) == {"sources", "rows that fit", "test file/probe/folds"}
+    assert set(runs._read_journal(out / "journal.jsonl")) == {"sources", "rows that fit", "time and speed", "test file/probe/folds"}
     assert finishes(capsys, task, out)

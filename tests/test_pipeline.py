@@ -26,7 +26,7 @@ from headstart.sources import shelf
 from headstart.sources.entries import Origin
 from headstart.sources.identity import content_digest
 from small import LABELS, bare, sentences, without_times, write_csv
-from tiny import make_tiny
+from tiny import make_tiny, write_sentence_files
 
 
 @pytest.fixture(scope="session")
@@ -510,6 +510,41 @@ def test_a_source_that_changed_since_the_run_began_is_refused(task, quick, monke
         f"The source {str(source)!r} has changed since the run in {str(task / 'begun')!r} began; put it back, "
         "or name another folder with --out."
     )
+
+
+@pytest.mark.parametrize("changed", ["the pooling", "the tokenizer"])
+def test_a_source_that_reads_otherwise_since_the_run_began_is_refused(task, quick, monkeypatch, changed):
+    """Its weights are the same."""
+    source = make_tiny(task / f"changing {changed}", "bert", blocks=2, pooling="mean")
+    out = task / f"begun before {changed} changed"
+    with monkeypatch.context() as patched:
+        patched.setattr("headstart.report.build.write_report", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            fit(task, out.name, source=str(source))
+    if changed == "the pooling":
+        write_sentence_files(source, "cls")
+    else:
+        tokenizer = json.loads((source / "tokenizer.json").read_text())
+        (source / "tokenizer.json").write_text(json.dumps(tokenizer | {"normalizer": None}))
+    with pytest.raises(RunError) as caught:
+        fit(task, out.name, source=str(source))
+    assert str(caught.value) == (
+        f"The source {str(source)!r} has changed since the run in {str(out)!r} began; put it back, or name another folder with --out."
+    )
+
+
+def test_a_run_of_before_more_than_weights_was_noted_of_its_sources_goes_on(task, quick, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("headstart.report.build.write_report", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            fit(task, "begun long ago")
+    path = task / "begun long ago" / "journal.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        if line["key"] == "sources":
+            del line["result"]["spaces"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert fit(task, "begun long ago").results.winner.name in ("tfidf", "probe")
 
 
 def test_a_finished_run_is_exported_when_asked_afterwards(task, quick, monkeypatch):

@@ -429,3 +429,18 @@ def test_noise_is_thought_of_in_the_unit_of_the_metric():
     for table in (planner._ROW_VARIANCE, planner._LEAST_VARIANCE):
         assert table[Metric.BLEU] == 100**2 * table[Metric.ACCURACY] and table[Metric.LOG_LOSS] == 0.5
     assert planner._SEED_NOISE[Metric.BLEU] == 100 * planner._SEED_NOISE[Metric.ACCURACY]
+
+
+def test_where_there_is_a_detour_there_is_time_for_two_trainings(monkeypatch, tmp_path):
+    """The best rung by it and the best direct one are both trained, to be compared."""
+    for place, detour, winner in (("one", None, "mine from direct"), ("two", "detour", "probe from direct")):
+        ladder = Ladder(monkeypatch, tmp_path / place, cases=cases(mine=0.1))
+        made = [ladder.strategy("probe", 0.7, light=True), ladder.strategy("mine", 0.8)] * 2
+        sources = ["direct", "direct", "other", "other"]
+        one = rungs.trial_seconds(Rung(made[1], "direct", _job_of(400), 20.0), ladder.cost)
+        decision, _ = ladder.decide(made, sources=sources, detours=[None, None, detour, detour], seconds=1.5 * one)
+        assert decision.winner.name == winner
+
+
+def _job_of(rows):
+    return Job(Rows(("1 0",) * rows, np.zeros(rows, dtype=np.int64), CLASSES), np.arange(rows), [], Settings(metric=Metric.ACCURACY), 0)

@@ -19,6 +19,7 @@ from headstart.data.pairs import join_pair
 from headstart.data.tags import OUTSIDE, spans_of, tag_names, words_of
 from headstart.errors import RunError
 from headstart.settings import Settings
+from headstart.sources.files import ADAPTER
 from headstart.sources.resolve import WITHOUT_TRANSFER, WRAPPER
 from headstart.strategies.outputs import sigmoid
 
@@ -228,9 +229,14 @@ def load(folder: str | Path) -> Loaded:
         folder: the folder of a run, or its `model` folder, or a copy of that.
 
     Raises:
-        RunError: there is no such model, or its files are damaged.
+        RunError: there is no such model, its files are damaged, or an adapter lies among them.
     """
     place = _model_folder(Path(folder).expanduser())
+    if (place / ADAPTER).is_file():  # headstart keeps adapters in a folder of their own; transformers would put this one on the weights
+        raise RunError(
+            f"The model in {str(place)!r} has an adapter beside its weights ({ADAPTER}), which headstart did not put there; "
+            "move that file out of the folder."
+        )
     config = _read_config(place)
     opener = _opener(config)
     if opener:
@@ -304,12 +310,12 @@ class Classifier:
         from transformers import AutoTokenizer
 
         from headstart.backbone.encoding import tell_texts_apart
-        from headstart.sources.modeling_headstart import HeadstartConfig, HeadstartForSequenceClassification
-        from headstart.sources.opening import quiet_transformers
+        from headstart.sources.modeling_headstart import HeadstartForSequenceClassification
+        from headstart.sources.opening import quiet_transformers, read_config
 
         try:
             with quiet_transformers():
-                config = HeadstartConfig.from_pretrained(place)
+                config = read_config(place)
                 model = HeadstartForSequenceClassification.from_pretrained(place, config=config, use_safetensors=True, dtype=torch.float32)
                 tokenizer = AutoTokenizer.from_pretrained(place, config=config, trust_remote_code=False, local_files_only=True)
         except Exception as error:  # safetensors, json, tokenizers and transformers each have errors of their own for damaged files
@@ -361,12 +367,17 @@ class Tagger:
         import torch
         from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-        from headstart.sources.opening import quiet_transformers
+        from headstart.sources.opening import quiet_transformers, read_config
 
         try:
             with quiet_transformers():
                 model = AutoModelForTokenClassification.from_pretrained(
-                    place, use_safetensors=True, dtype=torch.float32, trust_remote_code=False, local_files_only=True
+                    place,
+                    config=read_config(place),
+                    use_safetensors=True,
+                    dtype=torch.float32,
+                    trust_remote_code=False,
+                    local_files_only=True,
                 )
                 tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
         except Exception as error:  # safetensors, json, tokenizers and transformers each have errors of their own for damaged files

@@ -93,12 +93,17 @@ class Finder:
         from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
         from headstart.backbone.encoding import tell_texts_apart
-        from headstart.sources.opening import quiet_transformers
+        from headstart.sources.opening import quiet_transformers, read_config
 
         try:
             with quiet_transformers():
                 model = AutoModelForQuestionAnswering.from_pretrained(
-                    place, use_safetensors=True, dtype=torch.float32, trust_remote_code=False, local_files_only=True
+                    place,
+                    config=read_config(place),
+                    use_safetensors=True,
+                    dtype=torch.float32,
+                    trust_remote_code=False,
+                    local_files_only=True,
                 )
                 tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
             told: dict[str, Any] = dict(model.config.headstart_answers)

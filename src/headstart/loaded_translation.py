@@ -40,12 +40,17 @@ def open_translator(place: Path) -> LoadedTranslator:
     import torch
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    from headstart.sources.opening import quiet_transformers
+    from headstart.sources.opening import quiet_transformers, read_config
 
     try:
         with quiet_transformers():
             whole: Any = AutoModelForSeq2SeqLM.from_pretrained(
-                place, use_safetensors=True, dtype=torch.float32, trust_remote_code=False, local_files_only=True
+                place,
+                config=read_config(place),
+                use_safetensors=True,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                local_files_only=True,
             )
             reads = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
             writes = target_tokenizer(place) or reads

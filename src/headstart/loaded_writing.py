@@ -43,12 +43,17 @@ def open_writer(place: Path) -> LoadedWriter:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from headstart.sources.opening import quiet_transformers
+    from headstart.sources.opening import quiet_transformers, read_config
 
     try:
         with quiet_transformers():
             whole: Any = AutoModelForCausalLM.from_pretrained(
-                place, use_safetensors=True, dtype=torch.float32, trust_remote_code=False, local_files_only=True
+                place,
+                config=read_config(place),
+                use_safetensors=True,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                local_files_only=True,
             )
             tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
         longest, continues = int(whole.config.headstart_writing["longest"]), bool(whole.config.headstart_writing.get("continues"))

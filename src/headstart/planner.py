@@ -138,7 +138,8 @@ def decide(
         raise SettingsError(f"No rung could be trained ({reasons}). Choose others with --strategy, or a lower --learning-rate.")
     # A rung that was never tried may win on what is known of it, if there is time to train it.
     fair = _may_win(sound, anchor, first, metric)
-    ready = [state for state in fair if state.logits is not None or trial_seconds(state.rung, cost) <= left] or fair
+    times = _trainings(states)
+    ready = [state for state in fair if state.logits is not None or times * trial_seconds(state.rung, cost) <= left] or fair
     worth = {id(state): _net(state, cost) for state in ready}
     winner = max(ready, key=lambda state: worth[id(state)])
 
@@ -316,6 +317,11 @@ def _net(state: _State, cost: CostModel) -> float:
     return net_of(state.belief, state.rung, cost)
 
 
+def _trainings(states: list[_State]) -> int:
+    """How many rungs that transfer are trained on all rows after the decision: where there is a detour, the best direct one as well."""
+    return 2 if any(state.rung.detour is not None for state in states) else 1
+
+
 def _lacks_fold(anchor: _State, state: _State) -> bool:
     """Whether the next fold of a rung is one that the rung it is compared with, which is no light one, was not trained on yet."""
     return anchor.rung.strategy.out_of_fold is None and anchor is not state and state.folds >= anchor.folds
@@ -348,7 +354,7 @@ def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: 
         needed = trial_seconds(rung, cost, len(train) / len(job.rows))
         if anchor is not None and _lacks_fold(anchor, state):
             needed += trial_seconds(anchor.rung, cost, len(train) / len(job.rows))
-        if needed + trial_seconds(rung, cost) > left:  # its training on all rows must fit in too
+        if needed + _trainings(states) * trial_seconds(rung, cost) > left:  # its training on all rows must fit in too
             state.stopped = "no time left"
             continue
         rival = max((_net(other, cost) for other in states if other is not state and not other.failed), default=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,51 @@ def test_an_error_within_restores_forward_too(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(RuntimeError, match="stop"), fast_linears(model):
         assert "forward" in model[0].__dict__
         raise RuntimeError("stop")
+    assert all("forward" not in part.__dict__ for part in model.modules())
+
+
+def test_a_context_within_another_leaves_the_outer_one_its_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "fastest_linear", lambda: kernels._onednn_linear)
+    model = net()
+    with fast_linears(model):
+        with fast_linears(model[0]):
+            assert "forward" in model[0].__dict__
+        assert "forward" in model[0].__dict__ and "forward" in model[2].__dict__
+    assert all("forward" not in part.__dict__ for part in model.modules())
+
+
+def test_threads_share_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sees the fast kernel as long as it is within, whoever else comes and goes, and the usual forward is back in the end."""
+
+    def kernel(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return functional.linear(x, weight, bias)
+
+    monkeypatch.setattr(kernels, "fastest_linear", lambda: kernel)
+    model, x = net().eval(), torch.randn(3, 12)
+    with torch.inference_mode():
+        usual = model(x)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(300):
+                with torch.inference_mode(), fast_linears(model):
+                    assert torch.equal(model(x), usual)
+                    assert "forward" in model[0].__dict__ and "forward" in model[2].__dict__
+        except BaseException as error:
+            failures.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # so that they interrupt each other often
+    try:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert failures == []
     assert all("forward" not in part.__dict__ for part in model.modules())
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -341,6 +342,33 @@ def test_two_processes_write_and_read_at_once(tmp_path: Path) -> None:
     with Store(tmp_path, 200 * MEGABYTE) as store:
         assert assert_right_or_absent(store, range(1500)) == 1500
         assert store.listing()[0].entries == 1500
+
+
+def test_a_store_that_another_process_makes_at_this_very_moment_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other begins between two statements by which the first looks at the file, and gets half a second."""
+    others: list[threading.Thread] = []
+
+    def make() -> None:
+        with Store(tmp_path, 200 * MEGABYTE) as store:
+            store.write(SPACE, keys_of([1]), rows_of([1]))
+
+    class Interrupted(sqlite3.Connection):
+        def execute(self, statement: str, *rest: Any) -> sqlite3.Cursor:
+            if statement.startswith("SELECT count(*)") and not others:
+                others.append(threading.Thread(target=make))
+                others[0].start()
+                others[0].join(0.5)
+            return super().execute(statement, *rest)
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *given, **how: connect(*given, **how, factory=Interrupted))
+    with Store(tmp_path, 200 * MEGABYTE) as store:
+        store.write(SPACE, keys_of([0]), rows_of([0]))
+        others[0].join()
+        assert assert_right_or_absent(store, range(2)) == 2
+    assert not list(tmp_path.glob("*.damaged")) and capsys.readouterr().err == ""
 
 
 def test_threads_share_a_store(tmp_path: Path) -> None:

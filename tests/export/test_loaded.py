@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from headstart import loaded
 from headstart.errors import RunError
 from headstart.loaded import load
+from tiny import make_causal, make_parent, make_tiny
 
 TEXTS = ["why is my card lost", "a", "I love this film so much", "money", "a"]
 
@@ -78,6 +80,75 @@ def test_damaged_files_are_refused_with_the_folder_and_the_remedy(save: Callable
     (folder / name).write_bytes((folder / name).read_bytes()[:50])
     message = refusal(folder)
     assert message.startswith(f"The model in {str(folder)!r} cannot be opened (") and message.endswith("); copy or train it again.")
+
+
+def test_an_adapter_beside_the_weights_is_refused_rather_than_put_on_them(save: Callable[..., Path]) -> None:
+    folder = save("bert")
+    (folder / "adapter").mkdir()
+    (folder / "adapter" / "adapter_config.json").write_text("{}")  # where headstart keeps its own
+    load(folder)
+    (folder / "adapter_config.json").write_text("{}")
+    assert refusal(folder) == (
+        f"The model in {str(folder)!r} has an adapter beside its weights (adapter_config.json), which headstart did not put there; "
+        "move that file out of the folder."
+    )
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_how_attention_is_worked_out_is_not_for_the_folder_to_say(save: Callable[..., Path], within: bool) -> None:
+    folder = save("bert")
+    before = load(folder).predict_proba(TEXTS)
+    config = json.loads((folder / "config.json").read_text())
+    (config["backbone_config"] if within else config)["attn_implementation"] = "kernels-community/some-kernel"
+    (folder / "config.json").write_text(json.dumps(config))
+    model = load(folder)
+    assert model.reader.model.backbone.config._attn_implementation == "sdpa"
+    assert np.array_equal(model.predict_proba(TEXTS), before)
+
+
+def words_model(folder: Path) -> Any:
+    from transformers import AutoModelForTokenClassification
+
+    make_tiny(folder, "bert")
+    labels = ["O", "B-a", "I-a"]
+    named = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+    AutoModelForTokenClassification.from_pretrained(folder, **named).save_pretrained(folder)
+    return lambda model: model.reader.model
+
+
+def answers_model(folder: Path) -> Any:
+    from transformers import AutoModelForQuestionAnswering
+
+    make_tiny(folder, "bert")
+    model = AutoModelForQuestionAnswering.from_pretrained(folder)
+    model.config.headstart_task = "qa"
+    model.config.headstart_answers = {"may_abstain": False, "longest": 8, "factor": 1.0, "shift": 0.0}
+    model.save_pretrained(folder)
+    return lambda model: model.find.__self__.model
+
+
+def writing_model(folder: Path) -> Any:
+    make_causal(folder, "gpt2")
+    edit(folder, headstart_task="generation", headstart_writing={"longest": 8})
+    return lambda model: model.whole
+
+
+def translating_model(folder: Path) -> Any:
+    make_parent(folder)
+    edit(folder, headstart_task="translation", headstart_translation={"longest": 8})
+    return lambda model: model.whole
+
+
+def edit(folder: Path, **entries: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | entries))
+
+
+@pytest.mark.parametrize("make", [words_model, answers_model, writing_model, translating_model])
+def test_how_attention_is_worked_out_is_not_for_a_folder_of_any_task_to_say(tmp_path: Path, make: Callable[[Path], Any]) -> None:
+    of = make(tmp_path)
+    edit(tmp_path, attn_implementation="kernels-community/some-kernel")
+    assert of(load(tmp_path)).config._attn_implementation == "sdpa"
 
 
 def test_importing_the_door_imports_no_torch() -> None:

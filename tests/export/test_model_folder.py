@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from headstart.sources.opening import open_source
 from headstart.sources.resolve import resolve_source
 from headstart.sources.source import Pooling
 from headstart.strategies.base import LinearHead
-from tiny import ARCHITECTURES, HIDDEN
+from tiny import ARCHITECTURES, HIDDEN, make_tokenizer
 
 BLOCKS, LENGTH = 4, 20
 TEXTS = ["why is my card lost", "a", "I love this film so much that I cried, really!", "money", "a", "please refund my order"]
@@ -117,6 +118,29 @@ def test_the_folder_holds_the_hugging_face_layout_and_no_pickle(save: Callable[.
     assert config["architectures"] == ["HeadstartForSequenceClassification"]
     assert "dtype" not in config["backbone_config"]
     assert oct(folder.stat().st_mode & 0o777) == "0o755"
+
+
+def test_a_configuration_without_a_padding_token_is_saved_too(tmp_path: Path, head: LinearHead) -> None:
+    """As CodeGen's, which does not know the name."""
+    from transformers import CodeGenConfig, CodeGenModel
+
+    tokenizer = make_tokenizer("gpt2")
+    sizes = {"n_embd": HIDDEN, "n_head": 4, "n_layer": BLOCKS, "n_positions": 64, "rotary_dim": 4}
+    module = CodeGenModel(CodeGenConfig(vocab_size=len(tokenizer), **sizes)).eval()
+    tokenizer.pad_token = tokenizer.eos_token
+    save_model(
+        tmp_path / "model",
+        backbone_module=module,
+        tokenizer=tokenizer,
+        pooling=Pooling.LAST,
+        layers=(1, BLOCKS),
+        head=head,
+        labels=("a", "b", "c"),
+        max_length=LENGTH,
+        card="",
+    )
+    expected = [by_hand(SimpleNamespace(module=module, tokenizer=tokenizer), head, text, Pooling.LAST, (1, BLOCKS)) for text in TEXTS]
+    np.testing.assert_allclose(load(tmp_path / "model").predict_proba(TEXTS), expected, atol=1e-5)
 
 
 def test_saving_takes_no_setting_of_the_last_call_along_and_leaves_the_tokenizer_as_it_was(

@@ -25,12 +25,18 @@ def test_a_copy_has_the_digest_of_the_original_whatever_its_name_dates_and_card(
 
 
 @pytest.mark.parametrize(
-    "name", ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors", "modules.json", "1_Pooling/config.json"]
+    "name",
+    [
+        *("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors", "modules.json", "1_Pooling/config.json"),
+        *("source.spm", "bpe.codes"),
+    ],
 )
 def test_one_changed_byte_changes_the_digest_though_size_and_date_stay(tmp_path: Path, name: str) -> None:
     folder = make_source(tmp_path)
     write_json(folder / "modules.json", [])
     write_json(folder / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
+    for pieces in ("source.spm", "bpe.codes"):
+        (folder / pieces).write_text("pieces")
     before, files, path = content_digest(folder), identifying_files(folder), folder / name
     state, content = path.stat(), bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -58,4 +64,16 @@ def test_every_shard_of_the_weights_counts(tmp_path: Path) -> None:
     assert {"part-1.safetensors", "part-2.safetensors", "model.safetensors.index.json"} <= {name for name, _ in identifying_files(folder)}
     before = content_digest(folder)
     save_file({"w2": np.ones(3, np.float32)}, folder / "part-2.safetensors")
+    assert content_digest(folder) != before
+
+
+def test_where_one_whole_file_stands_beside_shards_it_is_the_one_that_counts(tmp_path: Path) -> None:
+    """As transformers has it, which opens the whole file."""
+    folder = make_source(tmp_path)
+    save_file({"w1": np.zeros(3, np.float32)}, folder / "part-1.safetensors")
+    write_json(folder / "model.safetensors.index.json", {"weight_map": {"w1": "part-1.safetensors"}})
+    names = {name for name, _ in identifying_files(folder)}
+    assert "model.safetensors" in names and "part-1.safetensors" not in names
+    before = content_digest(folder)
+    make_source(tmp_path, fill=1.0)
     assert content_digest(folder) != before

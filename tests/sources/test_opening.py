@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +12,19 @@ from headstart.errors import SourceError
 from headstart.sources.opening import open_source
 from headstart.sources.resolve import resolve_source
 from headstart.sources.source import Pooling
-from tiny import ARCHITECTURES, make_tiny, make_tokenizer, write_sentence_files
+from tiny import ARCHITECTURES, make_parent, make_tiny, make_tokenizer, write_sentence_files
+
+
+def edit(path: Path, **changes: Any) -> None:
+    """Change entries of a JSON file; None takes one away."""
+    content = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({name: value for name, value in content.items() if value is not None}))
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(SourceError) as caught:
+        open_source(resolve_source(str(folder)))
+    return str(caught.value)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -68,3 +82,72 @@ def test_a_broken_tokenizer_is_told_as_a_source_that_cannot_be_opened(tmp_path: 
     source = resolve_source(str(tmp_path))
     with pytest.raises(SourceError, match=r"^The source '.*' cannot be opened: "):
         open_source(source)
+
+
+# --- tokenizers ---
+
+
+def test_of_a_text_that_is_too_long_the_beginning_is_read_whatever_the_source_says(tmp_path: Path) -> None:
+    make_tiny(tmp_path, "bert")
+    edit(tmp_path / "tokenizer_config.json", truncation_side="left")
+    _, tokenizer = open_source(resolve_source(str(tmp_path)))
+    ids = tokenizer("happy love " + "the " * 80 + "broken wrong", truncation=True, max_length=4)["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(ids) == ["[CLS]", "happy", "love", "[SEP]"]
+    assert tokenizer.truncation_side == "right"
+
+
+def test_a_tokenizer_of_python_code_is_refused(tmp_path: Path) -> None:
+    """As Japanese BERTs have it: a vocabulary, and a class that parts the words."""
+    make_tiny(tmp_path, "bert")
+    vocabulary = json.loads((tmp_path / "tokenizer.json").read_text())["model"]["vocab"]
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.get)) + "\n", encoding="utf-8")
+    settings = {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "basic", "subword_tokenizer_type": "character"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert refusal(tmp_path) == (
+        f"The tokenizer of {str(tmp_path)!r} (BertJapaneseTokenizer) is one of Python code, without a tokenizer.json; "
+        "choose a source that has one."
+    )
+
+
+def test_a_tokenizer_without_a_token_that_can_pad_is_refused(tmp_path: Path) -> None:
+    make_tiny(tmp_path, "gpt2")
+    edit(tmp_path / "tokenizer_config.json", pad_token=None, eos_token=None, unk_token=None, bos_token=None)
+    assert refusal(tmp_path) == (
+        f"The tokenizer of {str(tmp_path)!r} has no token for padding, for the end of a text or for unknown words, so that texts cannot "
+        "be read together; name a pad_token in its tokenizer_config.json."
+    )
+
+
+# --- what of a configuration is not followed ---
+
+
+@pytest.mark.parametrize("asked", ["kernels-community/some-kernel", "flash_attention_2", "eager"])
+@pytest.mark.parametrize("entry", ["attn_implementation", "_attn_implementation"])
+@pytest.mark.parametrize(("architecture", "usual"), [("llama", "sdpa"), ("mpnet", "eager")])
+def test_how_attention_is_worked_out_is_not_for_a_source_to_say(
+    tmp_path: Path, architecture: str, usual: str, entry: str, asked: str
+) -> None:
+    make_tiny(tmp_path, architecture)
+    edit(tmp_path / "config.json", **{entry: asked})
+    module, _ = open_source(resolve_source(str(tmp_path)))
+    assert module.config._attn_implementation == usual
+
+
+@pytest.mark.parametrize("architecture", ["bert", "marian"])
+def test_a_configuration_that_names_another_file_of_weights_is_not_followed(tmp_path: Path, architecture: str) -> None:
+    folder = make_parent(tmp_path, architecture) if architecture == "marian" else make_tiny(tmp_path, architecture)
+    before = open_source(resolve_source(str(folder)))[0].get_input_embeddings().weight
+    other = {name: torch.zeros_like(tensor) for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(other, folder / "other.safetensors", metadata={"format": "pt"})
+    edit(folder / "config.json", transformers_weights="other.safetensors")
+    module, _ = open_source(resolve_source(str(folder)))
+    assert torch.equal(module.get_input_embeddings().weight, before)
+    assert not hasattr(module.config, "transformers_weights")  # a model saved from it would name that file too
+
+
+def test_a_source_that_asks_for_attention_weights_opens_as_any_other(tmp_path: Path) -> None:
+    make_tiny(tmp_path, "bert")
+    edit(tmp_path / "config.json", output_attentions=True)
+    module, _ = open_source(resolve_source(str(tmp_path)))
+    assert (module.config._attn_implementation, module.config.output_attentions) == ("sdpa", False)

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,8 @@ def test_a_hub_name_asks_the_hub_for_safetensors_and_text_alone(tmp_path: Path, 
     assert (source.name, source.folder) == ("hub:org/name@v1", tmp_path / "snapshot")
     assert (asked["name"], asked["revision"]) == ("org/name", "v1")
     assert not any("bin" in pattern or ".py" in pattern for pattern in asked["allow_patterns"])
+    for name in ("tokenizer.json", "vocab.txt", "spiece.model", "source.spm", "bpe.codes", "cl100k.tiktoken"):
+        assert any(fnmatch(name, pattern) for pattern in asked["allow_patterns"])
 
 
 def test_a_hub_name_that_is_not_here_is_refused_when_the_network_is_forbidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,6 +345,12 @@ REFUSED: list[tuple[str, Callable[[Path], Path], str]] = [
         "The source {name!r} is an adapter, not a whole model; merge it into its base model and save that.",
     ),
     (
+        "adapter beside the weights",
+        with_files(lambda f: write_json(f / "adapter_config.json", {})),
+        "The source {name!r} has an adapter beside its weights (adapter_config.json); merge it into the model and save that, "
+        "or move that file out of the folder.",
+    ),
+    (
         "gguf",
         with_files(lambda f: (f / "m.gguf").write_text(""), remove=("config.json",)),
         "The source {name!r} holds GGUF weights; headstart reads safetensors. Take the original model instead.",
@@ -364,7 +373,10 @@ REFUSED: list[tuple[str, Callable[[Path], Path], str]] = [
     ),
     (
         "a shard outside",
-        with_files(lambda f: write_json(f / "model.safetensors.index.json", {"weight_map": {"w": "../x.safetensors"}})),
+        with_files(
+            lambda f: write_json(f / "model.safetensors.index.json", {"weight_map": {"w": "../x.safetensors"}}),
+            remove=("model.safetensors",),
+        ),
         "'{name}/model.safetensors.index.json' names the shard '../x.safetensors', which lies outside its folder; "
         "headstart does not follow it.",
     ),
@@ -428,6 +440,15 @@ REFUSED: list[tuple[str, Callable[[Path], Path], str]] = [
 def test_folders_that_cannot_be_used_are_refused_with_what_to_do(tmp_path: Path, build: Callable[[Path], Path], message: str) -> None:
     name = str(build(tmp_path))
     assert refusal(name) == message.format(name=name)
+
+
+def test_where_one_whole_file_stands_beside_shards_it_is_the_one_that_is_checked(tmp_path: Path) -> None:
+    """As transformers has it, which opens the whole file: so the shards may even be absent."""
+    folder = make_source(tmp_path)
+    write_json(folder / "model.safetensors.index.json", {"weight_map": {"w": "part-1.safetensors"}})
+    assert resolve_source(str(folder)).model_type == "bert"
+    (folder / "model.safetensors").write_bytes(b"")
+    assert refusal(folder) == f"'{folder}/model.safetensors' is empty; copy or download the source again."
 
 
 @pytest.mark.parametrize("unused", [0, 5])

@@ -20,6 +20,7 @@ from headstart.errors import ResourceError, SourceError
 from headstart.records import Estimate
 from headstart.sources import adding, shelf
 from headstart.sources.entries import Entry, Kind, Learned, Origin, parse_entry
+from headstart.sources.files import INDEX
 from headstart.sources.resolve import resolve_source
 from modelfiles import make_run, make_source
 
@@ -234,7 +235,8 @@ def flip(path: Path) -> None:
         (lambda run: (run / "model" / "model.safetensors").unlink(), "model.safetensors is gone", ""),
         (lambda run: (run / "model" / "tokenizer_config.json").write_text("{}"), "tokenizer_config.json has 2 bytes, not 27", ""),
         (lambda run: (run / "model" / "vocab.txt").write_text("a"), "vocab.txt was not there before", ""),
-        (lambda run: (run / "model" / "model.safetensors.index.json").write_text("{"), "its weights are incomplete", ""),
+        (lambda run: (run / "model" / "model.safetensors").rename(run / "model" / INDEX).write_text("{"), "its weights are incomplete", ""),
+        (lambda run: (run / "model" / INDEX).write_text("{"), f"{INDEX} was not there before", ""),
     ],
 )
 def test_a_source_that_is_not_what_was_added_is_not_used_and_the_others_are(tmp_path: Path, damage: Any, quick: str, full: str) -> None:

@@ -146,6 +146,15 @@ def test_a_model_that_looks_ahead_is_refused(tmp_path):
     assert str(refused.value) == f"The source {str(tmp_path / 'bert')!r} looks ahead, so that it cannot write; choose another causal model."
 
 
+def test_how_attention_is_worked_out_is_not_for_a_source_to_say(tmp_path):
+    folder = make_causal(tmp_path, "llama")
+    backbone = load_backbone(resolve_source(str(folder)), 64)
+    before = output_layer(backbone).weight
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"attn_implementation": "kernels-community/some-kernel"}))
+    assert torch.equal(output_layer(backbone).weight, before)
+
+
 def test_rows_are_told_their_own_tokens_alone(reader):
     told, longest = told_rows(reader, rows_of())
     assert len(told.y) == told.sizes.sum() and longest <= 64

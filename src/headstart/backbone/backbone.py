@@ -6,7 +6,9 @@ Letters in shapes: b rows of a batch, t tokens, d width, L blocks.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -92,8 +94,11 @@ def load_backbone(source: Source, max_length: int, *, pairs: bool = False, decod
         decoder: whether it may be an encoder-decoder, of which the encoder is the backbone.
 
     Raises:
-        SourceError: the files turn out not to be a model that can be cut, or an encoder-decoder that was not asked for.
+        SourceError: the files turn out not to be a model that can be cut, one that cannot be read text by text, or an encoder-decoder that
+            was not asked for.
     """
+    from headstart.backbone.trial import try_reading  # here, for it reads through this module
+
     if source.decodes and not decoder:
         raise SourceError(
             f"The source {source.name!r} is an encoder-decoder ({source.model_type}), which is transferred from for translation alone. "
@@ -103,24 +108,34 @@ def load_backbone(source: Source, max_length: int, *, pairs: bool = False, decod
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     limit = max_length if source.max_length is None else min(max_length, source.max_length)
-    width = int(getattr(module.config, "hidden_size", 0) or getattr(module.config, "n_embd", 0) or module.config.dim)
-    digests, above = prefix_digests(module), names_above(module)
-    if pairs:
-        tell_texts_apart(module, tokenizer.sep_token_id)
-    return Backbone(source, module, tokenizer, source.pooling, limit, width, digests, above, pairs)
+    try:
+        width = int(getattr(module.config, "hidden_size", 0) or getattr(module.config, "n_embd", 0) or module.config.dim)
+        if pairs:
+            tell_texts_apart(module, tokenizer.sep_token_id)
+        untried = Backbone(source, module, tokenizer, source.pooling, limit, width, (), frozenset(), pairs)
+        above = try_reading(untried)
+    except SourceError:
+        raise
+    except Exception as error:  # whatever the code of one of transformers' many kinds of model raises
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise SourceError(
+            f"The source {source.name!r} ({source.model_type}) cannot be read text by text ({reason}); choose another source."
+        ) from error
+    return replace(untried, prefix=prefix_digests(module, above), above=above)
 
 
-def prefix_digests(module: nn.Module) -> tuple[bytes, ...]:
+def prefix_digests(module: nn.Module, above: frozenset[str] | None = None) -> tuple[bytes, ...]:
     """For k = 0..L, a digest of the configuration and of all weights that the output of block k depends on.
 
     What runs only after the last block (final norm, pooler) counts towards k = L alone; a pooler never counts, since features are made
-    without it. Weights that are looked up rather than called (relative positions) count from k = 0 on: sharing less is safe.
+    without it. Weights that are looked up rather than called (relative positions) count from k = 0 on: sharing less is safe. `above` is
+    what `names_above` says; None: it is found out in a pass.
     """
     blocks = find_blocks(module)
     whole: dict[str, Any] = module.config.to_dict()  # type: ignore[union-attr, operator]
     config = {k: v for k, v in whole.items() if k not in _CONFIG_NOISE}
     inside = {id(p) for block in blocks for p in block.parameters()}
-    above = names_above(module)
+    above = names_above(module) if above is None else above
     named: list[tuple[str, torch.Tensor]] = [
         (name, p) for name, p in module.named_parameters() if id(p) not in inside and "pooler" not in name
     ]
@@ -136,8 +151,9 @@ def prefix_digests(module: nn.Module) -> tuple[bytes, ...]:
     return tuple(digests)
 
 
-def names_above(module: nn.Module) -> frozenset[str]:
-    """Names of the parameters that only modules called after the last block hold, found by watching one small forward pass."""
+@contextmanager
+def noting_above(module: nn.Module) -> Iterator[set[str]]:
+    """A context for one pass through a model; after it the set holds what `names_above` says."""
     blocks = find_blocks(module)
     called: dict[bool, set[str]] = {False: set(), True: set()}
     seen_last = False
@@ -153,14 +169,21 @@ def names_above(module: nn.Module) -> frozenset[str]:
         part.register_forward_pre_hook(lambda part, _inputs, prefix=prefix: watch(prefix, part)) for prefix, part in module.named_modules()
     ]
     hooks.append(blocks[-1].register_forward_hook(passed_last))
+    found: set[str] = set()
     try:
-        with torch.inference_mode():
-            ids = torch.ones(1, 2, dtype=torch.long)
-            module(input_ids=ids, attention_mask=torch.ones_like(ids))
+        yield found
     finally:
         for hook in hooks:
             hook.remove()
-    return frozenset(name for name in called[True] - called[False] if "pooler" not in name)
+    found.update(name for name in called[True] - called[False] if "pooler" not in name)
+
+
+def names_above(module: nn.Module) -> frozenset[str]:
+    """Names of the parameters that only modules called after the last block hold, found by watching one small forward pass."""
+    with noting_above(module) as found, torch.inference_mode():
+        ids = torch.ones(1, 2, dtype=torch.long)
+        module(input_ids=ids, attention_mask=torch.ones_like(ids))
+    return frozenset(found)
 
 
 def tokenizer_digest(tokenizer: Any) -> bytes:

@@ -79,18 +79,24 @@ class _PassThrough(nn.Module):
         return hidden if self.items is None else (hidden, *[None] * (self.items - 1))
 
 
-def returned_items(module: nn.Module) -> int | None:
-    """How many items the blocks return in a tuple (MPNet 1, DeBERTa-v2 2); None: a bare tensor (BERT). Seen in a small pass."""
+@contextmanager
+def noting_items(module: nn.Module) -> Iterator[list[int | None]]:
+    """Within this context every pass adds to the list how many items the blocks return, as `returned_items` says it."""
     found: list[int | None] = []
     hook = find_blocks(module)[0].register_forward_hook(
         lambda _block, _args, out: found.append(len(out) if isinstance(out, tuple) else None)
     )
     try:
-        with torch.inference_mode():
-            ids = torch.ones(1, 2, dtype=torch.long)
-            module(input_ids=ids, attention_mask=torch.ones_like(ids))
+        yield found
     finally:
         hook.remove()
+
+
+def returned_items(module: nn.Module) -> int | None:
+    """How many items the blocks return in a tuple (MPNet 1, DeBERTa-v2 2); None: a bare tensor (BERT). Seen in a small pass."""
+    with noting_items(module) as found, torch.inference_mode():
+        ids = torch.ones(1, 2, dtype=torch.long)
+        module(input_ids=ids, attention_mask=torch.ones_like(ids))
     return found[0]
 
 
@@ -100,10 +106,20 @@ class Trunk(nn.Module):
     With `stored` the blocks below the cut are stood in for and the input is the hidden states (b, t, d) that enter block `cut`; without
     it the input is token ids (b, t) and the frozen blocks run each time, without dropout: both give the same losses. Cut 0 trains all,
     the embeddings too, and always reads ids. The module that is given is changed in place; `restore()` makes it whole again, with
-    whatever its upper blocks learned. `only` names the parameters that alone learn (adapters); None: all from the cut upwards.
+    whatever its upper blocks learned. `only` names the parameters that alone learn (adapters); None: all from the cut upwards. `items`
+    begins with what `returned_items` says, where that is known; else it is found out in a pass.
     """
 
-    def __init__(self, module: nn.Module, cut: int, above: frozenset[str], *, stored: bool, only: frozenset[str] | None = None) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        cut: int,
+        above: frozenset[str],
+        *,
+        stored: bool,
+        only: frozenset[str] | None = None,
+        items: Sequence[int | None] = (),
+    ) -> None:
         super().__init__()
         self.only = only
         blocks = find_blocks(module)
@@ -121,9 +137,9 @@ class Trunk(nn.Module):
         for _, parameter in self.learning(above):
             parameter.requires_grad_(True)
         if self.stored:
-            items = returned_items(module)
+            returned = items[0] if items else returned_items(module)
             for k in range(cut):
-                blocks[k] = _PassThrough(blocks[k], items)
+                blocks[k] = _PassThrough(blocks[k], returned)
             self._hooks.append(blocks[cut].register_forward_pre_hook(self._enter, with_kwargs=True))
 
     def learning(self, above: frozenset[str]) -> list[tuple[int, nn.Parameter]]:

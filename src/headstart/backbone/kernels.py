@@ -11,7 +11,9 @@ out in float32 also where all else is bfloat16.
 from __future__ import annotations
 
 import functools
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -59,21 +61,35 @@ def _seconds(linear: Linear, x: torch.Tensor, weight: torch.Tensor, bias: torch.
     return min(times)
 
 
+# How many contexts of `fast_linears` each layer is in: threads may share a model, and the last to leave puts the usual kernel back.
+_within: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakKeyDictionary()
+_counting = threading.Lock()
+
+
 @contextmanager
 def fast_linears(module: nn.Module) -> Iterator[None]:
     """Within this context the linear layers of `module` run on the fastest kernel. For inference on a CPU in float32 only."""
     linear = fastest_linear()
     changed = []
     if linear is not functional.linear:
-        for part in module.modules():
-            if type(part) is nn.Linear and part.weight.dtype == torch.float32 and part.weight.device.type == "cpu":
+        changed = [part for part in module.modules() if type(part) is nn.Linear and _on_cpu_in_float32(part.weight)]
+    with _counting:
+        for part in changed:
+            _within[part] = _within.get(part, 0) + 1
+            if _within[part] == 1:
                 part.forward = functools.partial(_forward, part, linear)  # type: ignore[method-assign]
-                changed.append(part)
     try:
         yield
     finally:
-        for part in changed:
-            del part.forward
+        with _counting:
+            for part in changed:
+                _within[part] -= 1
+                if not _within[part]:
+                    del _within[part], part.forward
+
+
+def _on_cpu_in_float32(weight: torch.Tensor) -> bool:
+    return weight.dtype == torch.float32 and weight.device.type == "cpu"
 
 
 def _forward(part: nn.Linear, linear: Linear, x: torch.Tensor) -> torch.Tensor:

@@ -91,10 +91,16 @@ def _configure(connection: sqlite3.Connection) -> None:
 
 
 def _marks(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    """Application, format and number of tables of the file; all 0 when it is new."""
+    """Application, format and number of tables of the file; all 0 when it is new.
+
+    All three are of one moment: another process may be making the store just now.
+    """
+    connection.execute("BEGIN")
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    return application, version, connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    connection.execute("COMMIT")
+    return application, version, tables
 
 
 def set_aside(path: Path) -> Path:

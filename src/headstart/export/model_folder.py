@@ -182,7 +182,7 @@ def _make_config(
         label2id={label: i for i, label in enumerate(labels)},
         problem_type=PROBLEMS[output],
         pairs=pairs,
-        pad_token_id=module.config.pad_token_id,
+        pad_token_id=getattr(module.config, "pad_token_id", None),  # CodeGen's configuration has no such name
         auto_map=_AUTO_MAP,
     )
 

@@ -15,6 +15,7 @@ from headstart.sources.source import Pooling
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+ADAPTER = "adapter_config.json"
 PICKLED_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 # Where the token embeddings stand, by the last parts of the tensor's name, over the families that transformers knows.
@@ -53,10 +54,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that hold the folder's weights, by name; empty when it has none."""
+    """The safetensors files that hold the folder's weights, by name; empty when it has none.
+
+    Where a folder has both one whole file and an index of shards, transformers opens the whole file, so that is the one.
+    """
     index = folder / INDEX
+    if (folder / WEIGHTS).exists():
+        return [folder / WEIGHTS]
     if not index.is_file():
-        return [folder / WEIGHTS] if (folder / WEIGHTS).exists() else []
+        return []
     names = sorted(set(read_json(index).get("weight_map", {}).values()))
     for name in names:
         if Path(name).name != name:
@@ -131,7 +137,7 @@ def vocabulary_size(folder: Path) -> int | None:
             pieces = sum(1 for _ in file)
         added: list[int] = list(read_json(folder / "added_tokens.json").values())
         return max([pieces - 1, *added]) + 1
-    if any(folder.glob("*.model")) or any(folder.glob("*.tiktoken")):
+    if any(path for pattern in ("*.model", "*.spm", "*.tiktoken") for path in folder.glob(pattern)):
         return None
     raise SourceError(
         f"The source {str(folder)!r} has no tokenizer (tokenizer.json or a vocabulary); save the model's own tokenizer beside it."

@@ -33,10 +33,10 @@ def saved_head(source: Source) -> SavedHead | None:
 
     arrays = {}
     for path in files.weight_files(source.folder):
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(path, framework="pt") as file:  # numpy knows no bfloat16
             for name in ("classifier.weight", "classifier.bias"):
                 if name in file.keys():  # noqa: SIM118 - it is no dictionary
-                    arrays[name] = file.get_tensor(name).astype(np.float64)
+                    arrays[name] = file.get_tensor(name).double().numpy()
     names = config.get("id2label") or {}
     if len(arrays) < 2 or config.get("layers") is None or len(names) != len(arrays["classifier.bias"]):
         return None

@@ -69,6 +69,7 @@ class HeadstartForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
         settings = dict(config.backbone_config or {})
         backbone_config = AutoConfig.for_model(settings.pop("model_type"), **settings)
         backbone_config.use_cache = False  # a classifier never generates
+        backbone_config._attn_implementation = None  # transformers' own choice, never a kernel that the folder names
         self.num_labels = config.num_labels
         self.backbone = AutoModel.from_config(backbone_config)
         self.blocks = backbone_config.num_hidden_layers

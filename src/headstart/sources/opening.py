@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from headstart.errors import SourceError
@@ -27,6 +28,25 @@ def quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def read_config(folder: Path) -> Any:
+    """The configuration in a model's folder, without what it says of how attention is worked out and which file holds the weights.
+
+    transformers obeys both: it asks the hub for a kernel of that name, refuses one that is not for this machine, and opens a file of
+    weights that was neither checked nor hashed. Without a word of it, attention is PyTorch's own (`sdpa`) for every class that can use
+    it and the plain one (`eager`) for the others.
+    """
+    from transformers import AutoConfig
+
+    from headstart.sources.modeling_headstart import HeadstartConfig
+
+    kind = HeadstartConfig if read_json(folder / "config.json").get("model_type") == HeadstartConfig.model_type else AutoConfig
+    # Nobody looks at attention's weights, which only the plain way of working it out gives.
+    config: Any = kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True, output_attentions=False)
+    config._attn_implementation = None  # which goes on to the configurations within this one
+    vars(config).pop("transformers_weights", None)
+    return config
+
+
 def open_source(source: Source) -> tuple[Any, Any]:
     """The bare model, float32 and in evaluation mode, and its tokenizer, padding on the right.
 
@@ -34,7 +54,7 @@ def open_source(source: Source) -> tuple[Any, Any]:
     encoder.
 
     Raises:
-        SourceError: the files turn out not to be such a model, or lack weights that it needs.
+        SourceError: the files turn out not to be such a model, or lack weights that it needs, or its tokenizer cannot be used.
     """
     import torch
 
@@ -42,6 +62,8 @@ def open_source(source: Source) -> tuple[Any, Any]:
         try:
             module, info = _open_model(source, torch.float32)
             tokenizer = open_tokenizer(source)
+        except SourceError:
+            raise
         except Exception as error:  # safetensors, tokenizers and transformers each have errors of their own for damaged files
             raise SourceError(
                 f"The source {source.name!r} cannot be opened: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
@@ -57,21 +79,38 @@ def open_source(source: Source) -> tuple[Any, Any]:
 
 
 def open_tokenizer(source: Source) -> Any:
-    """The source's tokenizer, padding on the right, with a padding token where it named none (padding is masked, so any token will do)."""
+    """The source's tokenizer, padding on the right, with a padding token where it named none (padding is masked, so any token will do).
+
+    Raises:
+        SourceError: it is written in Python, or has no token that can pad.
+    """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False, local_files_only=True)
+    if not tokenizer.is_fast:  # only the others tell where in a text a token stands, and what they are made of
+        raise SourceError(
+            f"The tokenizer of {source.name!r} ({type(tokenizer).__name__}) is one of Python code, without a tokenizer.json; "
+            "choose a source that has one."
+        )
     tokenizer.padding_side = "right"
+    # Of a text that is too long the beginning is read, whatever the source says: the store's names and the saved model rest on it.
+    tokenizer.truncation_side = "right"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token is None:
+        raise SourceError(
+            f"The tokenizer of {source.name!r} has no token for padding, for the end of a text or for unknown words, so that texts cannot "
+            "be read together; name a pad_token in its tokenizer_config.json."
+        )
     return tokenizer
 
 
 def _open_model(source: Source, dtype: Any) -> tuple[Any, dict[str, Any]]:
-    options = {"use_safetensors": True, "dtype": dtype, "output_loading_info": True, "local_files_only": True}
-    if read_json(source.folder / "config.json").get("model_type") == "headstart":
-        from headstart.sources.modeling_headstart import HeadstartForSequenceClassification
+    from headstart.sources.modeling_headstart import HeadstartConfig, HeadstartForSequenceClassification
 
+    config = read_config(source.folder)
+    options = {"config": config, "use_safetensors": True, "dtype": dtype, "output_loading_info": True, "local_files_only": True}
+    if isinstance(config, HeadstartConfig):
         wrapper, info = HeadstartForSequenceClassification.from_pretrained(source.folder, **options)
         return wrapper.backbone, info
     if source.decodes:
@@ -96,7 +135,7 @@ def open_encoder_decoder(source: Source) -> Any:
     options = {"use_safetensors": True, "dtype": torch.float32, "trust_remote_code": False, "local_files_only": True}
     try:
         with quiet_transformers():
-            return AutoModelForSeq2SeqLM.from_pretrained(source.folder, **options).eval()
+            return AutoModelForSeq2SeqLM.from_pretrained(source.folder, config=read_config(source.folder), **options).eval()
     except Exception as error:  # as in `open_source`
         raise SourceError(
             f"The source {source.name!r} cannot be opened: {(str(error).strip() or type(error).__name__).splitlines()[0]}"

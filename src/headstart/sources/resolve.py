@@ -24,7 +24,7 @@ WRAPPER = "headstart"  # the model type of what headstart saves: a backbone insi
 WITHOUT_TRANSFER = "headstart-tfidf"
 
 # What is fetched from the hub: weights without pickle, configuration, tokenizer, card. No code.
-_DOWNLOADED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.tiktoken", "README.md"]
+_DOWNLOADED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.spm", "bpe.codes", "*.tiktoken", "README.md"]
 _NOT_DOWNLOADED = ["onnx/*", "openvino/*", "coreml/*", "original/*"]
 
 # Families that number positions from the padding's id on: the first positions are never used.
@@ -228,7 +228,7 @@ def _known(model_type: str) -> bool:
 
 
 def _check_weights(name: str, folder: Path, config: Mapping[str, Any]) -> None:
-    """Refuse weights that are absent, pickled, cut off, not the published ones, or that do not fit the tokenizer and the configuration."""
+    """Refuse weights that are absent, pickled, cut off, under an adapter, not the published ones, or not those of the tokenizer."""
     weights = files.weight_files(folder)
     if not weights:
         if files.stray_files(folder, (".incomplete",)) or any((folder / ".cache").glob("**/*.incomplete")):
@@ -240,9 +240,14 @@ def _check_weights(name: str, folder: Path, config: Mapping[str, Any]) -> None:
                 'If you trust them, convert them once: python -c "from transformers import AutoModel; '
                 f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}')\""
             )
-        if (folder / "adapter_config.json").is_file():
+        if (folder / files.ADAPTER).is_file():
             raise SourceError(f"The source {name!r} is an adapter, not a whole model; merge it into its base model and save that.")
         raise SourceError(f"The source {name!r} has no weights ({files.WEIGHTS}); copy or download it again.")
+    if (folder / files.ADAPTER).is_file():  # transformers would put it on the weights without a word
+        raise SourceError(
+            f"The source {name!r} has an adapter beside its weights ({files.ADAPTER}); merge it into the model and save that, "
+            "or move that file out of the folder."
+        )
     if files.stray_files(folder, (".incomplete",)):
         raise SourceError(_half(name, "it holds files ending in .incomplete"))
     shapes: dict[str, list[int]] = {}
