@@ -21,7 +21,7 @@ from headstart.rungs import Rung
 from headstart.settings import Settings
 from headstart.strategies.base import Rows
 from headstart.strategies.heads import weights_for
-from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies, rungs_unlabelled, rungs_with_rows
+from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies, rungs_unlabelled, rungs_with_rows, trainings_of
 from headstart.target import Target
 from headstart.tasks.registry import TRANSLATION, TWO_TEXTS, deciding_metric, get_task
 
@@ -159,7 +159,8 @@ def rungs_on(
             if detour is not None and (not strategy.transfers or strategy.name == "static"):
                 continue  # random weights are the same by whatever way, and the tokens' embeddings as good as the same
             here = replace(job, reader=reader, cut=cut_of(settings, reader))
-            unfit = strategy.tunes_from is not None and strategy.tunes_from(here) >= reader.backbone.n_blocks
+            lowest = [one.tunes_from(here) for one in trainings_of(strategy, settings.task) if one.tunes_from is not None]
+            unfit = max(lowest, default=0) >= reader.backbone.n_blocks
             if not unfit and (strategy.suits is None or strategy.suits(here)):
                 way = WITH_ROWS if name in rungs_with_rows() else detour
                 found.append(Rung(strategy, source if len(means.readers) > 1 else None, here, tokens[source], way))

@@ -14,7 +14,7 @@ from headstart.judge.calibration import Calibration, best_threshold, fit_tempera
 from headstart.prior import Belief, expect, expect_nothing, expect_temperature, read_cases
 from headstart.settings import Metric, Settings, by_scale
 from headstart.strategies.base import FloatArray
-from headstart.strategies.ladder import Job, Strategy, get_strategy
+from headstart.strategies.ladder import Job, Strategy, trainings_of
 from headstart.strategies.outputs import Output, as_classes, output_of
 from headstart.strategies.schedule import planned_steps, rows_a_step
 from headstart.tasks.registry import DEFAULT, deciding_metric, get_task
@@ -109,9 +109,8 @@ def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
         return cost.light(rung.strategy.name, rows, rung.job.rows.n_classes)
     backbone = rung.job.reader.backbone
     rows += rung.strategy.adds(rung.job) if rung.strategy.adds is not None else 0
-    trainings = [get_strategy(name, rung.job.settings.task) for name in rung.strategy.trains_as] or [rung.strategy]
     seconds = 0.0
-    for strategy in trainings:
+    for strategy in trainings_of(rung.strategy, rung.job.settings.task):
         lowest = strategy.tunes_from(rung.job) if strategy.tunes_from is not None else backbone.n_blocks
         learning = backbone.block_parameters * (1 - lowest / backbone.n_blocks)
         steps = planned_steps(strategy.name, rows, rung.job.settings)

@@ -182,6 +182,11 @@ def known_strategies(task: str | None = None) -> list[str]:
     return [*_MODULES[task or _USUAL], *sorted(_added(task or _USUAL))]
 
 
+def trainings_of(strategy: Strategy, task: str | None) -> list[Strategy]:
+    """The trainings that a strategy takes, each as the strategy by whose steps and blocks it goes; mostly its own alone."""
+    return [get_strategy(name, task) for name in strategy.trains_as] or [strategy]
+
+
 def rungs_with_rows() -> list[str]:
     """The names of the rungs that learn from rows of neighbouring data too."""
     return list(_WITH_ROWS)
