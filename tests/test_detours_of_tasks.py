@@ -98,7 +98,7 @@ def test_forgetting_of_entities_is_their_f1_under_the_saved_backbone(task):
     import torch
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-    run = fit(task, "labels.csv", "marked.jsonl", steps=260, epochs=8, learning_rate=3e-3, out_name="long")
+    run = fit(task, "labels.csv", "marked.jsonl", steps=130, epochs=8, learning_rate=3e-3, out_name="long")
     stage = run.folder / "via" / "marked"
     model = AutoModelForTokenClassification.from_pretrained(stage / "model").eval()
     final = {
