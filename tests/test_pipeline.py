@@ -207,6 +207,20 @@ def test_few_rows_are_judged_by_outer_folds_in_each_of_which_all_is_decided_agai
         assert getattr(run.results, measured)["accuracy"].value == pytest.approx(right / 90)
 
 
+def test_where_not_even_the_cheapest_rung_is_trained_for_each_fold_in_time_one_split_judges(task, quick, monkeypatch, capsys):
+    asked = {"test": None, "outer_folds": 3, "budget": 700}
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "trial_seconds", lambda rung, cost: 100.0)  # four decisions, each with a trial and a training
+        patched.setattr("headstart.report.build.write_report", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            fit(task, "dear", **asked)
+    said = capsys.readouterr().err
+    assert "  Outer folds would take about 820 s with the cheapest rung, tfidf, so one split of the rows judges.\n" in said
+    run = fit(task, "dear", **asked)  # it goes on as it began
+    assert run.results.judged_on == "one stratified test split" and run.results.scores["accuracy"].n == 18
+    assert fit(task, "cheap", **asked).results.judged_on == "3 outer folds"
+
+
 def test_many_rows_are_judged_on_one_split_and_the_winner_learns_from_all(task, quick):
     run = fit(task, "split", test=None, few_rows=0)
     assert run.results.judged_on == "one stratified test split"

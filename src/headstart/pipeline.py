@@ -109,7 +109,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
             leave_out_unfit(target, means)
         require_same_sources(run, means)
         target = within_budget(target, settings, means, strategies, run)
-        parts = parts_of(target, settings)
+        parts = parts_in_time(target, settings, means, strategies, run)
         write_splits(run.path, target, parts, pool)
         opened = time.perf_counter() - begin
         detours = take_detours(tasks, settings, run, means, partial(learn_first, command))
@@ -167,7 +167,7 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
     with open_means(settings) as means:
         means.pool = read_pool(target, settings)
         target = within_budget(target, settings, means, strategies)
-        parts = parts_of(target, settings)
+        parts = parts_in_time(target, settings, means, strategies)
         rungs = rungs_on(target, parts[0].learn, settings, means, strategies)
         share = seconds_a_row(target, parts, settings, 0.0) * len(parts[0].learn)
         described = describe_plan(target, parts, rungs, means.cost, settings, share)
@@ -335,14 +335,37 @@ def seconds_a_row(target: Target, parts: list[Part], settings: Settings, spent: 
     return max(0.0, settings.budget - spent - AROUND) / max(rows, 1)
 
 
-def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means: Means, strategies: list[str]) -> None:
-    """Say at the start when even the cheapest rung needs more than the budget."""
+def parts_in_time(target: Target, settings: Settings, means: Means, strategies: list[str], run: RunFolder | None = None) -> list[Part]:
+    """How the run is judged; on one split in place of outer folds where not even the cheapest rung could be trained for each of these.
+
+    `run` remembers which it was; None: nothing does.
+    """
+    parts = parts_of(target, settings)
+    if len(parts) == 1:
+        return parts
+    cheapest, needed = _least_needed(target, parts, settings, means, strategies)
+    in_time = needed - AROUND <= settings.budget
+    if run is not None:
+        in_time = run.remember("outer folds", lambda: {"in_time": in_time, "seconds": 0.0})["in_time"]
+    if in_time:
+        return parts
+    say(f"  Outer folds would take about {needed:,.0f} s with the cheapest rung, {cheapest}, so one split of the rows judges.")
+    return parts_of(target, replace(settings, few_rows=0))
+
+
+def _least_needed(target: Target, parts: list[Part], settings: Settings, means: Means, strategies: list[str]) -> tuple[str, float]:
+    """The cheapest rung, and the seconds of a run that trains nothing else."""
     cheapest = min(rungs_on(target, parts[0].learn, settings, means, strategies), key=lambda rung: trial_seconds(rung, means.cost))
     decisions = len(parts) + (0 if parts[0].judge is None else 1)
-    needed = AROUND + decisions * 2 * trial_seconds(cheapest, means.cost)
+    return cheapest.name, AROUND + decisions * 2 * trial_seconds(cheapest, means.cost)
+
+
+def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means: Means, strategies: list[str]) -> None:
+    """Say at the start when even the cheapest rung needs more than the budget."""
+    cheapest, needed = _least_needed(target, parts, settings, means, strategies)
     if needed > settings.budget:
         asked = f"The budget of {settings.budget:,.0f} s is too short"
-        say(f"{asked}: even the cheapest rung, {cheapest.name}, needs about {needed:,.0f} s in all.")
+        say(f"{asked}: even the cheapest rung, {cheapest}, needs about {needed:,.0f} s in all.")
     if target.task == "qa" and target.test is not None:
         characters = sum(map(len, target.test.texts))
         weights = min(reader.backbone.block_parameters for reader in means.readers.values()) if means.readers else 0

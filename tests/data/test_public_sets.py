@@ -21,8 +21,8 @@ def counts(result):
     return {found.kind: found.count for found in result.findings}
 
 
-# name, rows, repeated texts inside train, test rows in train, validation rows in train: from INDEX.md, which counts 10 in trec; one more differs in
-# case alone
+# name, rows, repeated texts inside train, test rows in train, validation rows in train: from INDEX.md, which counts 10 in trec; one more
+# differs in case alone
 @pytest.mark.parametrize(
     ("name", "rows", "repeated", "test_rows", "validation_rows"),
     [("banking77", 10_003, 4, 7, None), ("trec", 5_452, 71, 11, None), ("snips", 13_084, 225, 26, 15), ("acl_arc", 1_688, 418, 52, 43)],
