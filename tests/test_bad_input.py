@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -245,10 +246,18 @@ def test_want_of_memory(task, tmp_path, capsys, monkeypatch, error, where):
 # --- a damaged store ---
 
 
+@pytest.fixture(scope="module")
+def sound(task):
+    """A folder with a finished run and the store that it filled."""
+    with bare():
+        assert cli.main(words(task, task / "sound" / "run", store=task / "sound" / "store")) == 0
+    return task / "sound"
+
+
 @pytest.mark.parametrize("harm", ["overwritten", "cut short", "empty", "a flipped row"])
-def test_a_damaged_store_costs_no_result(task, tmp_path, capsys, harm):
+def test_a_damaged_store_costs_no_result(task, sound, tmp_path, capsys, harm):
     store = tmp_path / "store"
-    assert finishes(capsys, task, tmp_path / "sound", store=store)
+    shutil.copytree(sound / "store", store)
     [place] = store.glob("*.sqlite")
     content = place.read_bytes()
     if harm == "a flipped row":
@@ -262,9 +271,9 @@ def test_a_damaged_store_costs_no_result(task, tmp_path, capsys, harm):
     assert status == 0
     assert "Traceback" not in error
     assert all(line.startswith("The store ") for line in error.splitlines())
-    sound, after = (runs.open_run(tmp_path / name).results for name in ("sound", "after"))
-    assert after.scores == sound.scores
-    assert after.winner.score == sound.winner.score
+    before, after = (runs.open_run(folder).results for folder in (sound / "run", tmp_path / "after"))
+    assert after.scores == before.scores
+    assert after.winner.score == before.winner.score
     assert after.spent.texts_read > 0
 
 
