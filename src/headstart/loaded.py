@@ -367,18 +367,11 @@ class Tagger:
         import torch
         from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-        from headstart.sources.opening import quiet_transformers, read_config
+        from headstart.sources.opening import open_saved, quiet_transformers
 
         try:
             with quiet_transformers():
-                model = AutoModelForTokenClassification.from_pretrained(
-                    place,
-                    config=read_config(place),
-                    use_safetensors=True,
-                    dtype=torch.float32,
-                    trust_remote_code=False,
-                    local_files_only=True,
-                )
+                model = open_saved(AutoModelForTokenClassification, place)
                 tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
         except Exception as error:  # safetensors, json, tokenizers and transformers each have errors of their own for damaged files
             raise RunError(

@@ -93,18 +93,11 @@ class Finder:
         from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
         from headstart.backbone.encoding import tell_texts_apart
-        from headstart.sources.opening import quiet_transformers, read_config
+        from headstart.sources.opening import open_saved, quiet_transformers
 
         try:
             with quiet_transformers():
-                model = AutoModelForQuestionAnswering.from_pretrained(
-                    place,
-                    config=read_config(place),
-                    use_safetensors=True,
-                    dtype=torch.float32,
-                    trust_remote_code=False,
-                    local_files_only=True,
-                )
+                model = open_saved(AutoModelForQuestionAnswering, place)
                 tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
             told: dict[str, Any] = dict(model.config.headstart_answers)
             self.may_abstain, self.longest = bool(told["may_abstain"]), int(told["longest"])

@@ -40,18 +40,11 @@ def open_translator(place: Path) -> LoadedTranslator:
     import torch
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    from headstart.sources.opening import quiet_transformers, read_config
+    from headstart.sources.opening import open_saved, quiet_transformers
 
     try:
         with quiet_transformers():
-            whole: Any = AutoModelForSeq2SeqLM.from_pretrained(
-                place,
-                config=read_config(place),
-                use_safetensors=True,
-                dtype=torch.float32,
-                trust_remote_code=False,
-                local_files_only=True,
-            )
+            whole: Any = open_saved(AutoModelForSeq2SeqLM, place)
             reads = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
             writes = target_tokenizer(place) or reads
         longest = int(whole.config.headstart_translation["longest"])

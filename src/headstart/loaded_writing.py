@@ -43,18 +43,11 @@ def open_writer(place: Path) -> LoadedWriter:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from headstart.sources.opening import quiet_transformers, read_config
+    from headstart.sources.opening import open_saved, quiet_transformers
 
     try:
         with quiet_transformers():
-            whole: Any = AutoModelForCausalLM.from_pretrained(
-                place,
-                config=read_config(place),
-                use_safetensors=True,
-                dtype=torch.float32,
-                trust_remote_code=False,
-                local_files_only=True,
-            )
+            whole: Any = open_saved(AutoModelForCausalLM, place)
             tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
         longest, continues = int(whole.config.headstart_writing["longest"]), bool(whole.config.headstart_writing.get("continues"))
     except Exception as error:  # safetensors, json, tokenizers and transformers each have errors of their own for damaged files

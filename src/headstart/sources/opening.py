@@ -47,6 +47,15 @@ def read_config(folder: Path) -> Any:
     return config
 
 
+def open_saved(kind: Any, folder: Path) -> Any:
+    """A model that headstart saved, opened as a stock class of transformers (`AutoModelFor...`), in float32 and with `read_config`."""
+    import torch
+
+    return kind.from_pretrained(
+        folder, config=read_config(folder), use_safetensors=True, dtype=torch.float32, trust_remote_code=False, local_files_only=True
+    )
+
+
 def open_source(source: Source) -> tuple[Any, Any]:
     """The bare model, float32 and in evaluation mode, and its tokenizer, padding on the right.
 
