@@ -444,3 +444,18 @@ def test_where_there_is_a_detour_there_is_time_for_two_trainings(monkeypatch, tm
 
 def _job_of(rows):
     return Job(Rows(("1 0",) * rows, np.zeros(rows, dtype=np.int64), CLASSES), np.arange(rows), [], Settings(metric=Metric.ACCURACY), 0)
+
+
+def test_a_rung_that_was_not_tried_is_as_sure_of_itself_as_those_that_tune_the_same_source(ladder):
+    """`tried` gives its labels logits of 3 and is right on 90 % of the rows."""
+    made = [ladder.strategy("probe", 0.7, light=True), ladder.strategy("tried", 0.9, tunes=True), ladder.strategy("other", 0.5, tunes=True)]
+    decision, _ = ladder.decide(made, rows=2000)
+    tried = next(trial for trial in decision.trials if trial.name == "tried")
+    assert tried.split != "not run" and set(decision.warmer) == {None}
+    job = _job_of(2000)
+    measured, expected = (
+        rungs.calibration_of(Rung(made[1], None, job, 20.0), None, factor).factor for factor in (decision.warmer[None], 1.0)
+    )
+    assert measured == pytest.approx(expected / decision.warmer[None])
+    # Of four labels one has e^3, the others 1: right with 0.87 as it stands, so that 90 % asks for a little less warmth.
+    assert 0.7 < decision.warmer[None] < 1.0

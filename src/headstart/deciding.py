@@ -152,7 +152,9 @@ def calibrated(rung: Rung, decision: Decision) -> Trained:
         if reason is None:
             raise
         raise _TrainingFailedError(rung.name, reason) from error
-    calibration = calibration_of(rung, decision.out_of_fold.get(rung.name))
+    tunes = rung.strategy.transfers and rung.strategy.tunes_from is not None
+    warmer = decision.warmer.get(rung.source, 1.0) if tunes else 1.0
+    calibration = calibration_of(rung, decision.out_of_fold.get(rung.name), warmer)
     return fitted.scaled(calibration.factor, calibration.shift)
 
 

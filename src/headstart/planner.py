@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -24,7 +24,7 @@ from headstart.guard import rows_help
 from headstart.prior import Belief, believe, expect, worth_measuring
 from headstart.progress import say
 from headstart.records import TrialRecord, TrialStatus
-from headstart.rungs import Rung, expectation, net_of, price_of, sharpened, trial_seconds
+from headstart.rungs import Rung, calibration_of, expectation, net_of, price_of, sharpened, trial_seconds
 from headstart.runs import RunFolder
 from headstart.settings import Metric, by_scale
 from headstart.strategies.base import FloatArray
@@ -70,7 +70,8 @@ class Decision:
     `transfer` and `plain` are the best rungs with and without transfer (None: none was on the list, or none could be tried); the winner is
     one of the two. `via` and `direct` are the best with transfer by a detour and without one, each as it would have been chosen without the
     other; `via` None: there is none. `out_of_fold` holds logits (u, c) by the rung's name, NaN where not measured. `beside` are the light
-    rungs with rows of neighbouring data, which are judged to be compared.
+    rungs with rows of neighbouring data, which are judged to be compared. `warmer` tells by source how many times the temperature that the
+    table expects was needed by rungs that tune it, where one was measured.
     """
 
     winner: Rung
@@ -81,6 +82,7 @@ class Decision:
     out_of_fold: dict[str, FloatArray]
     trials: tuple[TrialRecord, ...]
     beside: tuple[Rung, ...] = ()
+    warmer: Mapping[str | None, float] = field(default_factory=dict)
 
 
 def decide(
@@ -158,7 +160,19 @@ def decide(
     records = tuple(_record(state, winner, metric, cost) for state in everything)
     compared = {*rungs_with_rows(), *rungs_unlabelled()}
     beside = tuple(state.rung for state in lights if state.rung.strategy.name in compared and not state.failed)
-    return Decision(winner.rung, best(True), best(False), best_way(True), best_way(False), logits, records, beside)
+    warmer = _warmer(states)
+    return Decision(winner.rung, best(True), best(False), best_way(True), best_way(False), logits, records, beside, warmer)
+
+
+def _warmer(states: list[_State]) -> dict[str | None, float]:
+    """See `Decision.warmer`; a geometric mean. Rungs that tune one source are about as sure of themselves as each other."""
+    found: dict[str | None, list[float]] = {}
+    for state in states:
+        tunes = state.rung.strategy.transfers and state.rung.strategy.tunes_from is not None
+        if tunes and state.logits is not None and output_of(state.rung.job.rows.y) is Output.CLASS:
+            expected, needed = (1.0 / calibration_of(state.rung, logits).factor for logits in (None, state.logits))
+            found.setdefault(state.rung.source, []).append(math.log(needed / expected))
+    return {source: math.exp(sum(ratios) / len(ratios)) for source, ratios in found.items()}
 
 
 def _run_light(state: _State, run: RunFolder, label: str, cost: CostModel) -> None:

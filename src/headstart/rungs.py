@@ -63,8 +63,10 @@ def expectation(rung: Rung, metric: Metric) -> Belief:
     )
 
 
-def calibration_of(rung: Rung, out_of_fold: FloatArray | None) -> Calibration:
-    """What calibrates a rung: by its out-of-fold logits (u, c), NaN where not measured; None: as the table expects."""
+def calibration_of(rung: Rung, out_of_fold: FloatArray | None, warmer: float = 1.0) -> Calibration:
+    """What calibrates a rung: by its out-of-fold logits (u, c), NaN where not measured; None: as the table expects, `warmer` times as warm
+    where rungs like it turned out so.
+    """
     rows, kind = rung.job.rows, output_of(rung.job.rows.y)
     if kind is Output.NUMBER:
         return Calibration()
@@ -82,7 +84,7 @@ def calibration_of(rung: Rung, out_of_fold: FloatArray | None) -> Calibration:
         cases=read_cases(rung.job.settings.task),
     )
     if out_of_fold is None:
-        return Calibration(1.0 / usual)
+        return Calibration(1.0 / (usual * warmer))
     seen = np.flatnonzero(~np.isnan(out_of_fold[:, 0]))  # units, so that rows of many words need no care
     logits, y = out_of_fold[seen], rows.y[seen]
     if kind is Output.CLASS:
