@@ -19,6 +19,7 @@ from headstart.rungs import Rung, calibration_of
 from headstart.runs import RunFolder
 from headstart.settings import Settings
 from headstart.strategies.base import FloatArray, Rows, Trained
+from headstart.strategies.ladder import trainings_of
 from headstart.strategies.outputs import said_of
 from headstart.target import Part, Target
 from headstart.tasks.registry import get_task
@@ -53,7 +54,8 @@ def read_rows(target: Target, settings: Settings, means: Means, strategies: list
     rungs = rungs_on(target, np.arange(len(target.rows)), settings, means, strategies)
     for reader in means.readers.values():
         own = [rung for rung in rungs if rung.job.reader is reader]
-        cuts = {rung.strategy.tunes_from(rung.job) for rung in own if rung.strategy.tunes_from is not None} - {0}
+        trainings = [(one, rung.job) for rung in own for one in trainings_of(rung.strategy, settings.task)]
+        cuts = {one.tunes_from(job) for one, job in trainings if one.tunes_from is not None} - {0}
         cuts.update(layer for rung in own if rung.strategy.reads is not None for layer in rung.strategy.reads(rung.job))
         reader.read_ahead(target.rows.named().texts, sorted(cuts))
 
@@ -152,8 +154,7 @@ def calibrated(rung: Rung, decision: Decision) -> Trained:
         if reason is None:
             raise
         raise _TrainingFailedError(rung.name, reason) from error
-    tunes = rung.strategy.transfers and rung.strategy.tunes_from is not None
-    warmer = decision.warmer.get(rung.source, 1.0) if tunes else 1.0
+    warmer = decision.warmer.get(rung.source, 1.0) if rung.strategy.tunes_a_source else 1.0
     calibration = calibration_of(rung, decision.out_of_fold.get(rung.name), warmer)
     return fitted.scaled(calibration.factor, calibration.shift)
 

@@ -168,8 +168,7 @@ def _warmer(states: list[_State]) -> dict[str | None, float]:
     """See `Decision.warmer`; a geometric mean. Rungs that tune one source are about as sure of themselves as each other."""
     found: dict[str | None, list[float]] = {}
     for state in states:
-        tunes = state.rung.strategy.transfers and state.rung.strategy.tunes_from is not None
-        if tunes and state.logits is not None and output_of(state.rung.job.rows.y) is Output.CLASS:
+        if state.rung.strategy.tunes_a_source and state.logits is not None and output_of(state.rung.job.rows.y) is Output.CLASS:
             expected, needed = (1.0 / calibration_of(state.rung, logits).factor for logits in (None, state.logits))
             found.setdefault(state.rung.source, []).append(math.log(needed / expected))
     return {source: math.exp(sum(ratios) / len(ratios)) for source, ratios in found.items()}
@@ -286,8 +285,7 @@ def _place(wanted: _State | None, states: list[_State]) -> int | None:
 
 def _kind(rung: Rung) -> object:
     """The same for rungs that tune the same source; every other rung is of its own kind."""
-    tunes = rung.strategy.transfers and rung.strategy.tunes_from is not None
-    return ("tunes", rung.source) if tunes else rung.name
+    return ("tunes", rung.source) if rung.strategy.tunes_a_source else rung.name
 
 
 def _measure(state: _State, anchor: _State | None, job: Job, metric: Metric) -> None:

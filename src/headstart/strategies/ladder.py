@@ -166,6 +166,11 @@ class Strategy:
     compared_only: bool = False
     usual: bool = True
 
+    @property
+    def tunes_a_source(self) -> bool:
+        """Whether it goes on from a source's weights and changes some of them."""
+        return self.transfers and self.tunes_from is not None
+
 
 def _added(task: str) -> dict[str, EntryPoint]:
     """The strategies that other packages add to a task's ladder."""
