@@ -449,11 +449,12 @@ def test_a_run_that_goes_on_counts_with_the_time_and_the_speed_that_it_began_wit
     assert given[0] == given[1] and given[0][1:] == (1e11, 1e11)
 
 
-@pytest.mark.parametrize("rung", ["partial", "soup"])
-def test_every_text_is_read_once_for_all_that_a_rung_trains(task, quick, rung):
+# The training rows and the labels' names; the judged rows enter a model from its cut, which is 0 for the mean of weights.
+@pytest.mark.parametrize(("rung", "texts"), [("partial", 90 + 3 + 30), ("soup", 90 + 3)])
+def test_every_text_is_read_once_for_all_that_a_rung_trains(task, quick, rung, texts):
     run = fit(task, f"read once by {rung}", strategy=rung, store=str(task / f"store of {rung}"))
     assert run.results.winner.name == rung
-    assert run.results.spent.texts_read == 90 + 3  # the training rows and the labels' names
+    assert run.results.spent.texts_read == texts
 
 
 def test_what_reading_takes_is_no_time_for_trials(task, quick, monkeypatch):
