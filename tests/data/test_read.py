@@ -79,7 +79,6 @@ def test_every_written_form_gives_the_same_rows(tmp_path, name):
         ({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}, 1),  # one chat
         ({"translation": {"en": "yes", "de": "ja"}}, 1),
         ({"text": "a", "label": "b"}, 1),
-        ({"text": ["a", "b"], "label": ["c"]}, 1),  # of different lengths: no columns
         ({"text": ["a", "b"]}, 2),
         ({"text": {"0": "a", "2": "b"}}, 2),
         ({"text": {"x": "a", "y": "b"}, "label": {"x": "c", "y": "d"}}, 2),
@@ -564,3 +563,11 @@ def test_unusual_labels_and_a_text_of_five_million_characters_are_read_as_they_a
     assert read.examples.texts[0] == long_text
     assert read.examples.labels == (long_label, "🎉 with space", "7")
     assert read.findings == ()
+
+
+def test_json_columns_of_different_lengths_are_refused(tmp_path):
+    place = tmp_path / "uneven.json"
+    place.write_text('{"text": ["a", "b", "c"], "label": ["x", "y"]}')
+    with pytest.raises(DataError) as caught:
+        read_examples(place)
+    assert str(caught.value) == f"{str(place)!r} holds columns of different lengths ('text' 3, 'label' 2); give every row a value in each."

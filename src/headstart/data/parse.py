@@ -209,6 +209,7 @@ def json_records(text: str, notes: Notes) -> Iterator[tuple[int, Record]]:
             return
         raise DataError(f"{notes.origin} is not JSON ({error}); repair it, or name it by the format it is in.") from None
     if isinstance(value, dict):
+        _require_even(value, notes.origin)
         value = rows_in(value)
     if isinstance(value, list) and any(isinstance(entry, dict) and isinstance(entry.get("paragraphs"), list) for entry in value):
         value = squad_rows(value)
@@ -219,6 +220,18 @@ def json_records(text: str, notes: Notes) -> Iterator[tuple[int, Record]]:
             yield notes.row, entry
         else:
             notes.left_out.add(notes.row)
+
+
+def _require_even(table: Record, origin: str) -> None:
+    """Raise where a table is written by columns that have not one length.
+
+    Raises:
+        DataError: that is so.
+    """
+    by_columns = len(table) > 1 and "data" not in table and all(isinstance(column, list) for column in table.values())
+    if by_columns and len(set(map(len, table.values()))) > 1 and not any(name.lower() in _LISTS_BY_ROW for name in table):
+        told = ", ".join(f"{name!r} {len(column):,}" for name, column in list(table.items())[:5])
+        raise DataError(f"{origin} holds columns of different lengths ({told}); give every row a value in each.")
 
 
 def rows_in(table: Record) -> list[Any]:
