@@ -1,6 +1,7 @@
 """Labelling files: every input column kept, rows in order, constant memory, files whole or not at all."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -18,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart import predict
+from headstart.cli import explain
 from headstart.errors import DataError, HeadstartError, SettingsError
 from headstart.predict import Predicted, output_columns, parse_top, predict_file, predict_rows, text_column, windows
-from headstart.writing import WRITERS, output_format
+from headstart.writing import WRITERS, opened, output_format
 
 
 class LengthModel:
@@ -357,3 +359,29 @@ def test_memory_does_not_grow_with_the_rows(tmp_path):
 
     for out in ("out.csv", "out.jsonl", "out.parquet"):
         assert peak(200_000, out) - peak(20_000, out) < 25_000  # ten times the rows: 15 MB of them, and what a window takes
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (
+            errno.ENOSPC,
+            "The disk that holds {out!r} is full. Free some space, or choose another place with --out, and run the same command again.",
+        ),
+        (errno.EROFS, "There is no permission to use {out!r}. Change its permissions, or choose another place with --out."),
+    ],
+)
+def test_what_cannot_be_written_is_told_by_the_name_that_was_given(tmp_path, monkeypatch, number, told):
+    out = str(tmp_path / "p.csv")
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number), *([f"{tmp_path}/.p.csv.{os.getpid()}.part"] if number == errno.EROFS else []))
+
+    if number == errno.EROFS:
+        monkeypatch.setattr(Path, "open", refuse)
+    else:
+        monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError) as error, opened(out) as stream:
+        stream.write(b"text,prediction\n")
+    assert str(explain(error.value, "predict")) == told.format(out=out)
+    assert list(tmp_path.iterdir()) == []

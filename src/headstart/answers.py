@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from headstart.data.from_json import without_lone_surrogates
 from headstart.data.pairs import split_pair
-from headstart.data.parse import without_lone_surrogates
 from headstart.data.tags import list_of_words
 from headstart.errors import SettingsError
 

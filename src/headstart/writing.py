@@ -45,6 +45,7 @@ def opened(out: str) -> Iterator[IO[bytes]]:
 
     Raises:
         SettingsError: `out` is a folder, or lies in one that does not exist.
+        OSError: it cannot be written; `filename` is `out`.
     """
     if out == STANDARD:
         yield sys.stdout.buffer
@@ -66,6 +67,10 @@ def opened(out: str) -> Iterator[IO[bytes]]:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(part, path)
+    except OSError as error:
+        if error.filename in (None, str(part)):  # a full disk names no file, and no one asked for that of the part
+            error.filename = out
+        raise
     finally:
         part.unlink(missing_ok=True)
 

@@ -157,7 +157,10 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(ResourceError) as error:
         cleaned(tmp_path / "a.csv")
-    assert str(error.value) == f"The cleaned copy '{tmp_path}/a.cleaned.csv' cannot be written: No space left on device."
+    assert str(error.value) == (
+        f"The cleaned copy '{tmp_path}/a.cleaned.csv' cannot be written: No space left on device. "
+        "Make room there or get the right to write, or copy the data to a place where you have both."
+    )
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.csv", "t.jsonl"]
 
 

@@ -237,6 +237,18 @@ def test_two_columns_that_could_both_be_the_text_are_not_guessed(tmp_path):
     )
 
 
+@pytest.mark.parametrize("header", ["id,label", "id,kind", "label,id"])
+def test_numbers_are_not_taken_for_the_text(tmp_path, header):
+    first = header.startswith("id")
+    rows = "".join(f"{10_000 + n},{n % 2}\n" if first else f"{n % 2},{10_000 + n}\n" for n in range(8))
+    path = put(tmp_path, "a.csv", f"{header}\n{rows}")
+    what, option = ("text", "--text") if "label" in header else ("text or label", "--text and --label")
+    assert message(read_examples, path) == (
+        f"'{path}' has no column that is plainly the {what}; name it with {option}. Its columns: {str(header.split(','))[1:-1]}."
+    )
+    assert read_examples(path, text="id", label=header.replace("id", "").strip(",")).examples.texts[0] == "10000"
+
+
 def test_a_column_whose_name_only_contains_text_is_not_taken_for_it(tmp_path):
     path = put(tmp_path, "a.csv", "context,label,id\nx,y,1\n")
     assert message(read_examples, path) == (

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.data.from_json import without_lone_surrogates
 from headstart.data.pairs import without_mark
-from headstart.data.parse import without_lone_surrogates
 
 NOTHING = "[]"  # the label of a row whose context holds no answer
 

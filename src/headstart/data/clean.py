@@ -81,7 +81,7 @@ def write_cleaned(
         except HeadstartError:
             raise
         except OSError as error:
-            raise ResourceError(f"The cleaned copy {str(target)!r} cannot be written: {error.strerror or error}.") from error
+            raise ResourceError(f"The cleaned copy {str(target)!r} cannot be written: {error.strerror or error}. {_ROOM}") from error
         bad = next((found for found in table.findings if found.kind == "bad rows"), None)
     if bad is not None:
         lines.append(f"Left out {counted(bad.count, 'row')} that could not be read: {_numbers(bad.rows, bad.count)}.")
@@ -89,6 +89,7 @@ def write_cleaned(
     return [*lines, f"Wrote {counted(kept, 'row')} of {len(changes):,} to {str(target)!r}."]
 
 
+_ROOM = "Make room there or get the right to write, or copy the data to a place where you have both."
 Changes = dict[int, dict[str, Any] | None]
 """By row number: new values of some columns; None: the row is left out."""
 

@@ -85,7 +85,8 @@ def choose_columns(
     """The text column and the label column.
 
     A column named by the user is taken; else one called `text` or `label` in any case; else, of exactly two columns, the remaining one,
-    or as text the one that is longer and more varied where the other repeats its values. `values` gives a column's values.
+    or as text the one that is longer and more varied where the other repeats its values. What holds numbers or codes without letters is
+    taken as text only where it is named or called so. `values` gives a column's values.
 
     Raises:
         DataError: a named column does not exist, both are the same, or a column cannot be told.
@@ -100,7 +101,7 @@ def choose_columns(
         if found_text is not None:
             found_label = next(column for column in columns if column != found_text)
         elif found_label is not None:
-            found_text = next(column for column in columns if column != found_label)
+            found_text = next((column for column in columns if column != found_label and _in_words(values(column))), None)
         else:
             found_text, found_label = _by_values(columns, values)
     if found_text is None or found_label is None:
@@ -133,11 +134,17 @@ def _by_values(columns: Sequence[str], values: Callable[[str], Sequence[str]]) -
 
     (length_a, distinct_a), (length_b, distinct_b) = measure(columns[0]), measure(columns[1])
     n = len(values(columns[0]))
-    if length_a > length_b and distinct_a > distinct_b and 2 * distinct_b <= n:
+    if length_a > length_b and distinct_a > distinct_b and 2 * distinct_b <= n and _in_words(values(columns[0])):
         return columns[0], columns[1]
-    if length_b > length_a and distinct_b > distinct_a and 2 * distinct_a <= n:
+    if length_b > length_a and distinct_b > distinct_a and 2 * distinct_a <= n and _in_words(values(columns[1])):
         return columns[1], columns[0]
     return None, None
+
+
+def _in_words(cells: Sequence[str]) -> bool:
+    """Whether at least half of the cells that are not blank hold a letter."""
+    filled = [cell for cell in cells if cell.strip()]
+    return 2 * sum(any(map(str.isalpha, cell)) for cell in filled) >= len(filled)
 
 
 def _listed(columns: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from headstart.records import Finding, Severity
 from headstart.settings import did_you_mean
 
 SAMPLE_BYTES = 1 << 18
+_PIECE_BYTES = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark begins the same way
@@ -257,3 +258,39 @@ def text_lines(head: bytes, stream: IO[bytes], notes: Notes) -> Iterator[str]:
                 yield line.decode("utf-8", errors=_MIXED)
     except (OSError, EOFError, zlib.error) as error:
         raise read_error(notes.origin, error) from error
+
+
+def text_pieces(head: bytes, stream: IO[bytes], notes: Notes) -> Iterator[str]:
+    """The text of a stream in pieces of a megabyte, where the lines of a file are not its rows; else as `text_lines`."""
+    notes.encoding = find_encoding(head)
+    if notes.encoding not in _UTF_8:
+        reader = io.TextIOWrapper(stream, encoding=notes.encoding, errors="replace", newline="")
+        pieces = iter(lambda: reader.read(_PIECE_BYTES), "")
+    else:
+        pieces = _utf_8_pieces(stream, notes)
+    try:
+        yield from pieces
+    except (OSError, EOFError, zlib.error) as error:
+        raise read_error(notes.origin, error) from error
+
+
+def _utf_8_pieces(stream: IO[bytes], notes: Notes) -> Iterator[str]:
+    """Pieces that end with an ASCII character, so that none is cut in two."""
+    held = b""
+    first = True
+    while True:
+        read = stream.read(_PIECE_BYTES)
+        held += read
+        end = len(held)
+        while read and end and held[end - 1] >= 0x80:
+            end -= 1
+        piece, held = held[:end], held[end:]
+        if first and piece:
+            piece, first = piece.removeprefix(codecs.BOM_UTF8), False
+        try:
+            yield piece.decode("utf-8")
+        except UnicodeDecodeError:
+            notes.mixed.add(notes.row)
+            yield piece.decode("utf-8", errors=_MIXED)
+        if not read:
+            return

@@ -1,4 +1,4 @@
-"""Records out of lines: delimited text and JSON lines, one bad row at a time; and delimited text out of rows.
+"""Records out of lines: delimited text and plain text, one bad row at a time; and delimited text out of rows.
 
 A record that cannot be read is noted with its row number and left out; the rest of the file is read all the same.
 """
@@ -8,12 +8,10 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from headstart.data.lines import Notes
-from headstart.errors import DataError
 
 Record = dict[str, Any]
 
@@ -22,8 +20,6 @@ _SNIFFED_ROWS = 50
 # A quote that is never closed would swallow the rest of the file; a field of more lines or characters than this is taken for one.
 _FIELD_LINES = 10_000
 _FIELD_CHARACTERS = 100_000_000
-# Columns of which one row alone holds a list: the words of a sentence, the messages of a chat.
-_LISTS_BY_ROW = frozenset({"tokens", "words", "messages", "conversations"})
 
 
 def find_delimiter(sample: str) -> str:
@@ -147,116 +143,6 @@ def _written(rows: Sequence[Sequence[str]], delimiter: str, quoting: Literal[0, 
     return buffer.getvalue()
 
 
-def without_lone_surrogates(value: Any) -> Any:
-    """The same JSON value with half characters, which no encoding can write, replaced by `\N{REPLACEMENT CHARACTER}`."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [without_lone_surrogates(part) for part in value]
-    if isinstance(value, dict):
-        return {without_lone_surrogates(key): without_lone_surrogates(part) for key, part in value.items()}
-    return value
-
-
-def _parse(line: str, notes: Notes) -> Any:
-    """A JSON value; ValueError where it is none (also for nesting beyond reason)."""
-    try:
-        value = json.loads(line)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if "\\ud" in line or "\\uD" in line:
-        clean = without_lone_surrogates(value)
-        if clean != value:
-            notes.surrogates.add(notes.row)
-        return clean
-    return value
-
-
-def json_line_records(lines: Iterator[str], notes: Notes) -> Iterator[tuple[int, Record]]:
-    """Row number and object of every line; lines that hold none are noted and left out."""
-    notes.left_out_because = "did not hold a JSON object"
-    notes.row = 1
-    for line in lines:
-        if line.strip():
-            try:
-                value = _parse(line, notes)
-            except ValueError:
-                value = None
-            if isinstance(value, dict):
-                yield notes.row, value
-            else:
-                notes.left_out.add(notes.row)
-        notes.row += 1
-
-
-def json_records(text: str, notes: Notes) -> Iterator[tuple[int, Record]]:
-    """Row number and object of every entry of a JSON list, of the list under "data", or of a table that is written by columns.
-
-    Raises:
-        DataError: the text is not JSON, or no such list.
-    """
-    notes.left_out_because = "did not hold a JSON object"
-    try:
-        value = _parse(text, notes)
-    except ValueError as error:
-        first_line = text.lstrip().split("\n", 1)[0]
-        try:
-            lines_of_json = isinstance(json.loads(first_line), dict)
-        except (ValueError, RecursionError):
-            lines_of_json = False
-        if lines_of_json:  # JSON lines under the name .json, as many data sets come
-            yield from json_line_records(iter(text.split("\n")), notes)  # the other ends of lines may stand within a JSON string
-            return
-        raise DataError(f"{notes.origin} is not JSON ({error}); repair it, or name it by the format it is in.") from None
-    if isinstance(value, dict):
-        _require_even(value, notes.origin)
-        value = rows_in(value)
-    if isinstance(value, list) and any(isinstance(entry, dict) and isinstance(entry.get("paragraphs"), list) for entry in value):
-        value = squad_rows(value)
-    if not isinstance(value, list) or (value and not any(isinstance(entry, dict) for entry in value)):
-        raise DataError(f'{notes.origin} holds no list of objects; it must look like [{{"text": ..., "label": ...}}, ...].')
-    for notes.row, entry in enumerate(value, start=1):
-        if isinstance(entry, dict):
-            yield notes.row, entry
-        else:
-            notes.left_out.add(notes.row)
-
-
-def _require_even(table: Record, origin: str) -> None:
-    """Raise where a table is written by columns that have not one length.
-
-    Raises:
-        DataError: that is so.
-    """
-    by_columns = len(table) > 1 and "data" not in table and all(isinstance(column, list) for column in table.values())
-    if by_columns and len(set(map(len, table.values()))) > 1 and not any(name.lower() in _LISTS_BY_ROW for name in table):
-        told = ", ".join(f"{name!r} {len(column):,}" for name, column in list(table.items())[:5])
-        raise DataError(f"{origin} holds columns of different lengths ({told}); give every row a value in each.")
-
-
-def rows_in(table: Record) -> list[Any]:
-    """The rows of a table that is one JSON object; of an object that is none, the object itself as the only row.
-
-    It is a list under `data`; or columns, as lists of one length or as objects of the same keys (pandas' usual form); or `columns` with
-    lists of their values under `data` (its form "split"); or rows under their numbers (its form "index").
-    """
-    data, names, columns = table.get("data"), table.get("columns"), list(table.values())
-    if isinstance(data, list) and any(isinstance(entry, dict) for entry in data):
-        return data
-    if isinstance(data, list) and isinstance(names, list) and all(isinstance(row, list) and len(row) == len(names) for row in data):
-        return [dict(zip(map(str, names), row, strict=True)) for row in data]
-    if all(isinstance(column, list) for column in columns) and len(set(map(len, columns))) == 1:
-        if not any(name.lower() in _LISTS_BY_ROW and not all(isinstance(cell, list) for cell in table[name]) for name in table):
-            return [dict(zip(table, row, strict=True)) for row in zip(*columns, strict=True)]
-    elif all(isinstance(column, dict) for column in columns):
-        if all(map(str.isdigit, table)):
-            return columns
-        alike = all(column.keys() == columns[0].keys() for column in columns)
-        if alike and (len(columns) > 1 or all(map(str.isdigit, columns[0]))):
-            return [{name: table[name][key] for name in table} for key in columns[0]]
-    return data if isinstance(data, list) else [table]
-
-
 def text_records(lines: Iterator[str], by_paragraph: bool, notes: Notes) -> Iterator[tuple[int, Record]]:
     """The texts of a plain file, each under the number of its first line: paragraphs, parted by blank lines, or else lines."""
     said: list[str] = []
@@ -275,19 +161,3 @@ def text_records(lines: Iterator[str], by_paragraph: bool, notes: Notes) -> Iter
             said = []
     if said:
         yield notes.row + 1 - len(said), {"text": "\n".join(said)}
-
-
-def squad_rows(articles: list[Any]) -> list[Any]:
-    """SQuAD's articles of paragraphs of questions, flat: a row for each question, with its context; what is none is None."""
-    rows: list[Any] = []
-    for article in articles:
-        paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
-        for paragraph in paragraphs if isinstance(paragraphs, list) else [None]:
-            questions = paragraph.get("qas") if isinstance(paragraph, dict) else None
-            for question in questions if isinstance(questions, list) else [None]:
-                if not isinstance(question, dict) or not isinstance(paragraph, dict):
-                    rows.append(None)
-                    continue
-                kept = {name: question[name] for name in ("id", "question", "answers") if name in question}
-                rows.append({**kept, "context": paragraph.get("context")})
-    return rows

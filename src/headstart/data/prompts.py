@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.data.parse import without_lone_surrogates
+from headstart.data.from_json import without_lone_surrogates
 
 PROMPT, COMPLETION = "prompt", "completion"
 INSTRUCTION, INPUT, OUTPUT = "instruction", "input", "output"

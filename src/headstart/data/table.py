@@ -14,16 +14,15 @@ from typing import IO, Any
 
 from headstart.data import conll
 from headstart.data.columns import LABEL_NAMES, TEXT_NAMES
+from headstart.data.from_json import json_line_records, json_records
 from headstart.data.hub import hub_records
-from headstart.data.lines import Notes, open_bytes, read_error, take_sample, text_lines
+from headstart.data.lines import Notes, find_encoding, open_bytes, read_error, take_sample, text_lines, text_pieces
 from headstart.data.parallel import is_tmx, line_records, side_names, tmx_records, two_files, unfolded
 from headstart.data.parse import (
     Record,
     delimited_records,
     delimited_rows,
     find_delimiter,
-    json_line_records,
-    json_records,
     text_records,
 )
 from headstart.errors import DataError
@@ -110,7 +109,7 @@ class Table:
     """An open table: its columns, and its rows once from front to back.
 
     `columns` are in the file's order; for JSON they are all that the first 1,000 rows name. Memory stays constant in the number of rows
-    except for `.json`, which is read whole. Close it, or use it as a context manager.
+    except for JSON that is one object, as SQuAD's and tables by columns, which is read whole. Close it, or use it as a context manager.
     """
 
     def __init__(
@@ -223,19 +222,20 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
             raise DataError(f"{notes.origin} is {what}.")
     if format is Format.TMX or (format is None and is_tmx(head)):
         return _columns_from_records(origin, Format.TMX, tmx_records(joined, notes), notes, stream.close if owned else None)
+    beginning = _beginning(head, find_encoding(head))
+    if format is Format.JSON or (format in (None, Format.JSONL) and beginning.startswith("[")):
+        records = json_records(text_pieces(head, joined, notes), notes)
+        return _columns_from_records(origin, Format.JSON, records, notes, stream.close if owned else None)
     lines = text_lines(head, joined, notes)
     first = next((line for line in lines if line.strip()), "") if format is not Format.CONLL else ""  # whose lines are counted
     lines = itertools.chain([first], lines) if first else lines
     start = first.lstrip("\ufeff \t")[:1]
     if format is None:
-        format = {"{": Format.JSONL, "[": Format.JSON}.get(start, Format.CSV)
+        format = Format.JSONL if start == "{" else Format.CSV
     elif format in (Format.CSV, Format.TSV) and start == "{" and first.rstrip().endswith("}"):
         raise DataError(f"{notes.origin} holds JSON lines; rename it to end in .jsonl.")
-    elif format is Format.JSONL and start == "[":
-        format = Format.JSON
     close = stream.close if owned else None
     if format is Format.TEXT:
-        beginning = _beginning(head, notes.encoding)
         is_json = _JSON_START.match(first.lstrip("\ufeff \t")) is not None
         if not is_json and not _has_header(first):
             by_paragraph = any(not line.strip() for line in beginning.strip().splitlines())
@@ -244,10 +244,10 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
     if format is Format.CONLL:
         return Table(origin, format, conll.COLUMNS, conll.conll_records(lines, notes), notes, close=close)
     if format is Format.JSON:
-        return _columns_from_records(origin, format, json_records("".join(lines), notes), notes, close)
+        return _columns_from_records(origin, format, json_records(lines, notes), notes, close)
     if format is Format.JSONL:
         return _columns_from_records(origin, format, json_line_records(lines, notes), notes, close)
-    delimiter = "\t" if format is Format.TSV else find_delimiter(_beginning(head, notes.encoding))
+    delimiter = "\t" if format is Format.TSV else find_delimiter(beginning)
     rows = delimited_rows(lines, delimiter, notes)
     header = _header(next(rows, []), notes)
     return Table(origin, format, tuple(header), delimited_records(rows, header, notes), notes, delimiter=delimiter, close=close)
@@ -260,8 +260,8 @@ def _has_header(first: str) -> bool:
 
 
 def _beginning(head: bytes, encoding: str) -> str:
-    """The sample as text, for finding the delimiter."""
-    return head[: 1 << 16].decode(encoding, errors="replace").replace("\0", "").lstrip()
+    """The sample as text, from the first line that is not blank."""
+    return head[: 1 << 16].decode(encoding, errors="replace").replace("\0", "").lstrip("\ufeff \t\r\n")
 
 
 def _header(names: list[str], notes: Notes) -> list[str]:

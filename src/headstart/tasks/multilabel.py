@@ -18,7 +18,7 @@ import numpy as np
 
 from headstart.data.check import LabelChecks
 from headstart.data.examples import BoolArray, Examples, IntArray
-from headstart.data.parse import without_lone_surrogates
+from headstart.data.from_json import without_lone_surrogates
 from headstart.data.rows import RowList, counted, finding
 from headstart.data.spelling import common_spelling
 from headstart.errors import DataError

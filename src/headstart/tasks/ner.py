@@ -20,7 +20,7 @@ import numpy as np
 
 from headstart.data.check import LabelChecks
 from headstart.data.examples import BoolArray, Examples, IntArray
-from headstart.data.parse import without_lone_surrogates
+from headstart.data.from_json import without_lone_surrogates
 from headstart.data.rows import RowList, counted, finding
 from headstart.data.split import few_folds
 from headstart.data.tags import OUTSIDE, Scheme, find_scheme, spans_of, split_tag, tag_names, to_bio2, words_of
