@@ -263,8 +263,8 @@ def test_forgetting_is_told_on_rows_of_the_source_task_that_were_not_learnt(whol
 
 
 def test_a_source_task_is_learnt_from_each_source_apart(task):
-    make_tiny(task / "second", "bert", blocks=2, seed=3)
-    sources = (str(task / "source"), str(task / "second"))
+    """Also where the sources' names would give folders of one name."""
+    sources = tuple(str(make_tiny(task / name, "bert", blocks=2, seed=seed)) for seed, name in enumerate(["a b", "a-b"]))
     run = fit(task, "several", source=sources, strategy="probe")
     assert [(one.name, one.source) for one in run.results.detour.tasks] == [("other", source) for source in sources]
     assert len({one.run for one in run.results.detour.tasks}) == 2

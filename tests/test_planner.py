@@ -1,5 +1,7 @@
 """The planner on invented rungs with known true scores, an invented table and an invented clock."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from headstart.rungs import Rung
 from headstart.runs import RunFolder
 from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows
-from headstart.strategies.ladder import Job, Strategy
+from headstart.strategies.ladder import Job, Strategy, get_strategy
 
 CLASSES = 4
 
@@ -459,3 +461,28 @@ def test_a_rung_that_was_not_tried_is_as_sure_of_itself_as_those_that_tune_the_s
     assert measured == pytest.approx(expected / decision.warmer[None])
     # Of four labels one has e^3, the others 1: right with 0.87 as it stands, so that 90 % asks for a little less warmth.
     assert 0.7 < decision.warmer[None] < 1.0
+
+
+def test_what_the_probe_leaves_to_be_gained_is_known_before_a_rung_is_tried(monkeypatch, tmp_path):
+    """A rung gained eight points where it told four tenths wrong; where it tells a tenth wrong there is half as much to be had."""
+    measured = [replace(one, probe_error=0.4) for one in cases(tuned=0.08)]
+    ladder = Ladder(monkeypatch, tmp_path, cases=measured)
+    hoped = {}
+    for share in (0.6, 0.9):
+        made = [ladder.strategy("probe", share, light=True), ladder.strategy("tuned", 0.5, seconds=1e9)]
+        decision, _ = ladder.decide(made, rows=2000, seconds=1.0, folder=str(share))
+        hoped[share] = next(trial.expected for trial in decision.trials if trial.name == "tuned")
+    assert hoped[0.6] == pytest.approx(0.08, abs=0.003)
+    blank = 0.5 * np.exp(-20)
+    near = 20 * np.exp(-((np.log(4) / 0.7) ** 2) / 2)
+    assert hoped[0.9] == pytest.approx(0.04 * near / (near + blank), abs=0.003)
+
+
+def test_a_probes_errors_are_counted_on_the_rows_that_were_held_out(monkeypatch):
+    job = _job_of(40)
+    monkeypatch.setattr(rungs, "read_cases", lambda task: tuple(cases(tuned=0.1)))
+    logits = np.where(np.arange(40)[:, None] < 9, np.eye(4)[1], np.eye(4)[0])
+    logits[30:] = np.nan
+    assert rungs.probe_error_of(Rung(get_strategy("probe"), None, job, 5.0), logits) == pytest.approx((9 + 0.5) / 31)
+    other = replace(job, settings=replace(job.settings, task="pairs"))
+    assert rungs.probe_error_of(Rung(get_strategy("probe"), None, other, 5.0), logits) is None

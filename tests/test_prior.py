@@ -197,6 +197,30 @@ def test_the_weights_are_those_of_a_normal_kernel_in_logarithms():
     assert belief.spread == pytest.approx(math.sqrt(variance + 0.02**2))
 
 
+def test_a_case_whose_probe_did_as_well_says_more_and_what_is_gained_grows_with_the_root_of_the_errors():
+    near, far = replace(case(accuracy=0.04), probe_error=0.2), replace(case(accuracy=0.1), probe_error=0.8)
+
+    def hoped(error, cases):
+        return expect("partial", Metric.ACCURACY, per_class=64.0, classes=6, tokens=20.0, cases=cases, probe_error=error).mean
+
+    weight = [0.5 * math.exp(-2), 1.0, math.exp(-((math.log(4) / 0.7) ** 2) / 2)]
+    assert hoped(0.2, [near, far]) == pytest.approx(np.average([0.0, 0.04, 0.1 / 2], weights=weight))
+    assert hoped(0.8, [near, far]) == pytest.approx(np.average([0.0, 0.04 * 2, 0.1], weights=[weight[0], weight[2], weight[1]]))
+    # What is not known of one side sets nothing apart.
+    assert hoped(None, [near, far]) == here([replace(near, probe_error=None), replace(far, probe_error=None)]).mean
+    assert hoped(0.2, [case()]) == here([case()]).mean
+    loss = expect("partial", Metric.LOG_LOSS, per_class=64.0, classes=6, tokens=20.0, cases=[near] * 12, probe_error=0.2)
+    assert loss.mean == pytest.approx(0.3, rel=1e-4)  # of losses no law is known, and they are told as they were measured
+
+
+def test_temperatures_too_come_from_cases_whose_probe_did_as_well():
+    cases = [replace(case(), temperature=2.0, probe_error=0.1), replace(case(), temperature=8.0, probe_error=0.6)]
+    told = [
+        expect_temperature("partial", per_class=64.0, classes=6, tokens=20.0, cases=cases, probe_error=error) for error in (0.1, None, 0.6)
+    ]
+    assert told == sorted(told) and told[0] < 2.0 < told[2]
+
+
 def test_cases_that_disagree_leave_more_doubt():
     agree = [case(accuracy=0.04)] * 10
     disagree = [case(accuracy=0.14)] * 5 + [case(accuracy=-0.06)] * 5
@@ -228,6 +252,7 @@ def test_the_shipped_table_is_sound():
         assert item.tokens > 0
         assert -1 <= item.accuracy <= 1
         assert math.isfinite(item.log_loss)
+        assert item.probe_error is not None and 0 < item.probe_error < 1
 
 
 def test_another_table_can_be_read(tmp_path):

@@ -35,9 +35,12 @@ def fit(data: str | Path | TextsAndLabels, **settings: Any) -> Run:
         SettingsError: a setting that does not exist or lies outside its range; all problems at once.
         DataError, SourceError, RunError, ResourceError: what the data, a source, the run folder or the machine refused.
     """
+    from headstart import progress
     from headstart.pipeline import fit as run_fit
 
-    return run_fit(as_data(data), make_settings(settings))
+    made = make_settings(settings)
+    progress.set_quiet(made.quiet)
+    return run_fit(as_data(data), made)
 
 
 def check(
@@ -94,9 +97,11 @@ def rank(data: str | Path | TextsAndLabels, **settings: Any) -> Ranking:
         DataError: data that cannot be read or learnt from.
         SourceError: none of the sources can be used.
     """
+    from headstart import progress
     from headstart.ranking.rank import rank as run_rank
 
     made = make_settings(settings)
+    progress.set_quiet(made.quiet)
     if made.via:
         raise SettingsError("`via` is set; headstart.rank ranks sources. `headstart rank DATA --via SET` compares data sets.")
     return run_rank(as_data(data), made)

@@ -161,7 +161,10 @@ def _tokenizer(source: Source) -> Callable[[list[str]], list[int]]:
     if file.is_file():
         from tokenizers import Tokenizer
 
-        small = Tokenizer.from_file(str(file))
+        try:
+            small = Tokenizer.from_file(str(file))
+        except Exception as error:  # of tokenizers, which has but one kind
+            raise SourceError(f"{str(file)!r} is no tokenizer ({error}); copy or download the source again.") from error
         small.no_truncation()
         small.no_padding()
         return lambda texts: [len(encoding) for encoding in small.encode_batch_fast(texts)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,14 +98,24 @@ def read_tasks(target: Target, settings: Settings) -> list[Task]:
     if settings.via and not any(_transfers(name, target.task) for name in settings.strategy or (_STRATEGY,)):
         asked = ", ".join(settings.strategy)
         raise SettingsError(f"--via is given, and none of the rungs asked for ({asked}) transfers from a source; add one with --strategy.")
-    tasks: list[Task] = []
-    for path in dict.fromkeys(settings.via):
-        name = folder_name(data_name(path))
-        taken = {task.name.casefold() for task in tasks}  # some disks cannot keep names apart that differ in case
-        if name.casefold() in taken:
-            name = next(f"{name}-{k}" for k in range(2, len(taken) + 3) if f"{name}-{k}".casefold() not in taken)
-        tasks.append(_read_task(path, name, target, settings))
-    return tasks
+    names = task_names(settings.via)
+    return [read_task(path, name, target, settings) for path, name in names.items()]
+
+
+def task_names(paths: Iterable[str]) -> dict[str, str]:
+    """A source task's name by its path, equal paths once."""
+    distinct = list(dict.fromkeys(paths))
+    return dict(zip(distinct, _folder_names(map(data_name, distinct)), strict=True))
+
+
+def _folder_names(names: Iterable[str]) -> list[str]:
+    """A folder's name for each of these, no two of which a disk could take for one: some do not tell case apart."""
+    given: list[str] = []
+    for name in map(folder_name, names):
+        taken = {other.casefold() for other in given}
+        free = (name, *(f"{name}-{k}" for k in range(2, len(taken) + 3)))
+        given.append(next(each for each in free if each.casefold() not in taken))
+    return given
 
 
 def _transfers(strategy: str, task: str) -> bool:
@@ -113,7 +123,8 @@ def _transfers(strategy: str, task: str) -> bool:
     return found.transfers and found.needs_source
 
 
-def _read_task(path: str, name: str, target: Target, settings: Settings) -> Task:
+def read_task(path: str, name: str, target: Target, settings: Settings) -> Task:
+    """One source task; the same errors as `read_tasks`."""
     for what, file in (("data", target.examples.origin), ("test file", settings.test), ("validation file", settings.validation)):
         if file is not None and same_file(path, file):
             raise DataError(f"--via names {path!r}, which is the {what} of the target itself; name the data of another task.")
@@ -205,10 +216,11 @@ def take_detours(
     """
     direct = dict(means.readers)
     taken = []
+    folders = dict(zip(direct, _folder_names(direct), strict=True))
     for task in tasks:
         means.findings += _left_out_finding(task.target.examples.origin, task.left_out)
         for source in direct:
-            place = f"{FOLDER}/{task.name}" if len(direct) == 1 else f"{FOLDER}/{task.name} from {folder_name(source)}"
+            place = f"{FOLDER}/{task.name}" if len(direct) == 1 else f"{FOLDER}/{task.name} from {folders[source]}"
             own = _stage_settings(settings, task, source, run.path / place)
             seconds = settings.budget * _SHARE / (len(tasks) * len(direct))
             taken.append(_take(task, source, place, own, run, means, learn, seconds))

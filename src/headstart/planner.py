@@ -24,7 +24,7 @@ from headstart.guard import rows_help
 from headstart.prior import Belief, believe, expect, worth_measuring
 from headstart.progress import say
 from headstart.records import TrialRecord, TrialStatus
-from headstart.rungs import Rung, calibration_of, expectation, net_of, price_of, sharpened, trial_seconds
+from headstart.rungs import Rung, calibration_of, expectation, net_of, price_of, probe_error_of, sharpened, trial_seconds
 from headstart.runs import RunFolder
 from headstart.settings import Metric, by_scale
 from headstart.strategies.base import FloatArray
@@ -110,6 +110,7 @@ def decide(
     lights = [state for state in states if state.logits is not None]
     probes = [state for state in lights if state.rung.strategy.name == "probe"]
     anchor = next(iter(probes or lights[-1:]), None)
+    _tell_errors(states, probes, metric)
     for probe in probes[1:]:  # which source is the better one nobody knows beforehand
         probe.prior = expect("probe", metric, per_class=1.0, classes=2, tokens=1.0, cases=())
     for state in lights:
@@ -233,6 +234,16 @@ def failure_of(error: Exception) -> str | None:
     if not of_training or "memory" in str(error):
         return None
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _tell_errors(states: list[_State], probes: list[_State], metric: Metric) -> None:
+    """What is expected of rungs that train depends on what the probe of their source leaves to be gained, which is known now."""
+    errors = {probe.rung.source: probe_error_of(probe.rung, probe.logits) for probe in probes if probe.logits is not None}
+    for state in states:
+        error = errors.get(state.rung.source, next(iter(errors.values()), None))
+        if state.rung.strategy.out_of_fold is None and error is not None:
+            state.rung = replace(state.rung, probe_error=error)
+            state.prior = state.belief = expectation(state.rung, metric)
 
 
 def _lean_on(probe: _State, states: list[_State]) -> None:

@@ -1,7 +1,8 @@
 """What to expect of a rung before it ran: a small table of measured differences to the probe, and how to read it.
 
-`prior.json` holds, for each measured case (data set, rows, classes, rows a class, tokens), by how much each rung differed from the probe on
-rows that neither had seen. `benchmarks/prior.py` measures it anew. A case counts the more the nearer it lies to the task at hand.
+`prior.json` holds, for each measured case (data set, rows, classes, rows a class, tokens), what share the probe told wrong on rows that it
+had not seen, and by how much each rung differed from it. `benchmarks/prior.py` measures it anew. A case counts the more the nearer it lies
+to the task at hand, also in what the probe leaves to be gained.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from headstart.settings import Metric, by_scale
 
 FloatArray = NDArray[np.float64]
 
-# How far apart, in natural logarithms, two tasks may lie and still speak for each other: in rows a class, classes and tokens a text.
-_REACH = {"per_class": 0.7, "classes": 1.2, "tokens": 1.0}
+# How far apart, in natural logarithms, two tasks may lie and still speak for each other: in rows a class, classes, tokens a text, and the
+# share that the probe tells wrong.
+_REACH = {"per_class": 0.7, "classes": 1.2, "tokens": 1.0, "probe_error": 0.7}
+# Gains grow with this power of the probe's errors: of 0, 0.25, 0.5, 0.7 and 1 the one that foretells sets left out best (docs/log.md).
+_GROWS = 0.5
 # What is assumed of a rung of which nothing was measured nearby: no better than the probe, give or take.
 _BLANK_SPREAD = by_scale(share=0.05, loss=0.2)
 # Spread that stays however many cases agree: no table covers every task.
@@ -49,7 +53,8 @@ class Case:
     """One measured rung on one data set at one size.
 
     `accuracy` (entity F1, where the `task` is to mark entities) and `log_loss` are differences to the probe, greater is better;
-    `temperature` is the one that calibrated it on held-out rows.
+    `temperature` is the one that calibrated it on held-out rows. `probe_error` is the share that the probe told wrong on them (of entities
+    1 - F1); None: not known.
     """
 
     data: str
@@ -61,6 +66,7 @@ class Case:
     log_loss: float
     temperature: float = 1.0
     task: str = "classification"
+    probe_error: float | None = None
 
 
 @functools.cache
@@ -74,15 +80,30 @@ def read_cases(task: str | None = None, path: str | None = None) -> tuple[Case, 
     return tuple(case for case in every if case.task == (task or Case.task)) or tuple(case for case in every if case.task == Case.task)
 
 
-def expect(rung: str, metric: Metric, *, per_class: float, classes: int, tokens: float, cases: Sequence[Case], kin: bool = False) -> Belief:
-    """The belief about a rung on a task of so many rows a class, classes and tokens a text. `kin`: the cases are of another kind of task,
-    so that the belief is as much less sure as one without any.
+def expect(
+    rung: str,
+    metric: Metric,
+    *,
+    per_class: float,
+    classes: int,
+    tokens: float,
+    cases: Sequence[Case],
+    probe_error: float | None = None,
+    kin: bool = False,
+) -> Belief:
+    """The belief about a rung on a task of so many rows a class, classes and tokens a text.
+
+    `probe_error`: the share that the probe tells wrong here, in (0, 1]; None: not known. `kin`: the cases are of another kind of task, so
+    that the belief is as much less sure as one without any.
     """
     weights, values = [_BLANK_WEIGHT * math.exp(-_count(rung, cases))], [0.0]
     squares = [_BLANK_SPREAD[metric] ** 2]
-    for case, weight in _near(rung, per_class, classes, tokens, cases):
+    for case, weight in _near(rung, per_class, classes, tokens, probe_error, cases):
         weights.append(weight)
-        values.append(max(case.log_loss if metric is Metric.LOG_LOSS else case.accuracy, _FAR_BELOW[metric]))
+        value = max(case.log_loss if metric is Metric.LOG_LOSS else case.accuracy, _FAR_BELOW[metric])
+        if probe_error is not None and case.probe_error and metric is not Metric.LOG_LOSS:
+            value *= (probe_error / case.probe_error) ** _GROWS
+        values.append(value)
         squares.append(0.0)
     total = sum(weights)
     if total < 1e-6:
@@ -97,19 +118,25 @@ def expect_nothing(metric: Metric) -> Belief:
     return Belief(0.0, _UNLIKE_SPREAD[metric])
 
 
-def expect_temperature(rung: str, *, per_class: float, classes: int, tokens: float, cases: Sequence[Case]) -> float:
+def expect_temperature(
+    rung: str, *, per_class: float, classes: int, tokens: float, cases: Sequence[Case], probe_error: float | None = None
+) -> float:
     """The calibration temperature to expect of a rung of which no fold was measured: a geometric mean, 1 where nothing like it is known."""
-    near = list(_near(rung, per_class, classes, tokens, cases))
+    near = list(_near(rung, per_class, classes, tokens, probe_error, cases))
     total = _BLANK_WEIGHT + sum(weight for _, weight in near)
     return math.exp(sum(weight * math.log(case.temperature) for case, weight in near) / total)
 
 
-def _near(rung: str, per_class: float, classes: int, tokens: float, cases: Sequence[Case]) -> Iterator[tuple[Case, float]]:
-    """The cases of a rung, each with how much it speaks for a task of so many rows a class, classes and tokens a text, in (0, 1]."""
-    here = {"per_class": per_class, "classes": classes, "tokens": tokens}
+def _near(
+    rung: str, per_class: float, classes: int, tokens: float, probe_error: float | None, cases: Sequence[Case]
+) -> Iterator[tuple[Case, float]]:
+    """The cases of a rung, each with how much it speaks for such a task, in (0, 1]; what is not known of one of both sets none apart."""
+    here = {"per_class": per_class, "classes": classes, "tokens": tokens, "probe_error": probe_error}
     for case in cases:
         if case.rung == rung:
-            apart = sum((math.log(getattr(case, name) / max(value, 1e-9)) / _REACH[name]) ** 2 for name, value in here.items())
+            there = {name: getattr(case, name) for name in here}
+            known = [name for name in here if here[name] is not None and there[name] is not None]
+            apart = sum((math.log(max(there[name], 1e-9) / max(here[name] or 0.0, 1e-9)) / _REACH[name]) ** 2 for name in known)
             yield case, math.exp(-apart / 2)
 
 

@@ -29,7 +29,8 @@ class Rung:
     """A strategy on a source: what is tried.
 
     `source` None: there is one source or none is needed. `tokens` a text on average. `detour` names the detour by which the weights
-    came, the same for its variants; None: the direct way.
+    came, the same for its variants; None: the direct way. `probe_error` is the share of rows that the source's probe tells wrong on the
+    folds; None: not known (yet), or the table says nothing of such a task.
     """
 
     strategy: Strategy
@@ -37,6 +38,7 @@ class Rung:
     job: Job
     tokens: float
     detour: str | None = None
+    probe_error: float | None = None
 
     @property
     def name(self) -> str:
@@ -59,8 +61,24 @@ def expectation(rung: Rung, metric: Metric) -> Belief:
         classes=rows.n_classes,
         tokens=rung.tokens,
         cases=cases,
+        probe_error=rung.probe_error,
         kin=any(case.task != (task or DEFAULT) for case in cases),
     )
+
+
+def probe_error_of(rung: Rung, out_of_fold: FloatArray) -> float | None:
+    """The share of rows that a probe tells wrong by its out-of-fold logits (u, c), as the table counts it (see `prior.Case`), never quite
+    none; None: the table says nothing of such a task.
+    """
+    settings = rung.job.settings
+    task = settings.task or DEFAULT
+    if all(case.task != task for case in read_cases(task)):
+        return None
+    seen = rung.job.rows.measured(out_of_fold)
+    rows = rung.job.rows.take(seen)
+    metric = Metric.ACCURACY if task == DEFAULT else deciding_metric(settings)
+    right = get_task(task).judge.score(metric, out_of_fold[rung.job.rows.units(seen)], rows)
+    return float((len(rows) * (1.0 - right) + 0.5) / (len(rows) + 1))
 
 
 def calibration_of(rung: Rung, out_of_fold: FloatArray | None, warmer: float = 1.0) -> Calibration:
@@ -82,6 +100,7 @@ def calibration_of(rung: Rung, out_of_fold: FloatArray | None, warmer: float = 1
         classes=rows.n_classes,
         tokens=rung.tokens,
         cases=read_cases(rung.job.settings.task),
+        probe_error=rung.probe_error,
     )
     if out_of_fold is None:
         return Calibration(1.0 / (usual * warmer))

@@ -46,10 +46,33 @@ def test_the_nearer_set_comes_first_and_shared_rows_are_left_out(place, tmp_path
     assert lines[4] == "near: 1 row is nearly the same as rows of the target and left out."
 
 
-def test_a_set_that_cannot_be_learnt_is_named(place, tmp_path, capsys):
-    assert cli.main(words(place, tmp_path, "near.csv", "one.csv")) == 2
+def test_a_set_that_cannot_be_learnt_is_left_out_and_the_others_ranked(place, tmp_path, capsys):
+    (place / "empty.csv").write_text("text,label\n")
+    (place / "odd.csv").write_text("id,body,kind\n1,a text,a\n2,another,b\n")
+    assert cli.main(words(place, tmp_path, "one.csv", "near.csv", "gone.csv", "empty.csv", "odd.csv", "far.csv")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[1:3]] == [["1", "near"], ["2", "far"]]
+    why = {
+        "one.csv": "All 60 usable rows of {} bear the same label, 'same'. "
+        "Give rows of at least two labels, or name another column with --label.",
+        "gone.csv": "There is no file {}. Did you mean 'one.csv'?",
+        "empty.csv": "{} has a header and no rows; add labelled texts.",
+        "odd.csv": "it has no columns that are plainly text and label; call them so, or as in the target's data ('text' and 'label'). "
+        "Its columns: 'id', 'body', 'kind'.",
+    }
+    paths = {name: repr(str(place / name)) for name in why}
+    told = [
+        f"left out: The source task {paths[name]} (--via) cannot be learnt: {reason.format(paths[name])}" for name, reason in why.items()
+    ]
+    assert lines[5:9] == told
+
+
+def test_where_no_set_can_be_learnt_the_reason_is_told(place, tmp_path, capsys):
+    assert cli.main(words(place, tmp_path, "one.csv")) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"headstart: The source task {str(place / 'one.csv')!r} (--via) cannot be learnt: ")
+    assert cli.main(words(place, tmp_path, "gone.csv", "one.csv")) == 2
+    assert capsys.readouterr().err == said.replace("headstart: ", "headstart: None of the 2 data sets can be learnt; the last one: ", 1)
 
 
 def test_a_page_of_data_sets_is_not_promised(place, tmp_path, capsys):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from headstart.checking import token_counter
 from headstart.errors import SourceError
 from headstart.sources.opening import open_source
 from headstart.sources.resolve import resolve_source
@@ -80,7 +82,7 @@ def test_a_broken_tokenizer_is_told_as_a_source_that_cannot_be_opened(tmp_path: 
     make_tiny(tmp_path, "bert")
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "None such", "vocab": {}}}')
     source = resolve_source(str(tmp_path))
-    with pytest.raises(SourceError, match=r"^The source '.*' cannot be opened: "):
+    with pytest.raises(SourceError, match=r"^The tokenizer of the source '.*' cannot be opened: "):
         open_source(source)
 
 
@@ -105,9 +107,22 @@ def test_a_tokenizer_of_python_code_is_refused(tmp_path: Path) -> None:
     settings = {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "basic", "subword_tokenizer_type": "character"}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     assert refusal(tmp_path) == (
-        f"The tokenizer of {str(tmp_path)!r} (BertJapaneseTokenizer) is one of Python code, without a tokenizer.json; "
-        "choose a source that has one."
+        f"The tokenizer of {str(tmp_path)!r} is one of Python code, without a tokenizer.json; choose a source that has one."
     )
+
+
+def test_a_tokenizer_that_asks_for_another_library_is_refused(tmp_path: Path) -> None:
+    """As Marian's models come: pieces that SentencePiece cuts."""
+    make_parent(tmp_path, "marian")
+    (tmp_path / "tokenizer.json").unlink()
+    for name in ("source.spm", "target.spm"):
+        (tmp_path / name).write_bytes(b"pieces")
+    (tmp_path / "vocab.json").write_text('{"a": 0, "<unk>": 1, "</s>": 2, "<pad>": 3}')
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "MarianTokenizer", "source_lang": "en", "target_lang": "de"}')
+    told = f"The tokenizer of {str(tmp_path)!r} is one of Python code, without a tokenizer.json; choose a source that has one."
+    assert refusal(tmp_path) == told
+    with pytest.raises(SourceError, match=f"^{re.escape(told)}$"):
+        token_counter(str(tmp_path), 64)(["a text"])
 
 
 def test_a_tokenizer_without_a_token_that_can_pad_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -461,3 +462,31 @@ def test_spare_embeddings_and_other_vocabulary_files_are_accepted(tmp_path: Path
     (folder / "vocab.txt").unlink()
     write_json(folder / "vocab.json", {f"w{i}": i for i in range(TOKENS + 1)})
     assert refusal(folder).startswith(f"The tokenizer of {str(folder)!r} has 51 tokens")
+
+
+# --- what no one foresaw ---
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "reason"),
+    [
+        ("config.json", "vocab_size", "x", "ValueError: invalid literal for int() with base 10: 'x'"),
+        ("config.json", "max_position_embeddings", "many", "ValueError: invalid literal for int() with base 10: 'many'"),
+        ("config.json", "architectures", 5, "TypeError: 'int' object is not iterable"),
+        ("tokenizer_config.json", "model_max_length", "long", "TypeError: '<' not supported between instances of 'str' and 'float'"),
+        ("sentence_bert_config.json", "max_seq_length", "long", "ValueError: invalid literal for int() with base 10: 'long'"),
+    ],
+)
+def test_a_value_of_another_kind_is_a_fault_of_the_source(tmp_path: Path, file: str, key: str, value: object, reason: str) -> None:
+    folder = make_source(tmp_path / "mine")
+    path = folder / file
+    path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), key: value}))
+    assert refusal(folder) == f"The files of the source {str(folder)!r} cannot be understood ({reason}); copy or download it again."
+
+
+def test_weights_that_are_a_folder_are_a_fault_of_the_source(tmp_path: Path) -> None:
+    folder = make_source(tmp_path / "mine")
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").mkdir()
+    weights = str(folder / "model.safetensors")
+    assert refusal(folder) == f"{weights!r} is a folder, not a file; copy or download the source {str(folder)!r} again."

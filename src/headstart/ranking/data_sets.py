@@ -16,12 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from headstart.data.examples import Examples
-from headstart.detours import Task, read_tasks
+from headstart.detours import Task, read_task, task_names
+from headstart.errors import DataError
 from headstart.ranking.task import MOST_ROWS, make_task
+from headstart.records import LeftOut
 from headstart.report.wording import clean
 from headstart.settings import Settings
 from headstart.strategies.probe import mean_of_layers, usual_layers
-from headstart.target import read_target
+from headstart.target import Target, read_target
 from headstart.transferability.registry import FeaturePair, Needs, TextPair, get_estimator, known_estimators
 
 
@@ -39,12 +41,13 @@ class RankedData:
 
 @dataclass(frozen=True)
 class DataRanking:
-    """Data sets for one target, nearest first; `source` read the texts of `rows` target rows."""
+    """Data sets for one target, nearest first, and those that cannot be learnt from; `source` read the texts of `rows` target rows."""
 
     title: str
     source: str
     rows: int
     sets: tuple[RankedData, ...]
+    left_out: tuple[LeftOut, ...]
     seconds: float
 
 
@@ -56,7 +59,7 @@ def rank_data(data: str | Path | Examples, settings: Settings) -> DataRanking:
     The first of `settings.source` reads the texts (without any, the embedded one), at most 2,000 of each set.
 
     Raises:
-        DataError: the target, or a data set, cannot be read or learnt from; the message names it.
+        DataError: the target, or every one of the data sets, cannot be read or learnt from; the message names it.
         SourceError: the source cannot be used.
     """
     from headstart.backbone.backbone import load_backbone
@@ -70,7 +73,7 @@ def rank_data(data: str | Path | Examples, settings: Settings) -> DataRanking:
     names = expand_names(settings.source)
     settings = replace(settings, source=names[:1])
     target = read_target(data, settings)
-    tasks = read_tasks(target, settings)
+    tasks, left_out = _tasks(target, settings)
     backbone = load_backbone(resolve_source(names[0] if names else None), settings.max_length)
     layers = usual_layers(backbone.n_blocks)
     rows = make_task(target, settings)
@@ -78,7 +81,7 @@ def rank_data(data: str | Path | Examples, settings: Settings) -> DataRanking:
         reader = Reader(backbone, store, settings.batch_tokens)
         own = mean_of_layers(reader.pooled(rows.texts), layers)
         sets = []
-        for task, path in zip(tasks, dict.fromkeys(settings.via), strict=True):
+        for path, task in tasks.items():
             texts = _some(task, settings.seed)
             pair = FeaturePair(mean_of_layers(reader.pooled(texts), layers), own, settings.seed)
             given = {Needs.DATA_SETS: pair, Needs.TEXTS: TextPair(texts, rows.texts)}
@@ -86,7 +89,22 @@ def rank_data(data: str | Path | Examples, settings: Settings) -> DataRanking:
             scores = {each.name: each.score(given[each.needs]) for each in estimators if each.needs in given}
             sets.append(RankedData(task.name, path, len(task.target.rows), task.target.rows.n_classes, task.left_out, scores))
     sets.sort(key=lambda item: item.scores["mmd"])
-    return DataRanking(target.name, backbone.source.name, len(rows.picked), tuple(sets), time.perf_counter() - begin)
+    return DataRanking(target.name, backbone.source.name, len(rows.picked), tuple(sets), tuple(left_out), time.perf_counter() - begin)
+
+
+def _tasks(target: Target, settings: Settings) -> tuple[dict[str, Task], list[LeftOut]]:
+    """The source tasks by their paths, and those that cannot be learnt from."""
+    tasks: dict[str, Task] = {}
+    left_out: list[LeftOut] = []
+    for path, name in task_names(settings.via).items():
+        try:
+            tasks[path] = read_task(path, name, target, settings)
+        except DataError as error:
+            left_out.append(LeftOut(path, str(error)))
+    if not tasks:
+        last = left_out[-1].reason
+        raise DataError(last if len(left_out) == 1 else f"None of the {len(left_out)} data sets can be learnt; the last one: {last}")
+    return tasks, left_out
 
 
 def _some(task: Task, seed: int) -> tuple[str, ...]:
@@ -110,6 +128,8 @@ def data_table(ranking: DataRanking) -> Iterator[str]:
     for item in ranking.sets:
         if item.left_out:
             yield f"{clean(item.name)}: {_rows(item.left_out)} nearly the same as rows of the target and left out."
+    for set_aside in ranking.left_out:
+        yield f"left out: {clean(set_aside.reason)}"
     yield f"Nearest first by mmd, as {clean(ranking.source)} reads {ranking.rows:,} rows of the target; from training rows only."
     yield "Nearness is an order in which to try them, not a promise: `headstart fit DATA --via SET` measures what each gains."
 

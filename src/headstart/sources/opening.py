@@ -74,9 +74,7 @@ def open_source(source: Source) -> tuple[Any, Any]:
         except SourceError:
             raise
         except Exception as error:  # safetensors, tokenizers and transformers each have errors of their own for damaged files
-            raise SourceError(
-                f"The source {source.name!r} cannot be opened: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
-            ) from error
+            raise _not_opened(source, error) from error
     # Poolers are left out of many checkpoints and never used here.
     missing = sorted(name for name in info["missing_keys"] if "pooler" not in name)
     if missing:
@@ -91,16 +89,18 @@ def open_tokenizer(source: Source) -> Any:
     """The source's tokenizer, padding on the right, with a padding token where it named none (padding is masked, so any token will do).
 
     Raises:
-        SourceError: it is written in Python, or has no token that can pad.
+        SourceError: it is damaged or written in Python, or has no token that can pad.
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False, local_files_only=True)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False, local_files_only=True)
+    except ImportError as error:  # kinds that only Python code can make ask for its library
+        raise _slow(source) from error
+    except Exception as error:  # tokenizers and transformers have errors of their own
+        raise _not_opened(source, error, "The tokenizer of the source") from error
     if not tokenizer.is_fast:  # only the others tell where in a text a token stands, and what they are made of
-        raise SourceError(
-            f"The tokenizer of {source.name!r} ({type(tokenizer).__name__}) is one of Python code, without a tokenizer.json; "
-            "choose a source that has one."
-        )
+        raise _slow(source)
     tokenizer.padding_side = "right"
     # Of a text that is too long the beginning is read, whatever the source says: the store's names and the saved model rest on it.
     tokenizer.truncation_side = "right"
@@ -146,6 +146,13 @@ def open_encoder_decoder(source: Source) -> Any:
         with quiet_transformers():
             return AutoModelForSeq2SeqLM.from_pretrained(source.folder, config=read_config(source.folder), **options).eval()
     except Exception as error:  # as in `open_source`
-        raise SourceError(
-            f"The source {source.name!r} cannot be opened: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
-        ) from error
+        raise _not_opened(source, error) from error
+
+
+def _slow(source: Source) -> SourceError:
+    return SourceError(f"The tokenizer of {source.name!r} is one of Python code, without a tokenizer.json; choose a source that has one.")
+
+
+def _not_opened(source: Source, error: Exception, what: str = "The source") -> SourceError:
+    """What a library's error on opening a source means for the user."""
+    return SourceError(f"{what} {source.name!r} cannot be opened: {(str(error).strip() or type(error).__name__).splitlines()[0]}")

@@ -73,7 +73,17 @@ def resolve_source(name: str | None) -> Source:
 
 
 def _check(name: str, folder: Path, place: str) -> Source:
-    """The source in a folder, after every check that files allow."""
+    """The source in a folder, after every check that files allow; a value of a kind that no one foresaw is a fault of the source too."""
+    try:
+        return _checked(name, folder, place)
+    except IsADirectoryError as error:
+        raise SourceError(f"{str(error.filename)!r} is a folder, not a file; copy or download the source {name!r} again.") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
+        raise SourceError(f"The files of the source {name!r} cannot be understood ({reason}); copy or download it again.") from error
+
+
+def _checked(name: str, folder: Path, place: str) -> Source:
     folder = _model_folder(name, folder)
     config = files.read_json(folder / "config.json")
     model_type = str(config.get("model_type", ""))
