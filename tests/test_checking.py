@@ -13,6 +13,7 @@ from headstart.data.examples import Examples
 from headstart.data.table import open_table
 from headstart.errors import SourceError
 from headstart.records import Finding, Severity
+from tiny import make_tiny
 
 TRAIN = Examples(("a", "b", "c"), ("x", "y", ""), (1, 2, 3), "tickets.csv", "text", "intent")
 
@@ -255,3 +256,37 @@ def test_pairs_translations_and_plain_texts_lose_the_rows_that_are_of_no_use(tmp
     (tmp_path / "house.txt").write_text("First text,\ntwo lines.\n\nSecond.\n\nSecond.\n")
     assert fixed(tmp_path / "house.txt", capsys)[-1] == f"Wrote 2 rows of 3 to {str(tmp_path / 'house.cleaned.txt')!r}."
     assert (tmp_path / "house.cleaned.txt").read_text() == "First text,\ntwo lines.\n\nSecond.\n"
+
+
+def cut_off(data, task, **given):
+    """The finding of texts that are cut off, as (message, row numbers, remedy)."""
+    result = check_data(
+        data, text=None, label=None, test=None, validation=None, task=task, **{"source": None, "max_length": 64, **given}
+    ).result
+    return [(found.message, found.rows, found.remedy) for found in result.findings if found.kind == "cut off"]
+
+
+def test_a_prompt_with_its_completion_that_a_model_cannot_read_whole_is_told(tmp_path):
+    source = str(make_tiny(tmp_path / "writer", "gpt2"))
+    rows = [(f"prompt {i}", f"answer {i}") for i in range(20)]
+    rows[3] = ("a prompt of " + "many " * 200, "answer 3")
+    rows[5] = ("prompt 5", "an answer of " + "many " * 200)
+    data = tmp_path / "prompts.jsonl"
+    data.write_text("".join(json.dumps({"prompt": prompt, "completion": completion}) + "\n" for prompt, completion in rows))
+    [(message, numbers, remedy)] = cut_off(data, None, source=source, max_length=256)
+    assert (message, numbers) == ("2 texts (10.0%) are longer than 64 tokens and will be cut off.", (4, 6))
+    assert remedy.startswith("Choose a source that reads more, or split them; the longest text has ")
+    assert cut_off(data, None, max_length=256) == []  # nobody knows which model will write
+    whole = tmp_path / "whole.txt"
+    whole.write_text("\n\n".join(f"text {i} " + "many " * 200 for i in range(20)))
+    assert cut_off(whole, "generation", source=source) == []  # read in pieces
+
+
+def test_a_text_to_translate_that_is_cut_off_is_told(tmp_path):
+    rows = [(f"sentence {i}", f"Satz {i}") for i in range(20)]
+    rows[7] = ("word " * 300, "Wort " * 300)
+    data = tmp_path / "pairs.csv"
+    data.write_text("en,de\n" + "".join(f"{a},{b}\n" for a, b in rows))
+    [(message, numbers, remedy)] = cut_off(data, "translation")
+    assert (message, numbers) == ("1 text (5.0%) is longer than 64 tokens and will be cut off.", (8,))
+    assert remedy == "Raise --max-length; the longest text has 302 tokens."

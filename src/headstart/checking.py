@@ -93,7 +93,8 @@ def check_data(
     columns = train.text_column, train.label_column
     whole = whole or WHOLE in train.labels[:1]
     try:
-        counter = token_counter(source, max_length)
+        # The embedded source writes nothing, so its tokens say nothing of what a model that does would cut off.
+        counter = None if source is None and found.name == GENERATION else token_counter(source, max_length)
     except SourceError:
         if source is not None:
             raise
@@ -106,6 +107,7 @@ def check_data(
         validation=validation_rows,
         tokenize_lengths=None if counter is None else counter.lengths,
         max_length=max_length if counter is None else counter.limit,
+        more_can_be_read=counter is None or counter.limit == max_length,
         read_findings=noticed,
         labels=found.checks,
     )

@@ -85,9 +85,9 @@ def test_entities_written_in_a_scheme_are_read_back_whole(scheme, sentences):
     rows = [write(n, found, scheme) for n, found in sentences]
     seen = find_scheme(rows)
     for tags, (n, found) in zip(rows, sentences, strict=True):
-        again, whole = to_bio2(tags, seen)
-        assert whole and len(again) == n and read_back(again) == found
-        assert to_bio2(tags, scheme) == (again, True)
+        again, broken = to_bio2(tags, seen)
+        assert broken is None and len(again) == n and read_back(again) == found
+        assert to_bio2(tags, scheme) == (again, None)
 
 
 @given(sentences=st.lists(entities(("LOC", "PER")), min_size=1, max_size=4))
@@ -95,8 +95,8 @@ def test_entities_written_in_a_scheme_are_read_back_whole(scheme, sentences):
 def test_types_alone_are_read_back_where_no_two_alike_touch(sentences):
     rows = [write(n, found, Scheme.IO) for n, found in sentences]
     for tags, (_, found) in zip(rows, sentences, strict=True):
-        again, whole = to_bio2(tags, find_scheme(rows))
-        assert whole
+        again, broken = to_bio2(tags, find_scheme(rows))
+        assert broken is None
         if not run_together(found):
             assert read_back(again) == found
 
@@ -114,7 +114,7 @@ def test_the_scheme_is_found(scheme):
 def test_a_single_tag_of_another_scheme_does_not_decide(scheme, stray):
     rows = [write(4, [(1, 3, "LOC")], scheme)] * 9 + [["O", stray]]
     assert find_scheme(rows) is scheme
-    assert [to_bio2(tags, scheme)[1] for tags in rows] == [True] * 9 + [False]
+    assert [to_bio2(tags, scheme)[1] is None for tags in rows] == [True] * 9 + [False]
 
 
 @pytest.mark.parametrize("rows", [[], [[]], [["O", "o", ""], ["O"]]])
@@ -123,24 +123,25 @@ def test_where_nothing_is_marked_the_scheme_is_the_usual_one(rows):
 
 
 @pytest.mark.parametrize(
-    ("scheme", "tags", "read"),
+    ("scheme", "tags", "read", "place"),
     [
-        (Scheme.BIO2, "O I-LOC I-LOC", "O B-LOC I-LOC"),
-        (Scheme.BIO2, "B-PER I-LOC", "B-PER B-LOC"),
-        (Scheme.BIO2, "B-LOC LOC", "B-LOC I-LOC"),
-        (Scheme.IOB1, "O B-LOC", "O B-LOC"),
-        (Scheme.IOB1, "I-PER B-LOC", "B-PER B-LOC"),
-        (Scheme.BIOES, "B-LOC I-LOC O", "B-LOC I-LOC O"),
-        (Scheme.BIOES, "B-LOC I-LOC", "B-LOC I-LOC"),
-        (Scheme.BIOES, "B-LOC S-LOC", "B-LOC B-LOC"),
-        (Scheme.BIOES, "S-LOC E-LOC O", "B-LOC B-LOC O"),
-        (Scheme.BIOES, "B-LOC E-LOC I-LOC E-LOC", "B-LOC I-LOC B-LOC I-LOC"),
-        (Scheme.BIOES, "LOC", "B-LOC"),
-        (Scheme.IO, "B-LOC", "B-LOC"),
+        (Scheme.BIO2, "O I-LOC I-LOC", "O B-LOC I-LOC", 1),
+        (Scheme.BIO2, "B-PER I-LOC", "B-PER B-LOC", 1),
+        (Scheme.BIO2, "B-LOC LOC", "B-LOC I-LOC", 1),
+        (Scheme.BIO2, "B-LOC O I-LOC I-PER", "B-LOC O B-LOC B-PER", 2),
+        (Scheme.IOB1, "O B-LOC", "O B-LOC", 1),
+        (Scheme.IOB1, "I-PER B-LOC", "B-PER B-LOC", 1),
+        (Scheme.BIOES, "B-LOC I-LOC O", "B-LOC I-LOC O", 1),
+        (Scheme.BIOES, "B-LOC I-LOC", "B-LOC I-LOC", 1),
+        (Scheme.BIOES, "B-LOC S-LOC", "B-LOC B-LOC", 1),
+        (Scheme.BIOES, "S-LOC E-LOC O", "B-LOC B-LOC O", 1),
+        (Scheme.BIOES, "B-LOC E-LOC I-LOC E-LOC", "B-LOC I-LOC B-LOC I-LOC", 2),
+        (Scheme.BIOES, "LOC", "B-LOC", 0),
+        (Scheme.IO, "B-LOC", "B-LOC", 0),
     ],
 )
-def test_an_entity_begins_at_the_word_that_breaks_the_scheme(scheme, tags, read):
-    assert to_bio2(tags.split(), scheme) == (read.split(), False)
+def test_an_entity_begins_at_the_word_that_breaks_the_scheme(scheme, tags, read, place):
+    assert to_bio2(tags.split(), scheme) == (read.split(), place)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_an_entity_begins_at_the_word_that_breaks_the_scheme(scheme, tags, read)
     ],
 )
 def test_tags_in_their_scheme_are_written_in_bio2(scheme, tags, read):
-    assert to_bio2(tags.split(), scheme) == (read.split(), True)
+    assert to_bio2(tags.split(), scheme) == (read.split(), None)
 
 
 @given(
@@ -166,7 +167,7 @@ def test_what_comes_out_is_always_bio2_and_stays_as_it_is(tags, scheme):
     marked = {i for start, end, _ in read_back(again) for i in range(start, end)}
     assert marked == {i for i, tag in enumerate(tags) if tag != "O"}
     assert [split_tag(tag)[1] for tag in again] == [split_tag(tag)[1] for tag in tags]
-    assert to_bio2(again, Scheme.BIO2) == (again, True)
+    assert to_bio2(again, Scheme.BIO2) == (again, None)
 
 
 def test_classes_are_outside_then_two_for_each_type():

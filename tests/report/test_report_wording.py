@@ -14,6 +14,7 @@ from headstart.report.wording import (
     percent,
     prose,
     row_list,
+    rows_counted,
     seconds,
     shorten,
     size,
@@ -127,3 +128,18 @@ def test_prose_escapes_all_and_sets_code():
 
 def test_a_command_breaks_before_its_options():
     assert command("headstart fit <a>.csv --text t") == Markup("<span>headstart fit &lt;a&gt;.csv</span> <span>--text t</span>")
+
+
+@mark.parametrize(
+    ("origin", "said"),
+    [
+        ("a.csv", "Row numbers count from 1 under the header of"),
+        ("a.tsv.gz", "Row numbers count from 1 under the header of"),
+        ("a.jsonl", "Row numbers count from 1 in"),
+        ("-", "Row numbers count from 1 in"),
+        ("a.txt.gz", "Rows are called by the lines on which they begin, in"),
+        ("a.conll", "Rows are called by the lines on which they begin, in"),
+    ],
+)
+def test_rows_are_called_as_their_file_counts_them(origin, said):
+    assert rows_counted(origin) == said

@@ -17,7 +17,7 @@ from headstart.strategies import translation_start, translation_training
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.model import NO_LABEL, collate
-from headstart.strategies.translation import OUTPUTS, longest_of, source_ids, target_ids, translate
+from headstart.strategies.translation import OUTPUTS, longest_of, most_of, source_ids, target_ids, translate
 from headstart.strategies.translation_start import begin, from_nothing, joined, renew, require_translator
 from headstart.strategies.translation_training import Translating, fit_from_nothing, fit_translation
 from headstart.strategies.vocabulary import extended, learn_again
@@ -112,6 +112,15 @@ def test_the_loss_is_that_of_the_stock_class_with_the_truth_smoothed(folders):
     logs, some = logits.log_softmax(dim=-1), batch["labels"] != NO_LABEL
     true = logs.gather(2, batch["labels"].clamp(min=0)[..., None])[..., 0]
     assert found == pytest.approx(float(-(0.9 * true + 0.1 * logs.mean(dim=-1))[some].mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", PARENTS)
+def test_no_translation_is_longer_than_what_the_decoder_has_places_for(name, folders):
+    reader = reader_of(folders[name])
+    fitted = get_strategy("full", "translation").fit(job_of(reader, rows_of(true=["card my " * 100] * len(TEXTS))))
+    most = 256 if name == "t5" else 64
+    assert (most_of(fitted.whole), fitted.longest) == (most, most)
+    assert len(fitted.translate(TEXTS[:2])) == 2
 
 
 # --- what learns ---

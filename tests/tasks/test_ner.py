@@ -256,6 +256,15 @@ def test_broken_tags_of_another_scheme_are_named_with_it():
     ]
 
 
+def test_in_columns_the_line_of_the_tag_is_told(tmp_path):
+    """Each word has a line of its own, so the fault is found where it stands and not where its sentence begins."""
+    sound = "Marie B-PER\nCurie I-PER\nslept O\n\n" * 6
+    (tmp_path / "a.conll").write_text(f"{sound}She O\nlived O\nin O\nParis I-LOC\n")
+    prepared = ner.prepare(read_examples(tmp_path / "a.conll").examples)
+    [told] = [found for found in prepared.findings if found.kind == "broken tags"]
+    assert (told.rows, told.message) == ((28,), f"1 row of '{tmp_path / 'a.conll'}' has tags that break the scheme BIO2.")
+
+
 @pytest.mark.parametrize(
     ("text", "span", "cells"),
     [

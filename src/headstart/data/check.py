@@ -65,7 +65,8 @@ class LabelChecks:
     `check` takes the training rows, their labels, which rows are usable (n,) and the number of folds; `names` gives the classes that a
     label names, `counted` is how people count them, `label` what they call one. `of_the_text`: a label says something of each word, so
     that texts that are nearly the same need not bear the same one. `several`: a text may have several right labels, as translations are.
-    `about`: what of a text must not stand on two sides of a split, as the context of a question; None: all of it.
+    `about`: what of a text must not stand on two sides of a split, as the context of a question; None: all of it. `read_whole`: what of a
+    text and its label is read in one piece and cut off where it is too long, "" for nothing; None: what is long is read in windows.
     """
 
     check: Callable[[Examples, Sequence[str], BoolArray, int], list[Finding]]
@@ -75,6 +76,7 @@ class LabelChecks:
     of_the_text: bool = False
     several: bool = False
     about: Callable[[str], str] | None = None
+    read_whole: Callable[[str, str], str] | None = lambda text, label: text
 
 
 def check_examples(
@@ -84,6 +86,7 @@ def check_examples(
     validation: Examples | None = None,
     tokenize_lengths: Callable[[Sequence[str]], Sequence[int]] | None = None,
     max_length: int = Settings.max_length,
+    more_can_be_read: bool = True,
     folds: int = Settings.inner_folds,
     read_findings: Iterable[Finding] = (),
     labels: LabelChecks | None = None,
@@ -96,6 +99,7 @@ def check_examples(
         validation: rows for choosing; None: there is no such file.
         tokenize_lengths: the number of tokens of each text under the source's tokeniser, uncut; None: the share cut off is not found out.
         max_length: tokens that are read, 1 or more.
+        more_can_be_read: whether a setting could raise that; else the source reads no further.
         folds: rows below which a class is too small to stand in every fold.
         read_findings: what reading the file noticed; listed with the others.
         labels: how the labels are checked; None: each is the name of a class.
@@ -134,8 +138,8 @@ def check_examples(
         findings += _near_leaks(levels, name, other, groups, groups_of[name], checks.about is not None)
     findings += checks.check(train, given, usable, folds)
     findings += _texts(train)
-    if tokenize_lengths is not None and not checks.of_the_text:  # else what is long is read in windows
-        findings += _cut_off(train, usable, tokenize_lengths, max_length)
+    if tokenize_lengths is not None and checks.read_whole is not None:
+        findings += _cut_off(train, usable, checks.read_whole, tokenize_lengths, max_length, more_can_be_read)
     findings.sort(key=lambda found: _ORDER[found.severity])
     others_groups = groups_of["test"], groups_of["validation"]
     return CheckResult(tuple(findings), usable, groups, pairs, conflicting, repeated, leaked, *others_groups)
@@ -332,10 +336,15 @@ def _texts(train: Examples) -> list[Finding]:
 
 
 def _cut_off(
-    train: Examples, usable: BoolArray, tokenize_lengths: Callable[[Sequence[str]], Sequence[int]], max_length: int
+    train: Examples,
+    usable: BoolArray,
+    read_whole: Callable[[str, str], str],
+    tokenize_lengths: Callable[[Sequence[str]], Sequence[int]],
+    max_length: int,
+    more_can_be_read: bool,
 ) -> list[Finding]:
     positions = np.flatnonzero(usable)
-    lengths = np.asarray(tokenize_lengths([train.texts[i] for i in positions]))
+    lengths = np.asarray(tokenize_lengths([read_whole(train.texts[i], train.labels[i]) for i in positions]))
     rows = rows_at(train, positions[lengths > max_length]) if len(positions) else RowList()
     if not rows.count:
         return []
@@ -343,4 +352,5 @@ def _cut_off(
     are = "is" if rows.count == 1 else "are"
     message = f"{counted(rows.count, 'text')} ({share:.1%}) {are} longer than {max_length:,} tokens and will be cut off."
     severity = Severity.WARNING if share >= 0.05 else Severity.NOTE
-    return [finding("cut off", severity, message, rows, f"Raise --max-length; the longest text has {int(lengths.max()):,} tokens.")]
+    remedy = "Raise --max-length" if more_can_be_read else "Choose a source that reads more, or split them"
+    return [finding("cut off", severity, message, rows, f"{remedy}; the longest text has {int(lengths.max()):,} tokens.")]

@@ -72,31 +72,37 @@ def find_scheme(rows: Iterable[Sequence[str]]) -> Scheme:
     return Scheme.IOB1 if loose > apart else Scheme.BIO2
 
 
-def to_bio2(tags: Sequence[str], scheme: Scheme) -> tuple[list[str], bool]:
-    """The tags in BIO2, and whether they kept to their scheme; where they did not, an entity begins at the word that breaks it."""
+def to_bio2(tags: Sequence[str], scheme: Scheme) -> tuple[list[str], int | None]:
+    """The tags in BIO2, and the position of the first that breaks their scheme (None: none does); there an entity begins."""
     written: list[str] = []
-    whole = True
+    broken: list[int] = []
     before, open_kind = OUTSIDE, ""  # an entity of this type may go on
-    for tag in tags:
+    for i, tag in enumerate(tags):
         prefix, kind = split_tag(tag)
         if prefix == OUTSIDE:
-            whole &= not (scheme is Scheme.BIOES and open_kind)
+            if scheme is Scheme.BIOES and open_kind:
+                broken.append(i - 1)
             before, open_kind = OUTSIDE, ""
             written.append(OUTSIDE)
             continue
         goes_on = open_kind == kind
+        keeps = True
         if prefix == "" or scheme is Scheme.IO:
-            whole &= (prefix == "") is (scheme is Scheme.IO)
+            keeps = (prefix == "") is (scheme is Scheme.IO)
         elif scheme is Scheme.BIO2:
-            whole &= prefix == "B" or goes_on
+            keeps = prefix == "B" or goes_on
         elif scheme is Scheme.BIOES:
-            whole &= goes_on if prefix in ("I", "E") else not open_kind
+            keeps = goes_on if prefix in ("I", "E") else not open_kind
         elif scheme is Scheme.IOB1:
-            whole &= prefix == "I" or (goes_on and before != OUTSIDE)
+            keeps = prefix == "I" or (goes_on and before != OUTSIDE)
+        if not keeps:
+            broken.append(i)
         begins = not goes_on or prefix in ("B", "S")
         written.append(f"{'B' if begins else 'I'}-{kind}")
         before, open_kind = prefix, "" if prefix in ("E", "S") else kind
-    return written, whole and not (scheme is Scheme.BIOES and bool(open_kind))
+    if scheme is Scheme.BIOES and open_kind:
+        broken.append(len(tags) - 1)
+    return written, broken[0] if broken else None
 
 
 def tag_names(kinds: Sequence[str]) -> tuple[str, ...]:

@@ -298,5 +298,6 @@ def environment() -> Environment:
         size=wording.size,
         span=wording.span,
         squeeze=wording.squeeze,
+        rows_counted=wording.rows_counted,
     )
     return environment

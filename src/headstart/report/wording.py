@@ -6,9 +6,11 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 from markupsafe import Markup, escape
 
+from headstart.data.table import Format, format_of
 from headstart.records import Estimate
 
 MINUS = "\N{MINUS SIGN}"
@@ -193,3 +195,11 @@ def row_list(rows: Sequence[int], total: int) -> str:
     words = [f"{run[0]}{NOTHING}{run[-1]}" if len(run) > 2 else ", ".join(str(row) for row in run) for run in runs]
     rest = f" and {total - len(rows):,} more" if total > len(rows) else ""
     return f"{'row' if len(rows) == 1 and not rest else 'rows'} {', '.join(words)}{rest}"
+
+
+def rows_counted(origin: str) -> str:
+    """How the rows of a file are called, up to its name."""
+    format = format_of(Path(origin))
+    if format in (Format.TEXT, Format.CONLL):
+        return "Rows are called by the lines on which they begin, in"
+    return "Row numbers count from 1 under the header of" if format in (Format.CSV, Format.TSV) else "Row numbers count from 1 in"

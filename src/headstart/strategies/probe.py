@@ -151,11 +151,11 @@ def _better_than_usual(
     out_of_fold: dict[tuple[int, ...], FloatArray], usual: tuple[int, ...], y: Targets, class_weight: FloatArray | None
 ) -> tuple[int, ...]:
     """The layers with the least held-out log-loss if the usual ones have more by over a standard error; else the usual ones."""
-    weight = np.ones(len(y)) if class_weight is None else class_weight[y]
-    losses = {layers: weight * row_losses(logits, y) for layers, logits in out_of_fold.items()}
-    best = min(losses, key=lambda layers: float(np.nanmean(losses[layers])))
+    held = ~np.isnan(out_of_fold[usual][:, 0])
+    weight = np.ones(int(held.sum())) if class_weight is None else class_weight[y[held]]
+    losses = {layers: weight * row_losses(logits[held], y[held]) for layers, logits in out_of_fold.items()}
+    best = min(losses, key=lambda layers: float(losses[layers].mean()))
     gain = losses[usual] - losses[best]
-    gain = gain[~np.isnan(gain)]
     return best if float(gain.mean()) > float(gain.std()) / np.sqrt(len(gain)) else usual
 
 

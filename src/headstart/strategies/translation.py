@@ -166,6 +166,12 @@ def end_of(tokenizer: Any) -> int:
     return int(found)
 
 
-def longest_of(rows: Sequence[Sequence[int]]) -> int:
-    """Tokens that a translation may have: a little more than those of training."""
-    return min(_LONGEST, max(8, math.ceil(_LONGER * max(map(len, rows), default=1))))
+def longest_of(rows: Sequence[Sequence[int]], most: int = _LONGEST) -> int:
+    """Tokens that a translation may have: a little more than those of training, at most `most`."""
+    return min(most, max(8, math.ceil(_LONGER * max(map(len, rows), default=1))))
+
+
+def most_of(whole: Any) -> int:
+    """Tokens of a translation that an encoder-decoder can write: its decoder may have places for so many alone (T5's counts none)."""
+    config = whole.config.get_text_config(decoder=True)
+    return min(_LONGEST, int(getattr(config, "max_position_embeddings", None) or _LONGEST))

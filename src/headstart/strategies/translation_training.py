@@ -24,7 +24,7 @@ from headstart.strategies.lora import ALPHA, RANK, RATE
 from headstart.strategies.model import NO_LABEL
 from headstart.strategies.schedule import Schedule, schedule_of
 from headstart.strategies.training import Learned, run_training
-from headstart.strategies.translation import Translator, longest_of, source_ids, target_ids
+from headstart.strategies.translation import Translator, longest_of, most_of, source_ids, target_ids
 from headstart.strategies.translation_start import BLOCKS, INNER, WIDTH, Start, begin, from_nothing
 
 # Share of the truth that is spread over all pieces (Szegedy et al. 2016, as Vaswani et al. 2017 have it).
@@ -86,7 +86,7 @@ def fit_translation(job: Job, strategy: str, steps: int | None = None) -> Transl
         plan = replace(plan, learning_rate=RATE * plan.learning_rate)
     else:
         learns = _learning(start.whole, strategy)
-    told = target_ids(start.writes, job.rows.y.tolist())
+    told = target_ids(start.writes, job.rows.y.tolist(), most_of(start.whole))
     entering = _entering_stored(job, told) if frozen else _entering_ids(job.rows, start, told, reader.backbone.max_length)
     fitted = _trained(job, start, reader, frozen, learns, fresh, plan, entering, told)
     return fitted if strategy != "lora" else replace(fitted, adapter=merge_adapters(fitted.whole, RANK, ALPHA))
@@ -95,7 +95,7 @@ def fit_translation(job: Job, strategy: str, steps: int | None = None) -> Transl
 def fit_from_nothing(job: Job) -> Translator:
     """Train a small translator with random weights on the job's rows."""
     start = from_nothing(job.rows, job.seed, job.settings.max_length)
-    told = target_ids(start.writes, job.rows.y.tolist())
+    told = target_ids(start.writes, job.rows.y.tolist(), most_of(start.whole))
     limit = job.settings.max_length
     entering = _entering_ids(job.rows, start, told, limit)
     learns = list(start.whole.parameters())
@@ -119,7 +119,7 @@ def _trained(
     curve = run_training(model, entering, job.rows.strata, plan)
     max_length = job.settings.max_length if reader is None else reader.backbone.max_length
     stored = frozen and start.own
-    return Translator(start.whole, start.reads, start.writes, reader, stored, max_length, longest_of(told), curve)
+    return Translator(start.whole, start.reads, start.writes, reader, stored, max_length, longest_of(told, most_of(start.whole)), curve)
 
 
 def _beside_the_encoder(whole: Any) -> frozenset[int]:

@@ -73,6 +73,11 @@ def check_completions(train: Examples, labels: Sequence[str], usable: BoolArray,
     return found
 
 
+def prompt_and_completion(prompt: str, completion: str) -> str:
+    """What is read together; "" of a text that is learnt whole, in as many pieces as it needs."""
+    return "" if completion == WHOLE else f"{shown_prompt(prompt)}\n{completion}"
+
+
 def make_labels(training: Sequence[str], further: Sequence[str]) -> Labels:
     """Completions are no classes: any is known."""
     return Labels((), lambda label: label, lambda label: True)
@@ -106,7 +111,15 @@ TASK = Task(
     probabilities=lambda outputs: outputs,
     recognise=recognise,
     prepare=prepare,
-    checks=LabelChecks(check_completions, lambda label: (), "completions", label="completion", of_the_text=True, several=True),
+    checks=LabelChecks(
+        check_completions,
+        lambda label: (),
+        "completions",
+        label="completion",
+        of_the_text=True,
+        several=True,
+        read_whole=prompt_and_completion,
+    ),
     labels=make_labels,
     rows=make_rows,
     label_counts=label_counts,

@@ -14,6 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from headstart.data.examples import BoolArray, Examples, IntArray
 from headstart.data.from_json import without_lone_surrogates
 from headstart.data.rows import RowList, counted, finding
 from headstart.data.split import few_folds
+from headstart.data.table import Format, format_of
 from headstart.data.tags import OUTSIDE, Scheme, find_scheme, spans_of, split_tag, tag_names, to_bio2, words_of
 from headstart.errors import DataError
 from headstart.judge.calibration import softmax
@@ -167,6 +169,7 @@ def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
     scheme = find_scheme([row.tags for row in sound])
     texts, labels = [], []
     problems: dict[str, RowList] = {}
+    by_lines = format_of(Path(examples.origin)) is Format.CONLL  # where each word has a line of its own
     broken, moved, lost = RowList(), RowList(), RowList()
     for number, row, text in zip(examples.rows, read, examples.texts, strict=True):
         if row.problem:
@@ -175,8 +178,10 @@ def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
             texts.append(text if not row.words else " ".join(row.words))
             labels.append("")
             continue
-        tags, whole = to_bio2(row.tags, scheme)
-        for rows, is_so in ((broken, not whole), (moved, row.moved), (lost, row.lost)):
+        tags, place = to_bio2(row.tags, scheme)
+        if place is not None:
+            broken.add(number + place if by_lines else number)
+        for rows, is_so in ((moved, row.moved), (lost, row.lost)):
             if is_so:
                 rows.add(number)
         texts.append(" ".join(row.words))
@@ -390,7 +395,7 @@ TASK = Task(
     probabilities=softmax,
     recognise=recognise,
     prepare=prepare,
-    checks=LabelChecks(check_tags, kinds_in, "types of entities", of_the_text=True),
+    checks=LabelChecks(check_tags, kinds_in, "types of entities", of_the_text=True, read_whole=None),
     labels=make_labels,
     rows=make_rows,
     label_counts=label_counts,

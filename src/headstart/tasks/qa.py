@@ -206,7 +206,13 @@ TASK = Task(
     recognise=recognise,
     prepare=prepare,
     checks=LabelChecks(
-        check_answers, lambda label: (), "answers", label="answer", of_the_text=True, about=lambda text: split_pair(text)[1]
+        check_answers,
+        lambda label: (),
+        "answers",
+        label="answer",
+        of_the_text=True,
+        about=lambda text: split_pair(text)[1],
+        read_whole=None,
     ),
     labels=make_labels,
     rows=make_rows,
