@@ -16,7 +16,7 @@ from headstart import __version__, cli, options
 from headstart.errors import DataError, ResourceError, RunError, SettingsError
 from headstart.settings import Metric, Settings, flag, setting_types
 
-VERBS = ["check", "fit", "predict", "report", "sources", "env", "cache"]
+VERBS = ["check", "fit", "predict", "rank", "select", "report", "sources", "env", "cache"]
 HEAVY = ["torch", "transformers", "numpy", "sklearn", "scipy", "pyarrow", "matplotlib", "pandas", "tqdm", "yaml", "lmdb"]
 
 
@@ -36,8 +36,9 @@ def pipeline(monkeypatch):
     """A stand-in for the engine; set `.error` to make `fit` raise it."""
     calls = []
 
-    def fit(data, settings, *, command):
+    def fit(data, settings, *, command, begin):
         calls.append((data, settings, command))
+        assert 0 <= time.perf_counter() - begin < 60
         if made.error is not None:
             raise made.error
         return types.SimpleNamespace(summary=lambda: "Transfer helps.")

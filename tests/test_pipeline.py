@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -117,10 +118,28 @@ def softmax(logits):
 
 def test_a_run_leaves_everything_in_its_folder(whole):
     names = {path.name for path in whole.folder.iterdir()}
-    assert names - {"tensorboard"} == {"run.yaml", "journal.jsonl", "trials", "splits.parquet", "model", "metrics.json", "report.html"}
+    assert names == {"run.yaml", "journal.jsonl", "trials", "splits.parquet", "model", "metrics.json", "report.html", "tensorboard"}
     assert {"config.json", "README.md"} <= {path.name for path in (whole.folder / "model").iterdir()}
     assert "http://" not in whole.report.read_text().replace("http://www.w3.org", "")
     assert not [path for path in whole.folder.rglob("*") if path.name.startswith(".")]
+
+
+def test_every_trial_has_its_scores_and_every_training_its_curve_in_tensorboard(whole):
+    def events(folder):
+        """Each scalar's last value, by name."""
+        found = EventAccumulator(str(folder))
+        found.Reload()
+        return {name: found.Scalars(name)[-1].value for name in found.Tags()["scalars"]}
+
+    tried = [trial for trial in whole.results.trials if trial.score is not None]
+    place = whole.folder / "tensorboard" / "test-file"
+    assert len(tried) >= 2
+    for trial in tried:
+        said = events(place / trial.name)
+        metric = whole.results.metric
+        told = [said[f"trial/{name}"] for name in (metric, f"{metric}, lower bound", f"{metric}, upper bound", "seconds")]
+        assert told == pytest.approx([trial.score.value, trial.score.low, trial.score.high, trial.seconds], rel=1e-5)
+    assert events(place / whole.results.winner.name)["train/loss"] > 0
 
 
 def test_the_results_open_again_as_they_were(whole):

@@ -13,6 +13,7 @@ import os
 import re
 import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,7 @@ def _given(parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _fit(parsed: argparse.Namespace, words: list[str]) -> int:
+    begin = time.perf_counter()  # loading the libraries takes seconds of a person's budget too
     settings = make_settings((read_config(parsed.config) if parsed.config else {}) | _given(parsed))
     from headstart import pipeline, progress
 
@@ -183,7 +185,7 @@ def _fit(parsed: argparse.Namespace, words: list[str]) -> int:
     if settings.dry_run:
         print(pipeline.plan(parsed.data, settings))
         return 0
-    print(pipeline.fit(parsed.data, settings, command=_command(words)).summary())
+    print(pipeline.fit(parsed.data, settings, command=_command(words), begin=begin).summary())
     return 0
 
 

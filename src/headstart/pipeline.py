@@ -48,20 +48,21 @@ _NOT_ASKED = {"via", "rows_from", "label_map", "out", "quiet", "dry_run", "store
 AROUND = 20.0
 
 
-def fit(data: str | Path | Examples, settings: Settings, *, command: str = "") -> Run:
+def fit(data: str | Path | Examples, settings: Settings, *, command: str = "", begin: float | None = None) -> Run:
     """Find out where to transfer from, how, and whether it helps; train, judge and save the winner.
 
     Args:
         data: a file or folder of labelled texts, or examples.
         settings: what was asked.
         command: the command line that asked, for the report; "" in Python.
+        begin: `time.perf_counter()` when it was asked, from which the budget counts; None: now.
 
     Raises:
         DataError, SourceError, SettingsError, RunError, ResourceError: see `headstart.errors`.
     """
     from headstart.export.onnx import check_onnx_installed
 
-    begin = time.perf_counter()
+    begin = time.perf_counter() if begin is None else begin
     settings = replace(settings, source=expand_names(settings.source))
     refuse_own_source(run_folder(data_name(data), settings), settings.source)
     if settings.export is Export.ONNX:

@@ -28,6 +28,7 @@ from headstart.rungs import Rung, calibration_of, expectation, net_of, price_of,
 from headstart.runs import RunFolder
 from headstart.settings import Metric, by_scale
 from headstart.strategies.base import FloatArray
+from headstart.strategies.events import note_trial
 from headstart.strategies.ladder import Job, rungs_unlabelled, rungs_with_rows
 from headstart.strategies.outputs import Output, output_of, outputs_of
 from headstart.tasks.registry import deciding_metric, get_task
@@ -159,6 +160,9 @@ def decide(
 
     logits = {state.rung.name: state.logits for state in states if state.logits is not None}
     records = tuple(_record(state, winner, metric, cost) for state in everything)
+    for state, record in zip(everything, records, strict=True):
+        if state.rung.job.logs is not None:
+            note_trial(state.rung.job.logs, record, metric.value)
     compared = {*rungs_with_rows(), *rungs_unlabelled()}
     beside = tuple(state.rung for state in lights if state.rung.strategy.name in compared and not state.failed)
     warmer = _warmer(states)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +31,7 @@ from headstart.records import CurvePoint
 from headstart.settings import Precision
 from headstart.strategies.base import FloatArray, LinearHead, Rows
 from headstart.strategies.batches import Entering, GroupedBatches, entering_of
+from headstart.strategies.events import trainer_events
 from headstart.strategies.free_heads import spread_of
 from headstart.strategies.ladder import Job
 from headstart.strategies.losses import Loss, contrastive_loss, head_loss, loss_of, spans_loss
@@ -268,7 +268,7 @@ def run_training(
         )
         trainer.remove_callback(_printer())
         if schedule.logs is not None:
-            trainer.add_callback(_events(schedule.logs))
+            trainer.add_callback(trainer_events(schedule.logs))
         attention = attention_in_float32(model) if schedule.precision is Precision.BFLOAT16 else nullcontext()
         with attention, only_new_garbage():
             trainer.train()
@@ -320,14 +320,6 @@ def _printer() -> Any:
     from transformers.trainer_callback import PrinterCallback
 
     return PrinterCallback
-
-
-def _events(folder: Path) -> Any:
-    """TensorBoard events in exactly this folder."""
-    from torch.utils.tensorboard import SummaryWriter
-    from transformers.integrations import TensorBoardCallback
-
-    return TensorBoardCallback(SummaryWriter(log_dir=str(folder)))
 
 
 def _arguments(plan: Schedule) -> TrainingArguments:
