@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,7 +29,7 @@ _AT_ONCE = 512
 @dataclass(frozen=True)
 class FoundAnswer:
     """An answer as it stands in its context from character `start` to before `end`; "" where there is none. `probability` is that of this
-    span against none, or 1 where the model never withholds an answer."""
+    span, or of none: that there is an answer, where the model may withhold one, times the span's share of all that the context has."""
 
     text: str
     start: int
@@ -59,7 +59,7 @@ class LoadedAnswers:
             context = split_pair(text)[1]
             given = span.end > span.start and (not self.may_abstain or span.margin > 0)
             sure = float(sigmoid(np.array(span.margin))) if self.may_abstain else 1.0
-            there = FoundAnswer(context[span.start : span.end], span.start, span.end, sure)
+            there = FoundAnswer(context[span.start : span.end], span.start, span.end, sure * span.share)
             found.append(there if given else FoundAnswer("", 0, 0, 1.0 - sure))
         return found
 
@@ -115,7 +115,7 @@ class Finder:
     def spans(self, texts: Sequence[str]) -> list[Span]:
         """The best span of each text, its margin moved as calibration said."""
         found = find_spans(self.tokenizer, self.max_length, texts, self.longest, self._scored, _AT_ONCE)
-        return [Span(span.start, span.end, span.margin * self.factor + self.shift) for span in found]
+        return [replace(span, margin=span.margin * self.factor + self.shift) for span in found]
 
     def _scored(self, pieces: Sequence[Piece]) -> Iterator[tuple[int, FloatArray]]:
         import torch

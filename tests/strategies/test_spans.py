@@ -45,10 +45,11 @@ def all_spans(piece: Piece, scores: FloatArray, longest: int) -> dict[tuple[int,
 def test_the_best_span_is_that_of_all_spans_tried(inside: list[bool], longest: int, seed: int) -> None:
     piece = a_piece([False, *inside])
     scores = np.random.default_rng(seed).normal(size=(piece.length, 2))
-    found, spans = best_span(piece, scores, longest), all_spans(piece, scores, longest)
+    (found, together), spans = best_span(piece, scores, longest), all_spans(piece, scores, longest)
     if not spans:
-        assert (found.start, found.end) == (0, 0) and found.margin < -1e6
+        assert (found.start, found.end) == (0, 0) and found.margin < -1e6 and together == -np.inf
     else:
+        assert together == pytest.approx(np.log(np.exp(list(spans.values())).sum()))
         assert found.margin == pytest.approx(max(spans.values()))
         assert spans[found.start, found.end] == pytest.approx(found.margin)
 
@@ -66,13 +67,16 @@ def test_of_all_pieces_the_best_span_is_the_answer() -> None:
         found = find_spans(TOKENIZER, 24, texts, 4, scored, at_once)
         for row, span in enumerate(found):
             every: dict[tuple[int, int], float] = {}
+            weights: list[float] = []
             for piece in pieces:
                 if piece.row == row:
                     for place, margin in all_spans(piece, drawn[piece.text], 4).items():
                         every[place] = max(margin, every.get(place, -np.inf))
+                        weights.append(np.exp(margin))
             if not every:
                 assert span.start == span.end
             else:
+                assert span.share == pytest.approx(max(weights) / sum(weights))
                 assert every[span.start, span.end] == pytest.approx(max(every.values())) == pytest.approx(span.margin)
 
 

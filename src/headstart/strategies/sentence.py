@@ -34,7 +34,7 @@ _WORD = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900
 _SENTENCE = re.compile(r"[^.!?;\n。！？；]+(?:[.!?;。！？；]+(?=\s|$|[^\x00-\x7f])|[.!?;。！？；]|\n|$)+")
 
 
-Found = tuple[float, int, int, set[str]]
+Found = tuple[float, int, int, set[str], float]
 """A sentence's cosine to the question, its first character, the one behind its last, and the question's words."""
 
 
@@ -82,28 +82,32 @@ class SentenceModel:
         return self.part_of(context, self.sentence_of(question, context))
 
     def sentence_of(self, question: str, context: str) -> Found | None:
-        """The sentence of the context that is most like the question, with the cosine and the question's words; None: it has none."""
+        """The sentence of the context that is most like the question, with the cosine, the question's words and the sentence's
+        share of all cosines; None: it has none."""
         asked = set(_words(question))
         best: tuple[float, int, int] | None = None
+        scores = []
         for sentence in _SENTENCE.finditer(context):
             words = set(_words(sentence.group()))
             size = math.sqrt(sum(self._weight(word) ** 2 for word in words))
             shared = sum(self._weight(word) ** 2 for word in words & asked)
             score = shared / size if size else 0.0
+            scores.append(score)
             if best is None or score > best[0]:
                 best = score, sentence.start(), sentence.end()
         if best is None:
             return None
         size = math.sqrt(sum(self._weight(word) ** 2 for word in asked)) or 1.0
-        return best[0] / size, best[1], best[2], asked
+        share = best[0] / sum(scores) if best[0] > 0 else 1.0 / len(scores)
+        return best[0] / size, best[1], best[2], asked, share
 
     def part_of(self, context: str, found: Found | None) -> Span:
         """What of a sentence answers, by the model's length."""
         if found is None:
             return Span(0, 0, -1.0)
-        cosine, first, last, asked = found
+        cosine, first, last, asked, share = found
         start, end = self._part(context, first, last, asked)
-        return Span(start, end, cosine)
+        return Span(start, end, cosine, share)
 
     def _part(self, context: str, start: int, end: int, asked: set[str]) -> tuple[int, int]:
         """The run of `length` words within a sentence that are rarest and not asked for; the sentence itself where that is its whole."""

@@ -36,18 +36,23 @@ MOST_COMPARED, FEWEST_COMPARED = 100_000, 4
 
 @dataclass(frozen=True)
 class Span:
-    """An answer found: characters `start` to before `end` of its context, `margin` above "no answer"."""
+    """An answer found: characters `start` to before `end` of its context, `margin` above "no answer".
+
+    `share` is its probability among all spans of the context, should one of them be the answer: in (0, 1].
+    """
 
     start: int
     end: int
     margin: float
+    share: float = 1.0
 
 
-def best_span(piece: Piece, scores: FloatArray, longest: int) -> Span:
-    """The best span of a piece, by scores (t, 2) of starts and ends, at most `longest` tokens long."""
+def best_span(piece: Piece, scores: FloatArray, longest: int) -> tuple[Span, float]:
+    """The best span of a piece, by scores (t, 2) of starts and ends, at most `longest` tokens long; and the logarithm of the sum of the
+    exponentials of all its spans' margins."""
     tokens = np.flatnonzero(piece.inside)
     if not len(tokens):
-        return Span(0, 0, _NO_SPAN)
+        return Span(0, 0, _NO_SPAN), -np.inf
     starts, ends = scores[tokens, 0], scores[tokens, 1]
     reach = min(longest, len(tokens))
     # Row k of `ahead` is the end k tokens after each start.
@@ -56,8 +61,9 @@ def best_span(piece: Piece, scores: FloatArray, longest: int) -> Span:
         ahead[k, : len(tokens) - k] = ends[k:]
     both = starts + ahead
     k, first = (int(place) for place in np.unravel_index(int(both.argmax()), both.shape))
-    margin = float(both[k, first] - scores[0].sum())
-    return Span(int(piece.places[tokens[first], 0]), int(piece.places[tokens[first + k], 1]), margin)
+    none, best = float(scores[0].sum()), float(both[k, first])
+    every = best + float(np.log(np.exp(both - best).sum())) - none
+    return Span(int(piece.places[tokens[first], 0]), int(piece.places[tokens[first + k], 1]), best - none), every
 
 
 Scored = Callable[[Sequence[Piece]], Iterator[tuple[int, FloatArray]]]
@@ -65,16 +71,25 @@ Scored = Callable[[Sequence[Piece]], Iterator[tuple[int, FloatArray]]]
 
 
 def find_spans(tokenizer: object, max_length: int, texts: Sequence[str], longest: int, scored: Scored, at_once: int) -> list[Span]:
-    """The best span of each text over all pieces of its context; `at_once` pieces are handed to `scored` at a time."""
+    """The best span of each text over all pieces of its context; `at_once` pieces are handed to `scored` at a time.
+
+    What two pieces share counts in both: a span's share is then a little too small.
+    """
     found = [Span(0, 0, _NO_SPAN)] * len(texts)
+    every = np.full(len(texts), -np.inf)
     pieces = sorted(make_pieces(tokenizer, max_length, texts), key=lambda piece: -piece.length)
     for begin in range(0, len(pieces), at_once):
         part = pieces[begin : begin + at_once]
         for i, scores in scored(part):
-            span = best_span(part[i], scores, longest)
-            if span.margin > found[part[i].row].margin:
-                found[part[i].row] = span
-    return found
+            row = part[i].row
+            span, together = best_span(part[i], scores, longest)
+            every[row] = np.logaddexp(every[row], together)
+            if span.margin > found[row].margin:
+                found[row] = span
+    return [
+        replace(span, share=float(np.exp(span.margin - total))) if span.margin > _NO_SPAN else span
+        for span, total in zip(found, every, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
