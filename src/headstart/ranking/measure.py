@@ -17,15 +17,15 @@ from headstart.candidates import Means, asked_strategies, rungs_on
 from headstart.cost import CostModel
 from headstart.errors import SettingsError
 from headstart.judge import intervals
-from headstart.judge.calibration import log_softmax, softmax
+from headstart.judge.calibration import log_softmax
 from headstart.prior import Belief, expect
 from headstart.ranking.by_probe import drawn_out, held_by_probe, scores_by_layer
 from headstart.ranking.kept import Kept
+from headstart.ranking.own_head import said_by_own_head
 from headstart.ranking.task import Task
 from headstart.records import Estimate, LayerScore
 from headstart.rungs import expectation, net_of, trial_seconds
 from headstart.settings import Metric
-from headstart.sources.head import saved_head
 from headstart.sources.source import Source
 from headstart.strategies.base import FloatArray
 from headstart.strategies.heads import Space, choose_strength
@@ -65,7 +65,7 @@ def measure(source: Source, task: Task, store: Store, cost: CostModel) -> Kept:
         features = mean_of_layers(pooled, layers)
         decomposed = decompose(space.z)
         seen = LabelledFeatures(features, decomposed, rows.y, task.groups, rows.n_classes, task.folds, settings.seed, len(task.learn))
-        scores = single_scores(seen, source, pooled)
+        scores = single_scores(seen, said_by_own_head(backbone, pooled, task.texts, settings.batch_tokens))
         held = held_out(seen, space, deciding_metric(settings))
         ahead, ahead_error = what_more_rows_add(seen, deciding_metric(settings))
     else:
@@ -99,14 +99,12 @@ def measure(source: Source, task: Task, store: Store, cost: CostModel) -> Kept:
     )
 
 
-def single_scores(seen: LabelledFeatures, source: Source, pooled: NDArray[np.float32]) -> dict[str, float]:
-    """Every estimator of single labels by name; those of a source's own head where it has one. `pooled` is (n, L+1, d)."""
+def single_scores(seen: LabelledFeatures, said: FloatArray | None) -> dict[str, float]:
+    """Every estimator of single labels by name; those of a source's own head where that `said` something (n, s)."""
     known = {name: get_estimator(name) for name in known_estimators()}
     scores = {name: each.score(seen) for name, each in known.items() if each.needs is Needs.FEATURES}
-    head = saved_head(source)
-    if head is not None:
-        logits = mean_of_layers(pooled, head.layers).astype(np.float64) @ head.weight.T + head.bias
-        outputs = HeadOutputs(softmax(logits), seen.y, seen.n_classes)
+    if said is not None:
+        outputs = HeadOutputs(said, seen.y, seen.n_classes)
         scores |= {name: each.score(outputs) for name, each in known.items() if each.needs is Needs.PROBABILITIES}
     return scores
 
