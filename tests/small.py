@@ -139,6 +139,19 @@ def write_asked(path: Path, questions: Sequence[Asked]) -> str:
     return str(path)
 
 
+def widths(judge: Any, outputs: Any, rows: Any) -> dict[str, tuple[float, float, float]]:
+    """How wide the interval of each score of a judge is: of the rows, of four copies of each in one group, and of those without groups."""
+    import numpy as np
+
+    from headstart.settings import Settings
+
+    asked, groups = Settings(resamples=2000), np.tile(np.arange(len(rows)), 4)
+    found = [judge.scores(outputs, rows, None, asked)]
+    found += [judge.scores(outputs[groups], rows.take(groups), given, asked) for given in (groups, None)]
+    once, copied, naive = ({name: score.high - score.low for name, score in scores.items()} for scores in found)
+    return {name: (once[name], copied[name], naive[name]) for name in once}
+
+
 @contextmanager
 def bare(*, page: bool = False, curve: bool = False) -> Iterator[None]:
     """Runs without what has tests of its own: the fresh process that opens the saved model, the report's page, and the label curve.

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from headstart import candidates
+from headstart.backbone.reading import Reader
+from headstart.cost import CostModel
+from headstart.data.examples import Examples
 from headstart.errors import SettingsError
-from headstart.settings import make_settings
+from headstart.settings import Metric, make_settings
+from headstart.strategies.heads import class_weights
 from headstart.target import read_target
 from small import sentences, write_csv
 from tiny import make_tiny
@@ -48,3 +52,20 @@ def test_a_cut_above_the_blocks_is_refused_with_their_number(task):
         rungs(task, ["partial"], 4)
     source = str(task / "source")
     assert str(caught.value) == f"--cut is 4; the source {source!r} has 3 blocks, so it must lie between 0 and 3."
+
+
+@pytest.mark.parametrize("metric", [Metric.MACRO_F1, Metric.ACCURACY])
+def test_rungs_weigh_the_classes_as_they_are_among_their_own_rows_where_macro_f1_judges(metric, tiny_backbone):
+    rows = [row for i, row in enumerate(sentences(120, 5)) if row[1] != "order" or i % 4 == 0]
+    texts, labels = zip(*rows, strict=True)
+    settings = make_settings({"metric": metric.value})
+    target = read_target(Examples(texts, labels, tuple(range(1, len(rows) + 1)), "made", "text", "label"), settings)
+    means = candidates.Means({"tiny": Reader(tiny_backbone("bert"), None, 4096)}, CostModel(1e11, 1e11), [])
+    learn = np.arange(60)
+    made = candidates.rungs_on(target, learn, settings, means, ["tfidf", "probe", "partial"])
+    assert len(made) == 3
+    for rung in made:
+        if metric is Metric.ACCURACY:
+            assert rung.job.class_weight is None
+        else:
+            np.testing.assert_allclose(rung.job.class_weight, class_weights(target.rows.y[learn], 3))

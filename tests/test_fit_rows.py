@@ -103,6 +103,8 @@ def test_rows_that_mislead_stay_out(task, quick):
     run = fit(task, "misled", "false.csv")
     assert not run.results.rows.learnt and run.results.winner.strategy in ("probe", "tfidf")
     assert rows_sentences(run.results)[0].startswith("Rows of neighbouring data were tried and stay out of the chosen model")
+    [one] = run.results.rows.sets
+    assert (one.alone.winner, one.alone.opponent) == ("false", "no source rows") and one.alone.value < 0
 
 
 def test_random_rows_are_there_to_be_compared_and_never_win(helped):
@@ -202,8 +204,11 @@ def test_select_writes_rows_with_score_and_reason(task, capsys):
 
 def test_each_set_is_weighed_alone_and_the_rows_are_told_in_labels(helped):
     rows = helped.results.rows
-    assert all(one.alone is not None and one.alone.low < one.alone.value < one.alone.high for one in rows.sets)
-    assert rows.labels_worth in rows_sentences(helped.results) and "without rows of neighbouring data" in rows.labels_worth.lower()
+    [one] = rows.sets
+    assert (one.alone.winner, one.alone.opponent, one.alone.n) == ("like", "no source rows", 24) and one.alone.value > 0.05
+    first, *_, last = (point.score.value for point in rows.curve)
+    assert one.alone.value == pytest.approx(last - first)  # all its rows against none, on the same folds
+    assert rows.labels_worth in rows_sentences(helped.results) and "without rows of neighbouring data" in rows.labels_worth
 
 
 def test_other_ways_of_joining_are_tried_where_they_are_asked_for(task):

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from headstart import rungs, runs
+from headstart import planner, rungs, runs
 from headstart.cost import CostModel
 from headstart.errors import SettingsError
 from headstart.planner import _leading, _State, decide
@@ -16,6 +17,7 @@ from headstart.runs import RunFolder
 from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, Strategy, get_strategy
+from headstart.tasks.registry import get_task
 
 CLASSES = 4
 
@@ -256,6 +258,52 @@ def test_of_two_sources_the_better_one_wins(ladder):
     assert found["probe from second"] == pytest.approx(0.9, abs=0.05)
 
 
+def test_a_rung_that_is_only_compared_never_wins_and_is_judged_beside(ladder):
+    best = replace(ladder.strategy("random_rows", 0.95, light=True), compared_only=True)
+    decision, _ = ladder.decide([ladder.strategy("probe", 0.7, light=True), best])
+    assert decision.winner.name == "probe" and [rung.name for rung in decision.beside] == ["random_rows"]
+    assert {trial.name: trial.reason for trial in decision.trials}["random_rows"] == "only compared"
+
+
+@pytest.mark.parametrize("helps", [True, False])
+def test_rungs_that_learn_neighbouring_rows_win_only_where_these_help(monkeypatch, tmp_path, helps):
+    monkeypatch.setattr(planner, "rows_help", lambda *_: helps)
+    # The tuned one is not tried: it is believed to be best, and goes by the light one.
+    ladder = Ladder(monkeypatch, tmp_path, cases=cases(partial_rows=0.5))
+    made = [
+        ladder.strategy("probe", 0.6, light=True),
+        ladder.strategy("chosen_rows", 0.8, light=True),
+        ladder.strategy("partial_rows", 0.9),
+    ]
+    decision, _ = ladder.decide(made)
+    assert (decision.winner.name, ladder.trained) == ("partial_rows" if helps else "probe", [])
+    told = {trial.name: trial.reason for trial in decision.trials}
+    assert (told["chosen_rows"] == told["partial_rows"] == "its rows do not help on the folds") is not helps
+
+
+def test_the_winner_is_compared_with_a_rung_that_was_measured_before_one_that_is_only_believed_in(monkeypatch, tmp_path):
+    ladder = Ladder(monkeypatch, tmp_path, cases=cases(sure=0.3, scratch=0.1, tfidf=-0.2))
+    made = [
+        ladder.strategy("tfidf", 0.4, light=True, transfers=False),
+        ladder.strategy("probe", 0.6, light=True),
+        ladder.strategy("sure", 0.9),
+        ladder.strategy("scratch", 0.7, transfers=False),
+    ]
+    decision, _ = ladder.decide(made)
+    assert (decision.winner.name, decision.plain.name, ladder.trained) == ("sure", "tfidf", [])
+
+
+def test_a_trial_that_costs_more_than_it_may_gain_is_not_begun(ladder):
+    """Of two minutes the price is two points of accuracy; a fold of a rung of which nothing is known promises less than one."""
+    made = [ladder.strategy("probe", 0.6, light=True), ladder.strategy("dear", 0.65)]
+    one = rungs.trial_seconds(Rung(made[1], None, _job_of(400), 20.0), ladder.cost)
+    for seconds, tried in ((1.0, True), (120.0, False)):
+        ladder.cost = CostModel(1e11, 1e11, {"dear": seconds / one})
+        ladder.trained.clear()
+        ladder.decide(made, folder=str(seconds))
+        assert bool(ladder.trained) is tried
+
+
 def test_what_the_table_expects_of_a_rung_counts_from_the_probe_of_its_own_source(monkeypatch, tmp_path):
     ladder = Ladder(monkeypatch, tmp_path, cases=cases(partial=0.1))
     made = [
@@ -426,8 +474,6 @@ def test_a_rung_is_compared_on_the_folds_of_the_rung_that_stands_for_the_light_o
 
 
 def test_noise_is_thought_of_in_the_unit_of_the_metric():
-    from headstart import planner
-
     for table in (planner._ROW_VARIANCE, planner._LEAST_VARIANCE):
         assert table[Metric.BLEU] == 100**2 * table[Metric.ACCURACY] and table[Metric.LOG_LOSS] == 0.5
     assert planner._SEED_NOISE[Metric.BLEU] == 100 * planner._SEED_NOISE[Metric.ACCURACY]
@@ -486,3 +532,53 @@ def test_a_probes_errors_are_counted_on_the_rows_that_were_held_out(monkeypatch)
     assert rungs.probe_error_of(Rung(get_strategy("probe"), None, job, 5.0), logits) == pytest.approx((9 + 0.5) / 31)
     other = replace(job, settings=replace(job.settings, task="pairs"))
     assert rungs.probe_error_of(Rung(get_strategy("probe"), None, other, 5.0), logits) is None
+
+
+# --- what a trial tells ---
+
+
+def test_near_duplicates_stay_on_one_side_of_the_folds_within_a_fold():
+    pairs = np.arange(40) // 2
+    job = replace(_job_of(40), groups=pairs)
+    job, train = replace(job, rows=replace(job.rows, y=pairs % CLASSES)), np.arange(32)
+    folds = planner.inner_folds(job, train)
+    assert folds
+    for learnt, held in folds:
+        assert set(pairs[train][learnt]).isdisjoint(pairs[train][held])
+
+
+def _state(strategy, job, logits, folds):
+    belief = Belief(0.0, 0.1)
+    return _State(Rung(strategy, None, job, 5.0), belief, belief, logits=logits, folds=folds)
+
+
+def test_folds_on_which_no_row_differs_are_not_certain_and_a_second_fold_halves_the_noise_of_seeds(ladder):
+    job, logits = _job_of(40), np.tile(np.eye(CLASSES)[0], (40, 1))
+    anchor = _state(ladder.strategy("probe", 0.5, light=True), job, logits, 5)
+    noise = planner._SEED_NOISE[Metric.ACCURACY]
+    for folds in (1, 2):
+        other = _state(ladder.strategy("tuned", 0.5), job, logits, folds)
+        planner._measure(other, anchor, job, Metric.ACCURACY)
+        # As if half a row were won and half a row lost of all 40.
+        assert other.measured == (0.0, pytest.approx(np.sqrt(0.5 / 40**2 + noise**2 / folds)))
+
+
+def test_rungs_of_labels_are_compared_each_at_the_line_where_it_does_best():
+    rng = np.random.default_rng(0)
+    y = (rng.random((80, 3)) < 0.3).astype(np.int64)
+    logits = rng.normal(size=(80, 3)) + 4.0 * y - 2.0
+    settings = Settings(task="multilabel", metric=Metric.MICRO_F1)
+    job = Job(Rows(tuple(map(str, range(80))), y, 3, kinds=np.zeros(80, dtype=np.int64)), np.arange(80), [], settings, 0)
+    one, other = (_state(get_strategy(name), job, logits + moved, 1) for name, moved in (("probe", 0.0), ("tfidf", -4.0)))
+    assert get_task("multilabel").judge.contrast(Metric.MICRO_F1, other.logits, one.logits, job.rows).difference < -0.3
+    planner._measure(other, one, job, Metric.MICRO_F1)
+    assert other.measured[0] == pytest.approx(0.0, abs=0.02)
+
+
+def test_the_interval_of_a_trial_counts_near_duplicates_once(ladder):
+    right = np.arange(40) < 32
+    logits = np.where(right[:, None], np.eye(CLASSES)[0], np.eye(CLASSES)[1])
+    state = _state(ladder.strategy("probe", 0.5, light=True), replace(_job_of(40), groups=np.arange(40) // 4), logits, 5)
+    score = planner._record(state, state, Metric.ACCURACY, ladder.cost).score
+    expected = binomtest(8, 10).proportion_ci(0.95, method="wilson")
+    assert (score.value, score.low, score.high) == pytest.approx((0.8, expected.low, expected.high))

@@ -87,6 +87,18 @@ def test_rows_of_the_test_file_are_not_trained_on():
     assert found(result, "near test rows")[1:3] == ("1 test row is nearly the same as a training row.", (4,))
 
 
+def test_rows_of_a_validation_file_are_not_trained_on_too_and_each_file_has_its_own_groups():
+    rows = plain()
+    strange = ["something else altogether", "nothing at all of the kind", "words that stand nowhere before"]
+    test = examples([(text, "a") for text in strange], "test.csv")
+    validation = examples([(rows[5][0], "b"), (rows[7][0] + " ?", "b")], "validation.csv")
+    result = check_examples(examples(rows), test=test, validation=validation)
+    assert np.flatnonzero(result.leaked).tolist() == np.flatnonzero(~result.usable).tolist() == [5]
+    assert found(result, "validation rows in train")[2] == (6,)
+    assert result.validation_groups.tolist() == [result.groups[5], result.groups[7]]
+    assert len(result.test_groups) == 3 and set(result.test_groups.tolist()).isdisjoint(result.groups.tolist())
+
+
 def test_labels_that_only_the_test_file_has_are_found():
     test = examples([("something else altogether", "c"), ("nothing at all of the kind", "a"), ("x y z", "d")], "test.csv")
     assert found(check_examples(examples(plain()), test=test), "unseen labels") == (
@@ -224,6 +236,16 @@ def test_planted_wrong_labels_are_suspected():
     (finding,) = suspect_finding(notes)
     assert finding.message == "3 labels are probably wrong: models that did not see the row disagree."
     assert suspect_finding(()) == ()
+
+
+def test_what_a_model_gives_is_called_right_where_the_first_class_has_no_row():
+    true = 1 + np.arange(60) % 2
+    y = true.copy()
+    y[[7, 20, 33]] = 3 - y[[7, 20, 33]]
+    probabilities = np.where(np.arange(3) == true[:, None], 0.9, 0.05)
+    notes = suspect_labels(probabilities, y, examples(plain(60)), ["nobody", "q", "r"])
+    assert sorted(note.row for note in notes) == [8, 21, 34]
+    assert all((note.label, note.predicted) == (("q", "r") if y[note.row - 1] == 1 else ("r", "q")) for note in notes)
 
 
 def test_a_test_row_that_differs_in_case_and_spaces_alone_is_a_training_row():

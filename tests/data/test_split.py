@@ -95,6 +95,16 @@ def test_the_same_seed_gives_the_same_folds_and_another_seed_others():
     assert any((a[1] != b[1]).any() for a, b in zip(first, other, strict=True))
 
 
+def test_another_seed_sets_other_rows_aside_and_draws_others_of_a_class():
+    y, each = np.arange(200) % 4, np.arange(200)
+    first, again, other = (split.test_split(y, each, 0.2, seed)[1].tolist() for seed in (7, 7, 8))
+    assert first == again != other
+    first, again, other = (split.some_of_each(y, 40, 5, seed).tolist() for seed in (7, 7, 8))
+    assert first == again != other and max(first) > 100
+    first, again, other = ([held.tolist() for _, held in split.few_folds(y, each, seed)] for seed in (7, 7, 8))
+    assert first == again != other
+
+
 def test_repeats_deal_the_rows_out_anew():
     pairs = split.folds(np.arange(60) % 3, np.arange(60), 3, seed=0, repeats=2)
     assert len(pairs) == 6
@@ -121,6 +131,13 @@ def test_groups_of_pairs_are_spread_evenly_over_folds():
     groups = np.arange(200) // 2
     for _, held in split.folds(y, groups, 5, seed=0):
         assert list(np.bincount(y[held])) == [10, 10, 10, 10]
+
+
+def test_single_rows_make_up_for_a_large_group_that_fell_on_one_side():
+    y = np.concatenate([np.arange(60) % 2, np.arange(80) % 2])
+    groups = np.concatenate([np.zeros(60, dtype=np.int64), 1 + np.arange(80)])  # 30 rows of each class hang together
+    _, test = split.test_split(y, groups, 0.2, seed=0)
+    assert np.bincount(y[test]).tolist() == [14, 14]
 
 
 def test_rows_of_which_none_can_be_held_are_refused_for_folds():
@@ -161,7 +178,7 @@ def test_some_of_each_class_are_as_many_as_asked_in_the_classes_own_shares(label
     floor = np.minimum(counts, least)
     assert (kept >= floor).all() and (kept <= counts).all()
     wanted = max(n, floor.sum())
-    assert min(wanted, len(y)) - len(counts) < len(some) <= min(wanted, len(y)) or len(some) == floor.sum()
+    assert min(wanted, len(y)) - (counts > floor).sum() <= len(some) <= min(wanted, len(y))
     beyond = counts > floor
     shares = (kept - floor)[beyond] / (counts - floor)[beyond]
     assert np.ptp(shares) <= (1 / (counts - floor)[beyond]).max() if beyond.any() else True

@@ -122,3 +122,24 @@ def test_labels_of_any_length_and_number_leave_the_card_short() -> None:
     card = model_card(results(data=dataclasses.replace(results().data, labels=many)), SOURCE)
     assert "and 300 more; `config.json` names all." in card
     assert len(card) < 40_000
+
+
+def test_no_label_writes_markup_into_the_card() -> None:
+    hostile = "<img src=x onerror=alert(1)> [a](http://b) `c` | d"
+    data = dataclasses.replace(results().data, labels=((hostile, 50), ("b", 40)))
+    card = model_card(results(data=data, class_scores=(ClassScore(hostile, 0.5, 0.5, 0.5, 3),)), SOURCE)
+    assert "\\<img src=x onerror=alert(1)\\> \\[a\\](http://b) \\`c\\` \\| d" in card
+    body = card.split("---\n", 2)[2].replace("\\<", "").replace("\\[", "").replace("\\`", "")
+    assert "<img" not in body and "[a]" not in body and "`c" not in body
+
+
+def test_the_card_lists_what_was_tried_to_the_end_and_nothing_else() -> None:
+    whole, half = trial("probe", "probe", transfers=True), trial("full", "full", transfers=True)
+    stopped = dataclasses.replace(half, status=TrialStatus.STOPPED, score=estimate(0.99))
+    card = model_card(results(trials=(*results().trials, whole, stopped)), SOURCE)
+    assert "| probe | 0.800 [0.750, 0.850] | 3 |" in card and "| full |" not in card
+
+
+def test_a_class_of_ten_judged_rows_is_measured_and_one_of_nine_hardly() -> None:
+    scores = tuple(ClassScore(name, 0.5, 0.5, 0.5, rows) for name, rows in (("nine", 9), ("ten", 10)))
+    assert "so hardly measured: nine." in model_card(results(class_scores=scores), SOURCE)

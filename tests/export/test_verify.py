@@ -72,6 +72,13 @@ def test_a_number_that_is_none_or_too_far_is_an_error(tmp_path: Path, monkeypatc
         verify(answering(monkeypatch, tmp_path, answer), ["a"], np.array([[0.5, 0.5]]), words=False)
 
 
+def test_numbers_are_compared_as_a_share_of_the_greatest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = answering(monkeypatch, tmp_path, [[2000.1], [3.0]])
+    assert verify(folder, ["a", "b"], np.array([[2000.0], [3.0]]), words=False) == pytest.approx(0.1 / 2000)
+    with pytest.raises(RunError, match=r"they differ by up to 0\.00045, more than"):
+        verify(folder, ["a", "b"], np.array([[2001.0], [3.0]]), words=False)
+
+
 def test_another_number_of_labels_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = answering(monkeypatch, tmp_path, [[0.5, 0.5]])
     with pytest.raises(RunError) as caught:

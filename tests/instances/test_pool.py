@@ -1,12 +1,13 @@
-import numpy as np
+from collections import Counter
+
 import pytest
 
 from headstart.errors import DataError, SettingsError
 from headstart.instances import pool as pool_module
-from headstart.instances.pool import read_pool
+from headstart.instances.pool import draw, joining_of, read_pool
 from headstart.settings import make_settings
 from headstart.target import read_target
-from small import sentences, write_csv
+from small import LABELS, sentences, write_csv
 from tiny import make_tiny
 
 ROWS = sentences(60, 7)
@@ -77,8 +78,30 @@ def test_of_a_large_set_some_rows_are_drawn_and_it_is_said(task, monkeypatch):
     path = write_csv(task / "large.csv", ROWS[30:])
     found = read(task, "large.csv")
     assert len(found) == 10 and found.sets[0].undrawn == 20 and len(set(found.numbers.tolist())) == 10
+    drawn = [ROWS[30 + number - 1] for number in found.numbers.tolist()]
+    assert list(found.texts) == [text for text, _ in drawn] and found.y.tolist() == [LABELS.index(label) for _, label in drawn]
     assert f"{path!r} has more rows than are looked at; 10 were drawn at random, 20 were not." in [f.message for f in found.findings]
-    np.testing.assert_array_equal(found.numbers, read(task, "large.csv").numbers)
+    numbers = [read(task, "large.csv", seed=seed).numbers.tolist() for seed in (0, 0, 1)]
+    assert found.numbers.tolist() == numbers[0] == numbers[1] != numbers[2]
+
+
+def test_every_row_of_a_large_set_is_drawn_as_often_as_any_other(task, monkeypatch):
+    monkeypatch.setattr(pool_module, "MOST_ROWS", 10)
+    path = write_csv(task / "thirty.csv", ROWS[30:])
+    settings = make_settings({"source": str(task / "source"), "rows_from": [path]})
+    target = read_target(str(task / "train.csv"), settings)
+    joining, times = joining_of(target, settings), Counter()
+    for seed in range(300):
+        times.update(draw(path, target.examples, settings, joining, seed=seed).drawn.rows)
+    # Of 300 draws each of the 30 rows is in a hundred, give or take 8.
+    assert sorted(times) == list(range(1, 31)) and min(times.values()) > 65 and max(times.values()) < 135
+
+
+def test_a_text_that_comes_again_in_a_set_joins_once(task):
+    write_csv(task / "again.csv", [*ROWS[30:36], *ROWS[30:33], (ROWS[33][0], ROWS[31][1])])
+    found = read(task, "again.csv")
+    assert list(found.texts) == [text for text, _ in ROWS[30:36]]
+    assert (found.sets[0].rows, found.sets[0].used) == (6, 6)
 
 
 def test_a_set_of_one_class_is_warned_of(task):

@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 import headstart
+from headstart.backbone.reading import Reader
 from headstart.errors import DataError, SettingsError
+from headstart.instances import unlabelled
 from headstart.instances.target_texts import has_no_labels, read_unlabelled
-from headstart.instances.unlabelled import DEFAULT_WAY, WAYS, Sides, align
+from headstart.instances.unlabelled import DEFAULT_WAY, WAYS, Sides, align, plain, self_labelled
 from headstart.settings import make_settings
+from headstart.strategies.base import Rows
+from headstart.strategies.heads import make_space
+from headstart.strategies.ladder import Job
 from small import TOPICS, bare, sentences, write_csv
 from tiny import make_tiny
 
@@ -59,6 +64,57 @@ def test_rows_that_are_likely_among_the_targets_count_more():
     sides = Sides(np.concatenate([near, far]).astype(np.float32), y, target, 2, 0)
     right = {name: ((WAYS[name](sides).logits(target).argmax(axis=1)) == (target[:, 0] > 0)).mean() for name in WAYS}
     assert right["weighted_rows"] > 0.9 > right["source_rows"]
+
+
+def test_source_rows_that_are_held_out_are_told_by_a_head_that_did_not_learn_them(tiny_backbone, monkeypatch):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 40)
+    sides = Sides(rng.normal(size=(40, 30)).astype(np.float32), y, rng.normal(size=(20, 30)).astype(np.float32), 2, 0)
+    monkeypatch.setattr(unlabelled, "sides_of", lambda job: sides)
+    folds = [(np.arange(20, 40), np.arange(20)), (np.arange(20), np.arange(20, 40))]
+    reader = Reader(tiny_backbone("bert"), None, 4096)
+    model, logits = unlabelled.out_of_fold(Job(Rows(("x",) * 40, y, 2), np.arange(40), folds, make_settings({}), 0, reader), plain)
+    for train, held in folds:
+        np.testing.assert_allclose(logits[held], plain(sides.take(train)).logits(sides.source[held]))
+    np.testing.assert_array_equal(model.head.weight, plain(sides).weight)
+    assert (logits.argmax(axis=1) == y).mean() < 0.75 < (model.head.logits(sides.source).argmax(axis=1) == y).mean()
+
+
+def test_target_rows_with_labels_of_their_own_weigh_three_times_as_much_and_no_more_than_a_fifth_together(monkeypatch):
+    given = []
+    monkeypatch.setattr(unlabelled, "solve_path", lambda z, y, *_, row_weight, **__: given.append(row_weight))
+    sides = Sides(np.zeros((40, 2), dtype=np.float32), np.arange(40) % 2, np.zeros((30, 2), dtype=np.float32), 2, 0)
+    for own in (2, 30):
+        labelled = 40 + np.arange(own), np.zeros(own, dtype=np.int64)
+        unlabelled._with(sides, np.zeros((70, 2), dtype=np.float32), np.arange(40), labelled)
+    assert given[0][:40].tolist() == given[1][:40].tolist() == [1.0] * 40
+    assert given[0][40:].tolist() == [3.0, 3.0]
+    assert given[1][40:].sum() == pytest.approx(0.2 * given[1].sum())
+
+
+def test_only_target_rows_on_which_two_halves_of_the_source_agree_are_learnt(monkeypatch):
+    taken, fit = [], unlabelled._with
+
+    def noted(sides, z, rows, given):
+        taken.append((rows, given))
+        return fit(sides, z, rows, given)
+
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 60)
+    source, target = rng.normal(size=(60, 4)), rng.normal(size=(200, 4))
+    source[np.arange(60), y] += 2
+    target[np.arange(200), rng.integers(0, 3, 200)] += 2
+    sides = Sides(source.astype(np.float32), y, target.astype(np.float32), 3, 0)
+    monkeypatch.setattr(unlabelled, "_with", noted)
+    self_labelled(sides)
+    z = make_space(np.concatenate([sides.source, sides.target])).z
+    # Two halves in each of three rounds, then all rows with what the last round gave.
+    for turn in range(unlabelled.ROUNDS):
+        halves = [fit(sides, z, rows, given).logits(z[60:]) for rows, given in taken[2 * turn : 2 * turn + 2]]
+        rows, labels = taken[2 * turn + 2][1]
+        for half in halves:
+            np.testing.assert_array_equal(half[rows - 60].argmax(axis=1), labels)
+        assert 0 < len(rows) < 200
 
 
 # --- whole runs ---
@@ -115,6 +171,13 @@ def test_a_map_turns_labels_into_the_names_that_are_wanted(task):
     )
     assert sorted(label.lower() for label in target.labels) == ["access", "money", "order"]
     assert len(target.unlabelled) == 30
+
+
+def test_no_row_is_learnt_that_nearly_says_what_a_test_row_says(task, tmp_path):
+    rows = sentences(150, 3)
+    near = write_csv(tmp_path / "near.csv", [*rows[60:110], *((f"{text} !", label) for text, label in rows[30:33])])
+    found = read_unlabelled(str(task / "target.csv"), make_settings({"rows_from": [near], "test": str(task / "test.csv")}))
+    assert found.rows.texts == tuple(text for text, _ in rows[60:110])
 
 
 def test_only_a_table_without_a_label_is_one(task, tmp_path):

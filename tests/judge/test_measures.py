@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from headstart.errors import DataError
 from headstart.judge import measures
-from headstart.judge.measures import F1, PRECISION, RECALL, Measure
+from headstart.judge.measures import F1, PRECISION, RECALL, Measure, Range
 from headstart.records import Estimate, Verdict
 from headstart.settings import Metric
 
@@ -202,6 +202,14 @@ def test_equal_predictions_differ_by_nothing_but_not_certainly_so():
     gain = measures.paired_gain(F1, sums, sums, groups=None, folds=None, seed=0, **PAIRED)
     assert gain.value == 0 and gain.verdict is Verdict.UNCLEAR
     assert gain.high == -gain.low == pytest.approx(scipy.stats.t.ppf(0.975, 49) * np.sqrt(2) / 50)
+
+
+def test_of_points_a_row_won_and_a_row_lost_count_for_their_share_of_the_points_that_are_there():
+    points = Measure(lambda sums: 100.0 * sums[0] / np.maximum(sums[1], 1.0), lambda sums: sums[1], Range.POINTS)
+    sums = measures.means_of(np.full(50, 0.4))
+    gain = measures.paired_gain(points, sums, sums, groups=None, folds=None, seed=0, **{**PAIRED, "metric": Metric.BLEU})
+    assert gain.value == 0.0 and gain.verdict is Verdict.UNCLEAR
+    assert gain.high == -gain.low == pytest.approx(scipy.stats.t.ppf(0.975, 49) * np.sqrt(2) * 40 / 50)
 
 
 def test_with_one_entity_a_sentence_the_interval_is_the_paired_t_test_and_a_row_more_on_either_side():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+from collections.abc import Callable
+from typing import Any
 
 from headstart.records import (
     ClassScore,
@@ -28,6 +30,7 @@ from headstart.records import (
     TrialStatus,
     Verdict,
 )
+from headstart.report.svg import Sheet
 
 INTENTS = (
     "cancel order",
@@ -390,3 +393,13 @@ def sample_ranking() -> Ranking:
         12.5,
         "headstart rank tickets.csv",
     )
+
+
+def sheet_of(monkeypatch: Any, room: Any, draw: Callable[[], Any]) -> Sheet:
+    """The wide sheet of the figure that `draw` has a module of figures make, as it is before it becomes SVG."""
+    plots: list[Callable[[Sheet], None]] = []
+    monkeypatch.setattr(room, "picture", lambda name, label, plot, **_how: plots.append(plot))
+    draw()
+    sheet = Sheet(800.0, 400.0, False)
+    plots[0](sheet)
+    return sheet

@@ -10,9 +10,9 @@ from pytest import fixture, mark, raises
 from sample import FOLDS, HOSTILE_TEXT, RTL_TEXT, bare_results, crowded_results, sample_ranking, sample_results
 
 from headstart.errors import ResourceError
-from headstart.records import Detour, Estimate, Gain, Results, Shown, SourceTask, Verdict
+from headstart.records import ClassScore, Detour, Estimate, Gain, Results, RowNote, Shown, SourceTask, Verdict
 from headstart.report import figures, ranking_figures
-from headstart.report.build import build_report, confused_pairs, ranked, write_report
+from headstart.report.build import MAX_NOTES, build_report, confused_pairs, note_groups, ranked, write_report
 from headstart.report.ranking_page import build_page
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -227,6 +227,20 @@ def test_many_classes_show_the_weakest_first_and_fold_the_rest(crowded):
     assert "The weakest 12 of 77 classes" in crowded
     assert "<summary>The other 65</summary>" in crowded
     assert crowded.count('<th scope="row" class="name">') == 77 + 40
+
+
+def test_the_class_that_is_told_worst_stands_first(words_alone):
+    scores = tuple(ClassScore(name, f1, f1, f1, 9) for name, f1 in (("fair", 0.5), ("good", 0.9), ("poor", 0.1)))
+    page = build_report(replace(sample_results(), class_scores=scores, confusion=((6, 2, 1), (0, 9, 0), (4, 4, 1))))
+    cells = re.findall(r'<th scope="row" class="name">\s*(?:<[^>]*>)*(fair|good|poor)', page)
+    assert cells[-3:] == ["poor", "fair", "good"]
+
+
+def test_notes_that_are_left_out_are_counted():
+    notes = [RowNote("hard", i, "text", "a", "b") for i in range(MAX_NOTES + 5)]
+    [group] = note_groups(notes)
+    assert (len(group.notes), group.left_out) == (MAX_NOTES, 5)
+    assert note_groups(notes[:2])[0].left_out == 0
 
 
 def test_confused_pairs_are_counted_from_the_table():

@@ -1,13 +1,26 @@
 import dataclasses
+import html
 import re
 from xml.etree import ElementTree
 
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest import fixture
-from sample import HOSTILE_LABEL, bare_results, class_scores, confusion, curve, estimate, label_curve, layers, sample_results, trial
+from sample import (
+    HOSTILE_LABEL,
+    bare_results,
+    class_scores,
+    confusion,
+    curve,
+    estimate,
+    label_curve,
+    layers,
+    sample_results,
+    sheet_of,
+    trial,
+)
 
-from headstart.records import LabelCurve
+from headstart.records import CurvePoint, LabelCurve
 from headstart.report import figures
 from headstart.report.labels import Box, place_labels
 from headstart.report.wording import text_width
@@ -88,6 +101,14 @@ def test_the_heat_map_says_every_number_that_is_not_zero():
         assert sorted(text for text in texts(drawing) if text.isdigit()) == counts
 
 
+def test_the_tip_of_a_cell_tells_the_share_of_its_row_and_which_class_was_given():
+    table = ((6, 2), (1, 7))
+    said = (
+        html.unescape(str(figures.confusion_map(class_scores(("card", "order"), table), table))).replace("\xa0", " ").replace("\u202f", " ")
+    )
+    assert "2 of 8 rows of card (25 %) were given order" in said and "1 of 8 rows of order (12 %) were given card" in said
+
+
 def test_more_than_twenty_classes_have_no_heat_map():
     for size, drawn in ((20, True), (21, False)):
         table = confusion(size)
@@ -117,9 +138,24 @@ def test_the_best_layer_is_the_one_with_the_least_log_loss():
     assert "best: layer 0, 0.900" in texts(drawings(figures.score_by_layer(scored, "accuracy"))[0])
 
 
-def test_a_curve_with_gaps_and_numbers_that_are_none_is_drawn():
-    points = tuple(dataclasses.replace(point, train_loss=float("nan")) for point in curve(6, 0.3))
-    assert figures.training_curves((trial("partial", "partial", 0.5, 1.0, curve=points),)) is not None
+def test_a_curve_is_drawn_through_the_numbers_that_are_there(monkeypatch):
+    nan = float("nan")
+    losses = ((0.9, None), (nan, 0.8), (0.5, nan), (None, 0.6))
+    points = tuple(CurvePoint(step, float(step), one, other) for step, (one, other) in enumerate(losses))
+    made = trial("partial", "partial", 0.5, 1.0, curve=points)
+    [ax] = sheet_of(monkeypatch, figures, lambda: figures.training_curves((made,))).figure.axes
+    assert [(list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines] == [([0, 2], [0.9, 0.5]), ([1, 3], [0.8, 0.6])]
+
+
+def test_a_curve_without_any_number_leaves_its_panel_empty():
+    points = tuple(dataclasses.replace(point, train_loss=float("nan"), validation_loss=None) for point in curve(6, 0.3))
+    assert "partial" in texts(drawings(figures.training_curves((trial("partial", "partial", 0.5, 1.0, curve=points),)))[0])
+
+
+def test_a_training_is_told_by_its_lowest_loss_on_validation_rows():
+    points = tuple(CurvePoint(step, 1.0, validation_loss=loss) for step, loss in ((0, 0.9), (5, 0.25), (10, 0.6)))
+    drawn = str(figures.training_curves((trial("partial", "partial", 0.5, 1.0, curve=points),)))
+    assert "lowest 0.250" in drawn and "0.900" not in drawn
 
 
 @given(st.lists(st.tuples(st.floats(0, 350), st.floats(0, 300)), max_size=30), st.integers(0, 2))

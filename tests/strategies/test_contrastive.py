@@ -6,8 +6,9 @@ import numpy as np
 
 from headstart.backbone.reading import Reader
 from headstart.settings import Precision, Settings
+from headstart.strategies import schedule, training
 from headstart.strategies.base import Rows
-from headstart.strategies.contrastive import STRATEGY
+from headstart.strategies.contrastive import STRATEGY, tuned_on_pairs
 from headstart.strategies.heads import fit_head, usual_strength
 from headstart.strategies.ladder import Job
 from headstart.strategies.tuned_heads import FIRMER, tuned_layers
@@ -47,3 +48,19 @@ def test_the_head_reads_the_mean_of_the_upper_layers_and_knows_the_names(tiny_ba
     by_hand = fit_head(np.mean(read, axis=0), np.append(job.rows.y, [0, 1]), 2, strength=FIRMER * usual_strength(2))
     np.testing.assert_allclose(model.head.weight, by_hand.weight, rtol=1e-2, atol=1e-3)
     assert (model.predict_logits(job.rows.texts).argmax(axis=1) == job.rows.y).mean() > 0.9
+
+
+def test_pairs_are_compared_in_batches_that_hold_each_class_as_often(tiny_backbone, monkeypatch):
+    monkeypatch.setattr(schedule, "FEWEST_CONTRASTIVE_STEPS", 6)
+    batches = []
+
+    class Watched(training.GroupedBatches):
+        def __iter__(self):
+            for batch in super().__iter__():
+                batches.append(batch)
+                yield batch
+
+    monkeypatch.setattr(training, "GroupedBatches", Watched)
+    job, y = job_on(Reader(tiny_backbone("bert"), None, 4096)), np.repeat([0, 1], [20, 4])
+    tuned_on_pairs(replace(job, rows=replace(job.rows, y=y), settings=replace(SETTINGS, epochs=1, batch_size=8)))
+    assert len(batches) >= 6 and all(np.bincount(y[batch], minlength=2).tolist() == [4, 4] for batch in batches)

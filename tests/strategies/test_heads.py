@@ -4,6 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.errors import SourceError
+from headstart.settings import Metric
+from headstart.strategies import heads
 from headstart.strategies.base import LinearHead
 from headstart.strategies.heads import (
     FINAL,
@@ -19,6 +21,7 @@ from headstart.strategies.heads import (
     solve_path,
     uneven,
     usual_strength,
+    weights_for,
 )
 
 
@@ -172,20 +175,36 @@ def test_the_choice_is_the_strength_with_the_least_held_out_loss():
     assert softmax(choice.head.logits(x)) == pytest.approx(softmax(fit_head(x, y, 3, strength=choice.strength).logits(x)), abs=1e-3)
 
 
-def test_held_out_labels_do_not_reach_their_own_predictions():
+def test_class_weights_have_a_part_in_the_folds_and_in_the_choice_of_the_penalty():
+    x, y = blobs(120, 12, 3, noise=6.0)
+    keep = np.flatnonzero((y != 2) | (np.arange(120) % 5 == 0))
+    x, y = x[keep], y[keep]
+    folds, weight, z = fold_rows(len(y)), np.array([0.2, 0.2, 8.0]), make_space(x).z
+    for strength, told in choose_head(x, y, 3, folds, weight).losses:
+        logits = np.empty((len(y), 3))
+        for train, held in folds:
+            logits[held] = solve_path(z[train], y[train], 3, strength, weight, 1e-3).logits(z[held])
+        assert told == pytest.approx(log_loss(logits, y, weight), rel=0.01)
+        assert told != pytest.approx(log_loss(logits, y), rel=0.05)
+
+
+def test_held_out_labels_do_not_reach_their_own_predictions(monkeypatch):
+    monkeypatch.setattr(heads, "log_loss", lambda *_: 0.0)  # the penalty, which is chosen by them, is the usual one
     x, y = blobs(90, 15, 3)
     folds = fold_rows(90, 3)
-    train, held = folds[0]
+    held, others = folds[0][1], folds[1][1]
     other = y.copy()
     other[held] = (y[held] + 1) % 3
-    z = make_space(x).z
-    first = solve_path(z[train], y[train], 3, 0.1, None, 3e-2).logits(z[held])
-    second = solve_path(z[train], other[train], 3, 0.1, None, 3e-2).logits(z[held])
-    assert (first == second).all()
-    # Pure noise must look like noise out of fold, whatever the head makes of the rows that it saw.
+    first, second = (choose_head(x, labels, 3, folds, None).out_of_fold_logits for labels in (y, other))
+    np.testing.assert_array_equal(first[held], second[held])
+    assert not np.allclose(first[others], second[others])
+
+
+def test_noise_looks_like_noise_out_of_fold():
+    x, _ = blobs(90, 15, 3)
     noise = np.random.default_rng(1).integers(0, 3, 90)
-    choice = choose_head(x, noise, 3, folds, None)
-    assert log_loss(choice.out_of_fold_logits, noise) > 1.0
+    choice = choose_head(x, noise, 3, fold_rows(90, 3), None)
+    assert log_loss(choice.out_of_fold_logits, noise) > 1.0 > log_loss(choice.head.logits(x), noise)
 
 
 def test_rows_that_no_fold_holds_out_are_nan_and_no_folds_take_the_usual_strength():
@@ -229,6 +248,14 @@ def test_classes_are_uneven_from_one_and_a_half_times_on():
     assert uneven(np.repeat([0, 1], [30, 20]))
     assert not uneven(np.repeat([0, 3], [5, 5]))
     assert not uneven(np.zeros(4, dtype=np.int64))
+
+
+def test_classes_are_weighed_where_macro_f1_judges_uneven_ones_and_nowhere_else():
+    y = np.repeat([0, 1], [30, 10])
+    np.testing.assert_allclose(weights_for(y, 2, Metric.MACRO_F1), class_weights(y, 2))
+    assert weights_for(y, 2, Metric.ACCURACY) is None and weights_for(y, 2, Metric.LOG_LOSS) is None
+    assert weights_for(np.repeat([0, 1], [20, 20]), 2, Metric.MACRO_F1) is None
+    assert weights_for(np.ones((40, 2), dtype=np.int64), 2, Metric.MACRO_F1) is None
 
 
 def test_log_loss_is_the_weighted_mean_over_rows_that_have_logits():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from headstart.errors import SourceError
-from headstart.strategies.heads import fit_head, log_loss, make_space, softmax
+from headstart.strategies.heads import FINAL, fit_head, log_loss, make_space, softmax, solve_path
 from headstart.strategies.probe import (
     PENALTIES,
     _better_than_usual,
@@ -118,11 +118,19 @@ def test_float16_features_are_read_as_float32_would_be():
     assert choose_probe(half, y, 2, fold_rows(40), None).layers == choose_probe(half.astype(np.float32), y, 2, fold_rows(40), None).layers
 
 
-def test_a_class_with_one_row_and_weights_are_no_obstacle():
+def test_classes_are_weighed_in_the_folds_and_in_the_head_and_one_of_a_single_row_is_no_obstacle():
     features, y = layered(41, 2, 8, 2, good=(2,))
     y[40] = 2
-    choice = choose_probe(features, y, 3, fold_rows(41), np.array([0.7, 0.7, 13.0]))
-    assert np.isfinite(choice.out_of_fold_logits).all()
+    folds, weight = fold_rows(41), np.array([0.7, 0.7, 13.0])
+    choice = choose_probe(features, y, 3, folds, weight)
+    read = mean_of_layers(features, choice.layers)
+    z = make_space(read).z
+    for train, held in folds:
+        by_hand = solve_path(z[train], y[train], 3, choice.strength, weight, FINAL).logits(z[held])
+        assert softmax(choice.out_of_fold_logits[held]) == pytest.approx(softmax(by_hand), abs=0.01)
+    by_hand, without = (fit_head(read, y, 3, strength=choice.strength, class_weight=each) for each in (weight, None))
+    assert softmax(choice.head.logits(read)) == pytest.approx(softmax(by_hand.logits(read)), abs=0.01)
+    assert softmax(choice.head.logits(read))[:40, 2].mean() > 2 * softmax(without.logits(read))[:40, 2].mean()
 
 
 def test_a_layer_that_is_not_finite_is_refused():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -152,6 +151,19 @@ def test_a_contrastive_loss_leaves_the_head_out_of_the_optimiser(tiny_backbone: 
     assert not held & {id(p) for p in model.head.parameters()}
 
 
+def test_rates_rise_over_the_warmup_and_fall_to_nothing(tiny_backbone: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates, on_step_end = [], training._Watch.on_step_end
+
+    def watched(self, args, state, control, **kwargs):
+        rates.append(max(group["lr"] for group in kwargs["optimizer"].param_groups))
+        on_step_end(self, args, state, control, **kwargs)
+
+    monkeypatch.setattr(training._Watch, "on_step_end", watched)
+    plan = replace(PLAN, steps=10, warmup=0.4)
+    tune(Reader(tiny_backbone("bert"), None, 4096), some_rows(), cut=3, head=some_head(), schedule=plan)
+    assert [rate / plan.head_rate for rate in rates] == pytest.approx([1 / 4, 2 / 4, 3 / 4, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6, 0])
+
+
 # --- whole runs ---
 
 
@@ -234,6 +246,31 @@ def test_training_rows_are_learned_from_the_given_head(tiny_backbone: Tiny) -> N
     assert abs(model.head.weight - some_head(2).weight).max() < 0.3
 
 
+def test_a_training_in_bfloat16_is_one(tiny_backbone: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, forward = [], TunedModel.forward
+
+    def watched(self, entering, mask, labels):
+        seen.append(torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16)
+        return forward(self, entering, mask, labels)
+
+    monkeypatch.setattr(TunedModel, "forward", watched)
+    for precision in (Precision.BFLOAT16, Precision.FLOAT32):
+        plan = replace(PLAN, steps=1, precision=precision)
+        tune(Reader(tiny_backbone("bert"), None, 4096), some_rows(), cut=3, head=some_head(), schedule=plan)
+    assert seen == [True, False]
+
+
+def test_numbers_are_told_in_their_own_unit_before_and_after_training(tiny_backbone: Tiny) -> None:
+    """A training at next to no rate leaves the head that it began with, whatever the mean and the spread of the numbers."""
+    rng = np.random.default_rng(0)
+    rows = replace(some_rows(), y=500.0 + 20.0 * rng.normal(size=(16, 1)), n_classes=1)
+    head = LinearHead(rng.normal(size=(1, HIDDEN)), np.array([480.0]))
+    plan = replace(PLAN, steps=2, learning_rate=1e-12, head_rate=1e-12, weight_decay=0.0)
+    model = tune(Reader(tiny_backbone("bert"), None, 4096), rows, cut=3, head=head, schedule=plan, loss=Loss.SQUARED)
+    np.testing.assert_allclose(model.head.weight, head.weight, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(model.head.bias, head.bias, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("blocks", "cut", "layers"), [(6, 0, (4, 5, 6)), (6, 2, (4, 5, 6)), (6, 4, (5, 6)), (6, 5, (6,)), (12, 4, (7, 8, 9, 10, 11, 12))]
 )
@@ -258,19 +295,29 @@ def some_job(n: int, reader: Reader | None = None) -> Job:
     return Job(some_rows(n), np.arange(n), [], Settings(precision=Precision.FLOAT32, layer_decay=0.7, patience=4), seed=11, reader=reader)
 
 
-def test_few_rows_all_train_and_many_set_some_aside_to_stop_by(tiny_backbone: Tiny) -> None:
-    backbone = tiny_backbone("bert")
+def test_few_rows_all_train() -> None:
     few = some_job(training.STOPPING_FROM - 1)
     rows, validate = stopping_rows(few)
     assert rows is few.rows and validate is None
-    many = some_job(training.STOPPING_FROM, Reader(backbone, None, 4096))
-    rows, validate = stopping_rows(many)
-    assert validate is not None and 0.85 < len(rows) / len(many.rows) < 0.95
-    left = Counter(many.rows.texts) - Counter(rows.texts)
-    held = [i for i, text in enumerate(many.rows.texts) if text in left]
-    model = fresh(backbone, 2)
-    loss, score = validate(model)
-    assert 0 < loss < 20 and 0 <= score <= 1 and len(held) > 0
+
+
+def test_rows_set_aside_to_stop_by_are_of_other_groups_and_are_judged_with_the_class_weights(
+    tiny_backbone: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "STOPPING_FROM", 120)
+    backbone, weight, groups = tiny_backbone("bert"), np.array([0.5, 1.0, 4.0]), np.arange(120) // 2
+    texts = tuple(f"{WORDS[i % len(WORDS)]} {WORDS[i // len(WORDS)]} {i}" for i in range(120))
+    job = replace(some_job(120, Reader(backbone, None, 4096)), rows=Rows(texts, groups % 3, 3), groups=groups, class_weight=weight)
+    rows, validate = stopping_rows(job)
+    assert validate is not None and 0.85 < len(rows) / 120 < 0.95
+    learnt = set(rows.texts)
+    held = [i for i, text in enumerate(texts) if text not in learnt]
+    assert len(held) == 120 - len(rows) and not {i // 2 for i in held} & {int(text.split()[-1]) // 2 for text in rows.texts}
+    loss, score = validate(fresh(backbone, 2))
+    logits, y = some_head().logits(job.source.pooled([texts[i] for i in held])[:, 4]), job.rows.y[held]
+    each = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(held)), y]
+    assert loss == pytest.approx((weight[y] * each).sum() / weight[y].sum(), rel=1e-4)
+    assert score == pytest.approx((logits.argmax(axis=1) == y).mean())
 
 
 def test_a_training_that_diverges_says_so(tiny_backbone: Tiny) -> None:

@@ -1,5 +1,6 @@
 """The head that a tuned model ends with: fitted on what the tuned blocks make of all rows."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -77,3 +78,17 @@ def test_the_head_that_tuning_begins_from_is_that_of_the_given_rows(tiny_backbon
     some = job.rows.take(np.arange(20))
     features = reader.pooled(some.texts)[:, list(tuned_layers(reader.backbone.n_blocks, 1))].mean(axis=1)
     np.testing.assert_allclose(start_head(job, some, 1).weight, fit_head(features, some.y, 2).weight, rtol=1e-4, atol=1e-6)
+
+
+def test_heads_of_tuned_rungs_weigh_the_classes(tiny_backbone):
+    reader, weight, y = Reader(tiny_backbone("bert"), None, 4096), np.array([0.3, 5.0]), np.repeat([0, 1], [34, 6])
+    job = job_on(reader, n=40)
+    job = replace(job, rows=replace(job.rows, y=y), class_weight=weight)
+    without, head = replace(job, class_weight=None), LinearHead(np.zeros((2, reader.backbone.width)), np.zeros(2))
+    tuned = TransferModel(reader, copy.deepcopy(reader.backbone.module), 1, (3, 4), head)
+    by_hand = fit_head(tuned.features(job.rows.texts), y, 2, strength=FIRMER * usual_strength(2), class_weight=weight)
+    np.testing.assert_allclose(with_fitted_head(tuned, job).head.bias, by_hand.bias, rtol=1e-2, atol=1e-3)
+    assert not np.allclose(with_fitted_head(tuned, without).head.bias, by_hand.bias, rtol=0.1)
+    begun = fit_head(reader.pooled(job.rows.texts)[:, 3:].mean(axis=1), y, 2, class_weight=weight)
+    np.testing.assert_allclose(start_head(job, job.rows, 1).bias, begun.bias, rtol=1e-2, atol=1e-3)
+    assert not np.allclose(start_head(without, job.rows, 1).bias, begun.bias, rtol=0.1)

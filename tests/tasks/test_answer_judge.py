@@ -15,6 +15,7 @@ from headstart.records import Mark
 from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows, Said
 from headstart.tasks.answer_judge import AnswerJudge, best_margin, matched
+from small import widths
 
 JUDGE = AnswerJudge()
 SETTINGS = Settings(confidence=0.95, resamples=100, seed=1)
@@ -44,6 +45,13 @@ def test_scores_are_means_over_rows_as_each_is_answered() -> None:
     )
     assert scores["f1_where_there_is_an_answer"].n == 3 and scores["answer_f1"].low <= 2.4 / 5 <= scores["answer_f1"].high
     assert set(JUDGE.scores(outputs[[0, 1, 4]], rows.take([0, 1, 4]), None, SETTINGS)) == {"answer_f1", "exact_match"}
+
+
+def test_copies_of_rows_in_groups_do_not_narrow_the_intervals() -> None:
+    found = widths(JUDGE, *drawn(120, 3))
+    assert set(found) == {"answer_f1", "exact_match", "f1_where_there_is_an_answer", "right_where_there_is_none"}
+    for name, (once, copied, naive) in found.items():
+        assert copied == pytest.approx(once, rel=0.15) and naive < 0.65 * once, name
 
 
 @settings(deadline=None)

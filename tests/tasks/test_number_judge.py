@@ -8,6 +8,7 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows, Said
 from headstart.tasks.number_judge import SHOWN, NumberJudge, correlation_of, correlation_sums
+from small import widths
 
 JUDGE, QUICK = NumberJudge(), Settings(resamples=400)
 
@@ -41,6 +42,20 @@ def test_the_unit_changes_no_interval_but_in_its_own_measure():
     for name in ("spearman", "pearson", "r2"):
         assert (one[name].low, one[name].high) == (pytest.approx(other[name].low), pytest.approx(other[name].high))
     assert other["rmse"].high == pytest.approx(1000 * one["rmse"].high)
+
+
+def test_copies_of_rows_in_groups_do_not_narrow_the_intervals():
+    x, y = drawn(3, n=120)
+    found = widths(JUDGE, x, rows_of(y))
+    assert set(found) == {"spearman", "pearson", "r2", "rmse", "mean_absolute_error"}
+    for name, (once, copied, naive) in found.items():
+        assert copied == pytest.approx(once, rel=0.15) and naive < 0.65 * once, name
+
+
+def test_the_share_of_variance_explained_has_its_interval_the_right_way_round():
+    x, y = drawn(3)
+    found = JUDGE.scores(x, rows_of(y), None, QUICK)["r2"]
+    assert found.low < found.value < found.high
 
 
 @pytest.mark.parametrize(("n", "correlation"), [(40, 0.3), (40, 0.9), (200, 0.0), (200, 0.6)])

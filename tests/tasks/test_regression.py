@@ -155,6 +155,14 @@ def test_a_number_far_from_its_prediction_is_suspect_and_the_furthest_rows_are_h
     assert suspects(rows.y.copy(), rows, given, ["number"]) == ()
 
 
+def test_numbers_that_are_told_elsewhere_are_not_among_the_hardest():
+    labels = [f"{float(k)}" for k in range(6)]
+    rows, given = make_rows(["t"] * 6, labels, make_labels([], [])), examples(labels)
+    apart = np.array([[3.0], [0.1], [-5.0], [0.2], [1.0], [-2.0]])
+    for known, hardest in ((set(), [3, 1]), ({3}, [1, 6]), ({3, 1, 6}, [5, 4])):
+        assert [note.row for note in hard(rows.y + apart, rows, given, ["number"], 2, known)] == hardest
+
+
 def test_a_test_file_that_leaves_it_open_is_read_like_the_training_rows():
     decimals, thousands, neither = examples(["3,5", "12,25"]), examples(["1,234.5", "2,000"]), examples(["3.5", "4"])
     open_file = examples(["1,234", "2,500"])
