@@ -1,5 +1,7 @@
 """What is tried, and with which cut."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,3 +71,21 @@ def test_rungs_weigh_the_classes_as_they_are_among_their_own_rows_where_macro_f1
             assert rung.job.class_weight is None
         else:
             np.testing.assert_allclose(rung.job.class_weight, class_weights(target.rows.y[learn], 3))
+
+
+def test_few_rows_are_dealt_out_anew_with_their_groups_whole_and_many_are_not(task):
+    settings = make_settings({"source": str(task / "source")})
+    target = read_target(str(task / "train.csv"), settings)
+    learn = np.arange(len(target.rows))
+    again = candidates.dealt_again(target, learn, settings)
+    deals = [candidates.folds_of(target, learn, settings), *again]
+    assert len(deals) == candidates.REPEATS
+    held = [[tuple(part[1].tolist()) for part in deal] for deal in deals]
+    assert len(set(map(tuple, held))) == len(deals)
+    for deal in deals:
+        assert sorted(i for _, part in deal for i in part.tolist()) == learn.tolist()
+        assert all(set(target.groups[train]).isdisjoint(target.groups[part]) for train, part in deal)
+    more = np.arange(candidates.REPEATED_UP_TO + 1)
+    many = replace(target, rows=target.rows.take(more % 60), groups=more)
+    assert candidates.dealt_again(many, more, settings) == ()
+    assert candidates.dealt_again(replace(target, validation=np.arange(5)), learn, settings) == ()

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import headstart
 from headstart import candidates, deciding, pipeline, runs

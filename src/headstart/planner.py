@@ -50,7 +50,7 @@ class _State:
     """What is known of one rung so far.
 
     `prior` is what was believed before any fold; `measured` the difference to the anchor on its own folds and its standard error; `belief`
-    what is believed with these and those of rungs that are alike.
+    what is believed with these and those of rungs that are alike. `again` are logits by rows dealt out anew (`Job.again`).
     """
 
     rung: Rung
@@ -58,6 +58,7 @@ class _State:
     belief: Belief
     measured: tuple[float, float] | None = None
     logits: FloatArray | None = None
+    again: tuple[FloatArray, ...] = ()
     folds: int = 0
     seconds: float = 0.0
     failed: str = ""
@@ -180,13 +181,16 @@ def _warmer(states: list[_State]) -> dict[str | None, float]:
 
 
 def _run_light(state: _State, run: RunFolder, label: str, cost: CostModel) -> None:
-    """All folds at once, from features that are computed anyway."""
+    """All folds at once, from features that are computed anyway; rows that are few are dealt out several times."""
     rung = state.rung
     out_of_fold = rung.strategy.out_of_fold
     assert out_of_fold is not None
+    alone = rung.strategy.name not in {*rungs_with_rows(), *rungs_unlabelled()}
+    again = {f"again {k}": dealt for k, dealt in enumerate(rung.job.again if alone else (), start=1)}
 
     def work() -> dict[str, FloatArray]:
-        return {"logits": out_of_fold(rung.job)[1]}
+        further = {name: out_of_fold(replace(rung.job, folds=dealt))[1] for name, dealt in again.items()}
+        return {"logits": out_of_fold(rung.job)[1], **further}
 
     expected = trial_seconds(rung, cost)
     result = _attempt(state, run, f"{label}/{rung.name}/folds", work)
@@ -194,6 +198,7 @@ def _run_light(state: _State, run: RunFolder, label: str, cost: CostModel) -> No
         return
     cost.learn(rung.strategy.name, expected, result["seconds"])
     state.logits, state.folds, state.seconds = result["logits"], len(rung.job.folds), result["seconds"]
+    state.again = tuple(result[name] for name in again)
 
 
 def _run_fold(state: _State, run: RunFolder, label: str, cost: CostModel) -> None:
@@ -242,7 +247,7 @@ def failure_of(error: Exception) -> str | None:
 
 def _tell_errors(states: list[_State], probes: list[_State], metric: Metric) -> None:
     """What is expected of rungs that train depends on what the probe of their source leaves to be gained, which is known now."""
-    errors = {probe.rung.source: probe_error_of(probe.rung, probe.logits) for probe in probes if probe.logits is not None}
+    errors = {probe.rung.source: probe_error_of(probe.rung, (probe.logits, *probe.again)) for probe in probes if probe.logits is not None}
     for state in states:
         error = errors.get(state.rung.source, next(iter(errors.values()), None))
         if state.rung.strategy.out_of_fold is None and error is not None:
@@ -304,7 +309,7 @@ def _kind(rung: Rung) -> object:
 
 
 def _measure(state: _State, anchor: _State | None, job: Job, metric: Metric) -> None:
-    """The paired difference to the anchor on the rows of all folds that were tried."""
+    """The paired difference to the anchor on the rows of all folds that were tried, a mean over all times that both were dealt out."""
     if state.logits is None or anchor is None or anchor.logits is None or state is anchor:
         return
     seen = np.intersect1d(job.rows.measured(state.logits), job.rows.measured(anchor.logits))
@@ -312,13 +317,15 @@ def _measure(state: _State, anchor: _State | None, job: Job, metric: Metric) -> 
         return
     units = job.rows.units(seen)
     judge = get_task(job.settings.task).judge
-    ours, theirs = state.logits[units], anchor.logits[units]
-    if output_of(job.rows.y) in (Output.LABELS, Output.TEXT):  # each where it draws its line best
-        ours, theirs = sharpened(state.rung, state.logits, ours), sharpened(anchor.rung, anchor.logits, theirs)
-    contrast = judge.contrast(metric, ours, theirs, job.rows.take(seen))
-    spread = max(contrast.row_variance, _LEAST_VARIANCE[metric] / len(seen))
+    contrasts = []
+    for mine, its in zip((state.logits, *state.again), (anchor.logits, *anchor.again), strict=False):
+        ours, theirs = mine[units], its[units]
+        if output_of(job.rows.y) in (Output.LABELS, Output.TEXT):  # each where it draws its line best
+            ours, theirs = sharpened(state.rung, mine, ours), sharpened(anchor.rung, its, theirs)
+        contrasts.append(judge.contrast(metric, ours, theirs, job.rows.take(seen)))
+    spread = max(float(np.mean([each.row_variance for each in contrasts])), _LEAST_VARIANCE[metric] / len(seen))
     error = math.sqrt(spread / len(seen) + _SEED_NOISE[metric] ** 2 / max(state.folds, 1))
-    state.measured = contrast.difference, error
+    state.measured = float(np.mean([each.difference for each in contrasts])), error
 
 
 def _may_win(states: list[_State], anchor: _State | None, job: Job, metric: Metric) -> list[_State]:

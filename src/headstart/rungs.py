@@ -5,6 +5,7 @@ Letters in shapes: n rows, u units (words, where each word has a class; else n),
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,19 +67,21 @@ def expectation(rung: Rung, metric: Metric) -> Belief:
     )
 
 
-def probe_error_of(rung: Rung, out_of_fold: FloatArray) -> float | None:
-    """The share of rows that a probe tells wrong by its out-of-fold logits (u, c), as the table counts it (see `prior.Case`), never quite
-    none; None: the table says nothing of such a task.
+def probe_error_of(rung: Rung, out_of_fold: Sequence[FloatArray]) -> float | None:
+    """The share of rows that a probe tells wrong by its out-of-fold logits (u, c), a mean over all times that rows were dealt out, as the
+    table counts it (see `prior.Case`), never quite none; None: the table says nothing of such a task.
     """
-    settings = rung.job.settings
+    settings, rows = rung.job.settings, rung.job.rows
     task = settings.task or DEFAULT
     if all(case.task != task for case in read_cases(task)):
         return None
-    seen = rung.job.rows.measured(out_of_fold)
-    rows = rung.job.rows.take(seen)
     metric = Metric.ACCURACY if task == DEFAULT else deciding_metric(settings)
-    right = get_task(task).judge.score(metric, out_of_fold[rung.job.rows.units(seen)], rows)
-    return float((len(rows) * (1.0 - right) + 0.5) / (len(rows) + 1))
+    wrong = []
+    for logits in out_of_fold:
+        seen = rows.measured(logits)
+        right = get_task(task).judge.score(metric, logits[rows.units(seen)], rows.take(seen))
+        wrong.append((len(seen) * (1.0 - right) + 0.5) / (len(seen) + 1))
+    return float(np.mean(wrong))
 
 
 def calibration_of(rung: Rung, out_of_fold: FloatArray | None, warmer: float = 1.0) -> Calibration:
@@ -127,7 +130,8 @@ def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
         work = rung.strategy.work(rung.job, share)
         return cost.training(rung.strategy.name, tokens=work.tokens, learning=work.learning, frozen=work.frozen, steps=work.steps)
     if rung.strategy.tunes_from is None or rung.job.reader is None:
-        return cost.light(rung.strategy.name, rows, rung.job.rows.n_classes)
+        times = 1 + len(rung.job.again) if rung.strategy.out_of_fold is not None else 1
+        return times * cost.light(rung.strategy.name, rows, rung.job.rows.n_classes)
     backbone = rung.job.reader.backbone
     rows += rung.strategy.adds(rung.job) if rung.strategy.adds is not None else 0
     seconds = 0.0

@@ -244,3 +244,10 @@ def test_another_number_of_words_is_an_error(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(RunError) as caught:
         verify(folder, ["a b", "c"], EXPECTED, words=True)
     assert str(caught.value) == f"The model saved to {str(folder)!r} answers with shape (2, 2) instead of (3, 3); do not use it."
+
+
+def test_a_model_that_reads_no_word_at_all_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = answering(monkeypatch, tmp_path, [[-1, 0.0]] * 3)
+    with pytest.raises(RunError) as told:
+        verify(folder, ["a b", "c"], EXPECTED, words=True)
+    assert str(told.value) == f"The model saved to {str(folder)!r} reads none of 3 words; do not use it."

@@ -63,10 +63,10 @@ def across_groups(groups: IntArray, n: int) -> IntArray:
     return np.sort(np.argsort(turn, kind="stable")[:n])
 
 
-def folds(y: IntArray, groups: IntArray, k: int, seed: int, repeats: int = 1) -> list[tuple[IntArray, IntArray]]:
-    """`repeats` times k pairs of positions (training rows, held rows), both ascending; a pair together is all rows.
+def folds(y: IntArray, groups: IntArray, k: int, seed: int, repeat: int = 0) -> list[tuple[IntArray, IntArray]]:
+    """k pairs of positions (training rows, held rows), both ascending; a pair together is all rows.
 
-    Within one repeat every row is held at most once, and exactly once unless a class would be left without a training row: rows of a class
+    Every row is held at most once, and exactly once unless a class would be left without a training row: rows of a class
     that stands in a single group are never held. With so few rows that a fold would hold none, there are fewer folds.
 
     Args:
@@ -74,15 +74,13 @@ def folds(y: IntArray, groups: IntArray, k: int, seed: int, repeats: int = 1) ->
         groups: group numbers, shape (n,); rows of one group are held together. Give `np.arange(n)` where there are no groups.
         k: folds, 2 or more.
         seed: start of the random choice; each repeat makes its own from it.
-        repeats: how many times all rows are dealt out anew.
+        repeat: which time it is that the rows are dealt out.
 
     Raises:
         DataError: the rows cannot be parted: no class has two groups.
     """
-    pairs = []
-    for repeat in range(repeats):
-        bins = _assign(y, groups, np.full(k, 1.0 / k), np.random.default_rng([seed, repeat]))
-        pairs += [(np.flatnonzero(bins != fold), held) for fold in range(k) if len(held := np.flatnonzero(bins == fold))]
+    bins = _assign(y, groups, np.full(k, 1.0 / k), np.random.default_rng([seed, repeat]))
+    pairs = [(np.flatnonzero(bins != fold), held) for fold in range(k) if len(held := np.flatnonzero(bins == fold))]
     if not pairs:
         raise DataError(f"The {len(y):,} rows are too few for folds: no class has two separate rows; add rows.")
     return pairs

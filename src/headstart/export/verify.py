@@ -153,6 +153,8 @@ def verify(
         # Of a word of which no token is read there is nothing to compare.
         given = expected[found[:, 0] >= 0]
         found = found[found[:, 0] >= 0]
+        if len(expected) and not len(given):
+            raise RunError(f"The model saved to {str(folder)!r} reads none of {len(expected)} words; do not use it.")
         named = given[np.arange(len(given)), found[:, 0].astype(np.int64)]
         found, expected = np.column_stack([found[:, 1], named]), np.column_stack([named, given.max(axis=1)])
     if found.shape != expected.shape:

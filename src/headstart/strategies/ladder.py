@@ -112,6 +112,7 @@ class Job:
     `groups` (n,) bears one number for rows that must not be parted. `reader` None: only for strategies without a source. `class_weight`
     (c,) None: all rows count alike. `cut`: blocks kept frozen, for strategies that tune. `logs` None: no
     TensorBoard events. `pool` None: there are no rows of neighbouring data. `unlabelled` are the texts of a target without labels.
+    `again` are the rows dealt out into folds anew, where they are few.
     """
 
     rows: Rows
@@ -125,6 +126,7 @@ class Job:
     logs: Path | None = None
     pool: Pool | None = None
     unlabelled: tuple[str, ...] = ()
+    again: tuple[Folds, ...] = ()
 
     @property
     def source(self) -> Reader:
@@ -135,7 +137,7 @@ class Job:
 
     def take(self, indices: IntArray, folds: Folds) -> Job:
         """The same job on some of the rows; `folds` are of those rows."""
-        return replace(self, rows=self.rows.take(indices), groups=self.groups[indices], folds=folds)
+        return replace(self, rows=self.rows.take(indices), groups=self.groups[indices], folds=folds, again=())
 
 
 @dataclass(frozen=True)
