@@ -606,3 +606,33 @@ def test_few_rows_are_dealt_out_anew_and_a_light_rung_goes_by_all_of_its_scores(
     # The first deal is the one that the report and calibration know; the others come from the same journal line.
     assert states[0].measured[0] == pytest.approx((30 + 27 + 24) / 3 / 40 - 0.5) and len(states[0].again) == 2
     assert rungs.probe_error_of(states[1].rung, (states[1].logits, *states[1].again)) is None
+
+
+def test_of_many_sources_the_most_promising_are_probed_until_their_share_of_the_time_is_spent(ladder, monkeypatch):
+    names = [f"s{i}" for i in range(8)]
+    monkeypatch.setattr(planner, "order_of_sources", lambda *_: names[::-1])
+
+    def timed(strategy, took):
+        def out_of_fold(job):
+            ladder.now += took
+            return strategy.out_of_fold(job)
+
+        return replace(strategy, out_of_fold=out_of_fold)
+
+    def made():
+        probes = [timed(ladder.strategy("probe", 0.5 + 0.05 * i, light=True), 10.0) for i in range(8)]
+        tuned = [ladder.strategy("tuned", 0.9, seconds=1e9) for _ in names]
+        return [*probes, *tuned, ladder.strategy("tfidf", 0.4, light=True, transfers=False, source=False)], [*names, *names, None]
+
+    strategies, sources = made()
+    decision, _ = ladder.decide(strategies, seconds=60.0, folder="short", sources=sources)
+    probed = [trial.name for trial in decision.trials if trial.strategy == "probe" and trial.status is TrialStatus.DONE]
+    assert probed == [f"probe from s{i}" for i in (4, 5, 6, 7)]  # three take the half of a minute, and the one that was begun in it
+    assert decision.winner.name == "probe from s7" and decision.plain.name == "tfidf"
+    left = {trial.name: trial.reason for trial in decision.trials if trial.status is TrialStatus.SKIPPED}
+    assert {left[f"{rung} from s{i}"] for rung in ("probe", "tuned") for i in range(4)} == {"other sources lead"}
+    decision, _ = ladder.decide(strategies, seconds=6000.0, folder="long", sources=sources)
+    assert sum(trial.strategy == "probe" and trial.status is TrialStatus.DONE for trial in decision.trials) == 8
+    monkeypatch.setattr(planner, "order_of_sources", lambda *_: names[:3])
+    decision, _ = ladder.decide([*strategies[:3], strategies[-1]], seconds=1.0, folder="few", sources=[*names[:3], None])
+    assert sum(trial.strategy == "probe" and trial.status is TrialStatus.DONE for trial in decision.trials) == 3

@@ -21,6 +21,7 @@ from headstart.cost import CostModel
 from headstart.data.examples import IntArray
 from headstart.errors import HeadstartError, SettingsError
 from headstart.guard import rows_help
+from headstart.leading import FEW, LEAST, SHARE, order_of_sources
 from headstart.prior import Belief, believe, expect, worth_measuring
 from headstart.progress import say
 from headstart.records import TrialRecord, TrialStatus
@@ -105,10 +106,9 @@ def decide(
     begin = run.clock
     expected = [expectation(rung, metric) for rung in rungs]
     states = [_State(rung, belief, belief, failed=failed.get(rung.name, "")) for rung, belief in zip(rungs, expected, strict=True)]
-    # The probe first: so the first model that transfers is there soonest.
-    for state in sorted(states, key=lambda state: state.rung.strategy.name != "probe"):
-        if state.rung.strategy.out_of_fold is not None and not state.failed:
-            _run_light(state, run, label, cost)
+    everything = states
+    dropped = _run_lights(states, run, label, seconds, cost)
+    states = [state for state in states if state.rung.source not in dropped]
     lights = [state for state in states if state.logits is not None]
     probes = [state for state in lights if state.rung.strategy.name == "probe"]
     anchor = next(iter(probes or lights[-1:]), None)
@@ -120,7 +120,7 @@ def decide(
     _learn(states, anchor)
     for probe in probes[1:]:
         _lean_on(probe, states)
-    everything, states = states, _without_lesser(states, probes)
+    states = _without_lesser(states, probes)
     while True:
         left = seconds - (run.clock - begin)
         chosen = _next(states, left, cost, first, metric, anchor)
@@ -178,6 +178,30 @@ def _warmer(states: list[_State]) -> dict[str | None, float]:
             expected, needed = (1.0 / calibration_of(state.rung, logits).factor for logits in (None, state.logits))
             found.setdefault(state.rung.source, []).append(math.log(needed / expected))
     return {source: math.exp(sum(ratios) / len(ratios)) for source, ratios in found.items()}
+
+
+def _run_lights(states: list[_State], run: RunFolder, label: str, seconds: float, cost: CostModel) -> set[str | None]:
+    """Run all light rungs, the probes first: so the first model that transfers is there soonest.
+
+    Of many sources the most promising are probed until their share of the `seconds` is spent. Returns the others, which are left out.
+    """
+    begin, probed = run.clock, 0
+    order = order_of_sources([state.rung for state in states], run, label)
+    place = {source: at for at, source in enumerate(order)}
+    dropped: set[str | None] = set()
+    lights = [state for state in states if state.rung.strategy.out_of_fold is not None and not state.failed]
+    for state in sorted(lights, key=lambda state: (state.rung.strategy.name != "probe", place.get(state.rung.source, 0))):
+        source = state.rung.source
+        if state.rung.strategy.name == "probe" and len(order) > FEW and source in place:
+            if probed >= LEAST and run.clock - begin > SHARE * seconds:
+                dropped.add(source)
+            probed += 1
+        if source not in dropped:
+            _run_light(state, run, label, cost)
+    for state in states:
+        if state.rung.source in dropped:
+            state.stopped = "other sources lead"
+    return dropped
 
 
 def _run_light(state: _State, run: RunFolder, label: str, cost: CostModel) -> None:

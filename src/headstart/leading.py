@@ -1,0 +1,46 @@
+"""Of many sources, which are looked at first.
+
+A probe of each, fold by fold, in every decision, would take a short budget for itself. What ranks sources in closed form from features that
+are there anyway costs next to nothing; so it says in which order they are probed, until their share of the time is spent.
+
+Letters in shapes: n rows, d width, L blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headstart.rungs import Rung
+from headstart.runs import RunFolder
+from headstart.strategies.heads import make_space
+from headstart.strategies.ladder import Job
+from headstart.strategies.outputs import Output, output_of
+from headstart.strategies.probe import mean_of_layers, usual_layers
+from headstart.transferability.decomposed import decompose
+from headstart.transferability.logme import logme
+
+FEW = 4  # so many sources are all probed, in the order in which they were named
+LEAST = 2  # however short the time
+SHARE = 0.5  # of a decision's time, for probing
+
+
+def order_of_sources(rungs: Sequence[Rung], run: RunFolder, label: str) -> list[str | None]:
+    """The sources of some rungs, detours apart, the most promising first; as they were named where they are few, or do not tell classes.
+
+    Args:
+        rungs: of one decision, all on the same rows.
+        run: remembers the scores.
+        label: names the rows, for the journal.
+    """
+    jobs = {rung.source: rung.job for rung in rungs if rung.job.reader is not None and rung.detour is None}
+    rows = rungs[0].job.rows
+    if len(jobs) <= FEW or output_of(rows.y) is not Output.CLASS or rows.sizes is not None:
+        return list(jobs)
+    scores = run.remember(f"{label}/order of sources", lambda: {"scores": [_evidence(job) for job in jobs.values()]})["scores"]
+    return [source for _, source in sorted(zip(scores, jobs, strict=True), key=lambda pair: -pair[0])]
+
+
+def _evidence(job: Job) -> float:
+    """LogME of the features (n, d) that a probe usually reads."""
+    features = mean_of_layers(job.source.pooled(job.rows.texts), usual_layers(job.source.backbone.n_blocks))
+    return logme(decompose(make_space(features).z), job.rows.y, job.rows.n_classes)

@@ -1,0 +1,53 @@
+"""Of many sources, which are looked at first."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from headstart import leading
+from headstart.backbone.reading import Reader
+from headstart.leading import order_of_sources
+from headstart.rungs import Rung
+from headstart.runs import RunFolder
+from headstart.settings import Settings
+from headstart.strategies.base import Rows
+from headstart.strategies.ladder import Job, get_strategy
+from headstart.transferability.decomposed import decompose
+from headstart.transferability.logme import logme
+from tiny import WORDS
+
+
+@pytest.fixture
+def rungs(tiny_backbone):
+    """A probe on each of five tiny sources, and on one that came by a detour."""
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    rows = Rows(tuple(" ".join(rng.choice(WORDS[:20] if k else WORDS[10:], 5)) for k in y), y, 2)
+    made = []
+    for k, kind in enumerate(["bert", "roberta", "gpt2", "distilbert", "mpnet", "bert"]):
+        job = Job(rows, np.arange(40), [], Settings(), 0, Reader(tiny_backbone(kind, seed=k), None, 4096))
+        made.append(Rung(get_strategy("probe"), f"source {k}", job, 5.0, "a detour" if k == 5 else None))
+    return made
+
+
+def test_the_order_is_that_of_the_evidence_and_is_remembered(rungs, tmp_path, monkeypatch):
+    found = order_of_sources(rungs, RunFolder.open(tmp_path / "run", {}), "rows")
+    told = {}
+    for rung in rungs[:5]:
+        pooled = rung.job.source.pooled(rung.job.rows.texts)
+        read = pooled[:, pooled.shape[1] // 2 + 1 :].mean(axis=1)
+        varies = read.std(axis=0) > 1e-6
+        told[rung.source] = logme(
+            decompose((read[:, varies] - read[:, varies].mean(axis=0)) / read[:, varies].std(axis=0)), rung.job.rows.y, 2
+        )
+    assert found == sorted(told, key=lambda source: -told[source]) and found != list(told)
+    monkeypatch.setattr(leading, "_evidence", None)  # a run that goes on computes nothing anew
+    assert order_of_sources(rungs, RunFolder.open(tmp_path / "run", {}), "rows") == found
+
+
+def test_few_sources_and_what_is_no_class_of_a_text_stay_as_they_were_named(rungs, tmp_path):
+    run = RunFolder.open(tmp_path / "run", {})
+    assert order_of_sources(rungs[:4], run, "rows") == [f"source {k}" for k in range(4)]
+    numbers = [replace(rung, job=replace(rung.job, rows=replace(rung.job.rows, y=np.zeros((40, 1)), n_classes=1))) for rung in rungs]
+    assert order_of_sources(numbers, run, "rows") == [f"source {k}" for k in range(5)]
