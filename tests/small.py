@@ -154,7 +154,8 @@ def widths(judge: Any, outputs: Any, rows: Any) -> dict[str, tuple[float, float,
 
 @contextmanager
 def bare(*, page: bool = False, curve: bool = False) -> Iterator[None]:
-    """Runs without what has tests of its own: the fresh process that opens the saved model, the report's page, and the label curve.
+    """Runs without what has tests of its own: the fresh process that opens the saved model, rows dealt out anew, the report's page, and the
+    label curve.
 
     Args:
         page: the report is written all the same.
@@ -164,6 +165,7 @@ def bare(*, page: bool = False, curve: bool = False) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("headstart.saving.verify", lambda folder, texts, expected, *, words, pairs, adapter=False: 0.0)
+        patch.setattr("headstart.candidates.REPEATS", 1)
         patch.setattr("headstart.saving.verify_answers", lambda folder, task, given, expected, *, adapter=False: None)
         if not page:
             patch.setattr("headstart.report.build.write_report", lambda results, place: place.write_text("report"))

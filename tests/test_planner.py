@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from headstart import planner, rungs, runs
+from headstart import planner, rungs, runs, trials
 from headstart.cost import CostModel
 from headstart.errors import SettingsError
-from headstart.planner import _leading, _State, decide
+from headstart.planner import _leading, decide
 from headstart.prior import Belief, Case
 from headstart.records import TrialStatus
 from headstart.rungs import Rung
@@ -18,6 +18,7 @@ from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, Strategy, get_strategy
 from headstart.tasks.registry import get_task
+from headstart.trials import State, run_light
 
 CLASSES = 4
 
@@ -443,11 +444,11 @@ def test_sources_lead_by_halves_once_each_of_them_had_a_trial(ladder, folds, lea
         job = Job(Rows(("a", "b"), np.array([0, 1]), 2), np.arange(2), [], Settings(), 0)
         belief = Belief(-0.1 * i, 0.01)
         done = folds[i] if i < 4 else 0
-        states.append(_State(Rung(ladder.strategy("tuned", 0.5), source, job, 5.0), belief, belief, folds=done))
+        states.append(State(Rung(ladder.strategy("tuned", 0.5), source, job, 5.0), belief, belief, folds=done))
         light = ladder.strategy("probe", 0.5, light=True)
-        states.append(_State(Rung(light, source, job, 5.0), belief, belief, logits=np.zeros((2, 2)) if probes else None))
+        states.append(State(Rung(light, source, job, 5.0), belief, belief, logits=np.zeros((2, 2)) if probes else None))
     # What a detour made of the last source competes with it on its own merits.
-    states.append(_State(Rung(ladder.strategy("tuned", 0.5), "h via x", job, 5.0, "via/x"), belief, belief))
+    states.append(State(Rung(ladder.strategy("tuned", 0.5), "h via x", job, 5.0, "via/x"), belief, belief))
     assert _leading(states, ladder.cost) == {*(leading if probes else "abcdefgh"), "h via x"}
 
 
@@ -541,7 +542,7 @@ def test_near_duplicates_stay_on_one_side_of_the_folds_within_a_fold():
     pairs = np.arange(40) // 2
     job = replace(_job_of(40), groups=pairs)
     job, train = replace(job, rows=replace(job.rows, y=pairs % CLASSES)), np.arange(32)
-    folds = planner.inner_folds(job, train)
+    folds = trials.inner_folds(job, train)
     assert folds
     for learnt, held in folds:
         assert set(pairs[train][learnt]).isdisjoint(pairs[train][held])
@@ -549,7 +550,7 @@ def test_near_duplicates_stay_on_one_side_of_the_folds_within_a_fold():
 
 def _state(strategy, job, logits, folds):
     belief = Belief(0.0, 0.1)
-    return _State(Rung(strategy, None, job, 5.0), belief, belief, logits=logits, folds=folds)
+    return State(Rung(strategy, None, job, 5.0), belief, belief, logits=logits, folds=folds)
 
 
 def test_folds_on_which_no_row_differs_are_not_certain_and_a_second_fold_halves_the_noise_of_seeds(ladder):
@@ -598,10 +599,10 @@ def test_few_rows_are_dealt_out_anew_and_a_light_rung_goes_by_all_of_its_scores(
     job = _job_of(40)
     folds = [(np.arange(20), np.arange(20, 40)), (np.arange(20, 40), np.arange(20))]
     job = replace(job, folds=folds, again=(folds[::-1], folds))
-    states = [_State(Rung(strategy(name), None, job, 5.0), Belief(0.0, 0.1), Belief(0.0, 0.1)) for name in right]
+    states = [State(Rung(strategy(name), None, job, 5.0), Belief(0.0, 0.1), Belief(0.0, 0.1)) for name in right]
     run = RunFolder.open(ladder.tmp_path / "again", {})
     for state in states:
-        planner._run_light(state, run, "rows", ladder.cost)
+        run_light(state, run, "rows", ladder.cost)
     planner._measure(states[0], states[1], job, Metric.ACCURACY)
     # The first deal is the one that the report and calibration know; the others come from the same journal line.
     assert states[0].measured[0] == pytest.approx((30 + 27 + 24) / 3 / 40 - 0.5) and len(states[0].again) == 2
@@ -610,7 +611,7 @@ def test_few_rows_are_dealt_out_anew_and_a_light_rung_goes_by_all_of_its_scores(
 
 def test_of_many_sources_the_most_promising_are_probed_until_their_share_of_the_time_is_spent(ladder, monkeypatch):
     names = [f"s{i}" for i in range(8)]
-    monkeypatch.setattr(planner, "order_of_sources", lambda *_: names[::-1])
+    monkeypatch.setattr(trials, "order_of_sources", lambda *_: names[::-1])
 
     def timed(strategy, took):
         def out_of_fold(job):
@@ -633,6 +634,6 @@ def test_of_many_sources_the_most_promising_are_probed_until_their_share_of_the_
     assert {left[f"{rung} from s{i}"] for rung in ("probe", "tuned") for i in range(4)} == {"other sources lead"}
     decision, _ = ladder.decide(strategies, seconds=6000.0, folder="long", sources=sources)
     assert sum(trial.strategy == "probe" and trial.status is TrialStatus.DONE for trial in decision.trials) == 8
-    monkeypatch.setattr(planner, "order_of_sources", lambda *_: names[:3])
+    monkeypatch.setattr(trials, "order_of_sources", lambda *_: names[:3])
     decision, _ = ladder.decide([*strategies[:3], strategies[-1]], seconds=1.0, folder="few", sources=[*names[:3], None])
     assert sum(trial.strategy == "probe" and trial.status is TrialStatus.DONE for trial in decision.trials) == 3

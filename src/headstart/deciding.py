@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.candidates import Means, folder_name, rungs_on
 from headstart.data.examples import IntArray
-from headstart.planner import Decision, decide, failure_of
+from headstart.planner import Decision, decide
 from headstart.progress import say
 from headstart.rungs import Rung, calibration_of
 from headstart.runs import RunFolder
@@ -23,6 +23,7 @@ from headstart.strategies.ladder import trainings_of
 from headstart.strategies.outputs import said_of
 from headstart.target import Part, Target
 from headstart.tasks.registry import get_task
+from headstart.trials import failure_of
 
 
 @dataclass(frozen=True)

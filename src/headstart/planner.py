@@ -10,20 +10,16 @@ Letters in shapes: n rows, u units (words, where each word has a class; else n),
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
 from headstart.cost import CostModel
-from headstart.data.examples import IntArray
-from headstart.errors import HeadstartError, SettingsError
+from headstart.errors import SettingsError
 from headstart.guard import rows_help
-from headstart.leading import FEW, LEAST, SHARE, order_of_sources
 from headstart.prior import Belief, believe, expect, worth_measuring
-from headstart.progress import say
 from headstart.records import TrialRecord, TrialStatus
 from headstart.rungs import Rung, calibration_of, expectation, net_of, price_of, probe_error_of, sharpened, trial_seconds
 from headstart.runs import RunFolder
@@ -31,8 +27,9 @@ from headstart.settings import Metric, by_scale
 from headstart.strategies.base import FloatArray
 from headstart.strategies.events import note_trial
 from headstart.strategies.ladder import Job, rungs_unlabelled, rungs_with_rows
-from headstart.strategies.outputs import Output, output_of, outputs_of
+from headstart.strategies.outputs import Output, output_of
 from headstart.tasks.registry import deciding_metric, get_task
+from headstart.trials import State, run_fold, run_lights
 
 # An expected gain below this is not worth a trial: in points of the metric.
 _WORTH = by_scale(share=0.0007, loss=0.003)
@@ -44,26 +41,6 @@ _ALIKE = 0.75
 _ROW_VARIANCE = {metric: 0.15 * metric.full**2 if metric.higher_is_better else 0.5 for metric in Metric}
 # However few rows differ, so much is thought possible, spread over all of them.
 _LEAST_VARIANCE = {metric: 0.5 * metric.full**2 if metric.higher_is_better else 0.5 for metric in Metric}
-
-
-@dataclass
-class _State:
-    """What is known of one rung so far.
-
-    `prior` is what was believed before any fold; `measured` the difference to the anchor on its own folds and its standard error; `belief`
-    what is believed with these and those of rungs that are alike. `again` are logits by rows dealt out anew (`Job.again`).
-    """
-
-    rung: Rung
-    prior: Belief
-    belief: Belief
-    measured: tuple[float, float] | None = None
-    logits: FloatArray | None = None
-    again: tuple[FloatArray, ...] = ()
-    folds: int = 0
-    seconds: float = 0.0
-    failed: str = ""
-    stopped: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,9 +82,9 @@ def decide(
     metric = deciding_metric(first.settings)
     begin = run.clock
     expected = [expectation(rung, metric) for rung in rungs]
-    states = [_State(rung, belief, belief, failed=failed.get(rung.name, "")) for rung, belief in zip(rungs, expected, strict=True)]
+    states = [State(rung, belief, belief, failed=failed.get(rung.name, "")) for rung, belief in zip(rungs, expected, strict=True)]
     everything = states
-    dropped = _run_lights(states, run, label, seconds, cost)
+    dropped = run_lights(states, run, label, seconds, cost)
     states = [state for state in states if state.rung.source not in dropped]
     lights = [state for state in states if state.logits is not None]
     probes = [state for state in lights if state.rung.strategy.name == "probe"]
@@ -128,13 +105,13 @@ def decide(
             break
         if anchor is None:
             # Without a light rung the first that is trained is what the others are compared with, on its own folds.
-            _run_fold(chosen, run, label, cost)
+            run_fold(chosen, run, label, cost)
             anchor = chosen if chosen.logits is not None else None
             continue
         if _lacks_fold(anchor, chosen):
-            _run_fold(anchor, run, label, cost)
+            run_fold(anchor, run, label, cost)
         if not _lacks_fold(anchor, chosen):
-            _run_fold(chosen, run, label, cost)
+            run_fold(chosen, run, label, cost)
         _measure(chosen, anchor, first, metric)
     left = seconds - (run.clock - begin)
     sound = [state for state in states if not state.failed]
@@ -170,7 +147,7 @@ def decide(
     return Decision(winner.rung, best(True), best(False), best_way(True), best_way(False), logits, records, beside, warmer)
 
 
-def _warmer(states: list[_State]) -> dict[str | None, float]:
+def _warmer(states: list[State]) -> dict[str | None, float]:
     """See `Decision.warmer`; a geometric mean. Rungs that tune one source are about as sure of themselves as each other."""
     found: dict[str | None, list[float]] = {}
     for state in states:
@@ -180,96 +157,7 @@ def _warmer(states: list[_State]) -> dict[str | None, float]:
     return {source: math.exp(sum(ratios) / len(ratios)) for source, ratios in found.items()}
 
 
-def _run_lights(states: list[_State], run: RunFolder, label: str, seconds: float, cost: CostModel) -> set[str | None]:
-    """Run all light rungs, the probes first: so the first model that transfers is there soonest.
-
-    Of many sources the most promising are probed until their share of the `seconds` is spent. Returns the others, which are left out.
-    """
-    begin, probed = run.clock, 0
-    order = order_of_sources([state.rung for state in states], run, label)
-    place = {source: at for at, source in enumerate(order)}
-    dropped: set[str | None] = set()
-    lights = [state for state in states if state.rung.strategy.out_of_fold is not None and not state.failed]
-    for state in sorted(lights, key=lambda state: (state.rung.strategy.name != "probe", place.get(state.rung.source, 0))):
-        source = state.rung.source
-        if state.rung.strategy.name == "probe" and len(order) > FEW and source in place:
-            if probed >= LEAST and run.clock - begin > SHARE * seconds:
-                dropped.add(source)
-            probed += 1
-        if source not in dropped:
-            _run_light(state, run, label, cost)
-    for state in states:
-        if state.rung.source in dropped:
-            state.stopped = "other sources lead"
-    return dropped
-
-
-def _run_light(state: _State, run: RunFolder, label: str, cost: CostModel) -> None:
-    """All folds at once, from features that are computed anyway; rows that are few are dealt out several times."""
-    rung = state.rung
-    out_of_fold = rung.strategy.out_of_fold
-    assert out_of_fold is not None
-    alone = rung.strategy.name not in {*rungs_with_rows(), *rungs_unlabelled()}
-    again = {f"again {k}": dealt for k, dealt in enumerate(rung.job.again if alone else (), start=1)}
-
-    def work() -> dict[str, FloatArray]:
-        further = {name: out_of_fold(replace(rung.job, folds=dealt))[1] for name, dealt in again.items()}
-        return {"logits": out_of_fold(rung.job)[1], **further}
-
-    expected = trial_seconds(rung, cost)
-    result = _attempt(state, run, f"{label}/{rung.name}/folds", work)
-    if result is None:
-        return
-    cost.learn(rung.strategy.name, expected, result["seconds"])
-    state.logits, state.folds, state.seconds = result["logits"], len(rung.job.folds), result["seconds"]
-    state.again = tuple(result[name] for name in again)
-
-
-def _run_fold(state: _State, run: RunFolder, label: str, cost: CostModel) -> None:
-    """Train on all folds but one and predict that one."""
-    rung = state.rung
-    train, held = rung.job.folds[state.folds]
-
-    def work() -> dict[str, FloatArray]:
-        part = rung.job.take(train, inner_folds(rung.job, train))
-        if part.logs is not None:
-            part = replace(part, logs=part.logs / f"fold-{state.folds + 1}")
-        return {"logits": outputs_of(rung.strategy.fit(part), rung.job.rows.take(held))}
-
-    expected = trial_seconds(rung, cost, len(train) / len(rung.job.rows))
-    say(f"  trying {rung.name}, fold {state.folds + 1} of {len(rung.job.folds)} (about {expected:.0f} s)")
-    result = _attempt(state, run, f"{label}/{rung.name}/fold {state.folds}", work)
-    if result is None:
-        return
-    cost.learn(rung.strategy.name, expected, result["seconds"])
-    if state.logits is None:
-        state.logits = np.full((len(rung.job.rows.y), result["logits"].shape[1]), np.nan)
-    state.logits[rung.job.rows.units(held)] = result["logits"]
-    state.folds += 1
-    state.seconds += result["seconds"]
-
-
-def _attempt(state: _State, run: RunFolder, key: str, work: Callable[[], dict[str, FloatArray]]) -> dict[str, Any] | None:
-    """The result of a trial; None where training failed, which is noted and ends no run. Want of memory does end it."""
-    try:
-        return run.remember(key, work)
-    except Exception as error:
-        reason = failure_of(error)
-        if reason is None:
-            raise
-        state.failed = reason
-        return None
-
-
-def failure_of(error: Exception) -> str | None:
-    """In a line why a training failed; None for what is no failure of the training: want of memory, a user's mistake, a full disk."""
-    of_training = isinstance(error, RuntimeError | ValueError | FloatingPointError | IndexError) and not isinstance(error, HeadstartError)
-    if not of_training or "memory" in str(error):
-        return None
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _tell_errors(states: list[_State], probes: list[_State], metric: Metric) -> None:
+def _tell_errors(states: list[State], probes: list[State], metric: Metric) -> None:
     """What is expected of rungs that train depends on what the probe of their source leaves to be gained, which is known now."""
     errors = {probe.rung.source: probe_error_of(probe.rung, (probe.logits, *probe.again)) for probe in probes if probe.logits is not None}
     for state in states:
@@ -279,7 +167,7 @@ def _tell_errors(states: list[_State], probes: list[_State], metric: Metric) -> 
             state.prior = state.belief = expectation(state.rung, metric)
 
 
-def _lean_on(probe: _State, states: list[_State]) -> None:
+def _lean_on(probe: State, states: list[State]) -> None:
     """What is expected of a source's other rungs is measured from that source's own probe."""
     for state in states:
         if state.rung.source == probe.rung.source and state.rung.strategy.out_of_fold is None:
@@ -287,9 +175,9 @@ def _lean_on(probe: _State, states: list[_State]) -> None:
             state.belief = state.prior
 
 
-def _without_lesser(states: list[_State], probes: list[_State]) -> list[_State]:
+def _without_lesser(states: list[State], probes: list[State]) -> list[State]:
     """Without the tuned rungs on those variants of a detour of which a sister's probe does better; the direct way always goes on."""
-    best: dict[str, _State] = {}
+    best: dict[str, State] = {}
     for probe in probes:
         detour = probe.rung.detour
         if detour is not None and (detour not in best or probe.belief.mean > best[detour].belief.mean):
@@ -304,14 +192,7 @@ def _without_lesser(states: list[_State], probes: list[_State]) -> list[_State]:
     return kept
 
 
-def inner_folds(job: Job, train: IntArray) -> list[tuple[IntArray, IntArray]]:
-    """Folds within some of a job's rows, for what a strategy chooses by itself."""
-    from headstart.data.split import folds
-
-    return folds(job.rows.strata[train], job.groups[train], job.settings.inner_folds, job.seed)
-
-
-def _learn(states: list[_State], anchor: _State | None) -> FloatArray:
+def _learn(states: list[State], anchor: State | None) -> FloatArray:
     """Move what is believed by all that was measured (from the priors each time: folds add up); the covariance (k, k) of the k beliefs."""
     kinds = [_kind(state.rung) for state in states]
     alike = np.array([[1.0 if i == j else _ALIKE * (one == two) for j, two in enumerate(kinds)] for i, one in enumerate(kinds)])
@@ -322,7 +203,7 @@ def _learn(states: list[_State], anchor: _State | None) -> FloatArray:
     return covariance
 
 
-def _place(wanted: _State | None, states: list[_State]) -> int | None:
+def _place(wanted: State | None, states: list[State]) -> int | None:
     """Where a rung stands among others; None: it does not, or there is none."""
     return next((place for place, state in enumerate(states) if state is wanted), None)
 
@@ -332,7 +213,7 @@ def _kind(rung: Rung) -> object:
     return ("tunes", rung.source) if rung.strategy.tunes_a_source else rung.name
 
 
-def _measure(state: _State, anchor: _State | None, job: Job, metric: Metric) -> None:
+def _measure(state: State, anchor: State | None, job: Job, metric: Metric) -> None:
     """The paired difference to the anchor on the rows of all folds that were tried, a mean over all times that both were dealt out."""
     if state.logits is None or anchor is None or anchor.logits is None or state is anchor:
         return
@@ -352,7 +233,7 @@ def _measure(state: _State, anchor: _State | None, job: Job, metric: Metric) -> 
     state.measured = float(np.mean([each.difference for each in contrasts])), error
 
 
-def _may_win(states: list[_State], anchor: _State | None, job: Job, metric: Metric) -> list[_State]:
+def _may_win(states: list[State], anchor: State | None, job: Job, metric: Metric) -> list[State]:
     """Without rungs that are only compared, and without those that learn from rows of neighbouring data where these do not help."""
     base = None if anchor is None else anchor.logits
     with_rows = [state for state in states if state.rung.strategy.name in rungs_with_rows()]
@@ -370,25 +251,25 @@ def _may_win(states: list[_State], anchor: _State | None, job: Job, metric: Metr
     return kept or states
 
 
-def _net(state: _State, cost: CostModel) -> float:
+def _net(state: State, cost: CostModel) -> float:
     """What is expected of a rung less the price of the time that its training on all rows takes; light ones are trained already."""
     return net_of(state.belief, state.rung, cost)
 
 
-def _trainings(states: list[_State]) -> int:
+def _trainings(states: list[State]) -> int:
     """How many rungs that transfer are trained on all rows after the decision: where there is a detour, the best direct one as well."""
     return 2 if any(state.rung.detour is not None for state in states) else 1
 
 
-def _lacks_fold(anchor: _State, state: _State) -> bool:
+def _lacks_fold(anchor: State, state: State) -> bool:
     """Whether the next fold of a rung is one that the rung it is compared with, which is no light one, was not trained on yet."""
     return anchor.rung.strategy.out_of_fold is None and anchor is not state and state.folds >= anchor.folds
 
 
-def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: Metric, anchor: _State | None) -> _State | None:
+def _next(states: list[State], left: float, cost: CostModel, job: Job, metric: Metric, anchor: State | None) -> State | None:
     """The trial that is worth most for its seconds, or None when none is worth its time; `left` seconds remain. `anchor`: what others are
     compared with."""
-    best: tuple[float, _State] | None = None
+    best: tuple[float, State] | None = None
     leading = _leading(states, cost)
     covariance = _learn(states, anchor)
     open_to_win = [i for i, state in enumerate(states) if not state.failed]
@@ -429,7 +310,7 @@ def _next(states: list[_State], left: float, cost: CostModel, job: Job, metric: 
     return None if best is None else best[1]
 
 
-def _leading(states: list[_State], cost: CostModel) -> set[str | None]:
+def _leading(states: list[State], cost: CostModel) -> set[str | None]:
     """The sources on which trials may be spent: by successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943).
 
     What is believed of a source's best rung, which leans on its own probe, ranks it. The better half is tried; once each of them had a
@@ -458,7 +339,7 @@ def _leading(states: list[_State], cost: CostModel) -> set[str | None]:
     return everyone - set(ranked[left:])
 
 
-def _record(state: _State, winner: _State, metric: Metric, cost: CostModel) -> TrialRecord:
+def _record(state: State, winner: State, metric: Metric, cost: CostModel) -> TrialRecord:
     """What became of a rung, for the journal and the report."""
     rung = state.rung
     settings = rung.job.settings

@@ -1,0 +1,137 @@
+"""Trials: what is known of a rung so far, all folds of those that cost next to nothing, and one fold of those that train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from headstart.cost import CostModel
+from headstart.data.examples import IntArray
+from headstart.errors import HeadstartError
+from headstart.leading import FEW, LEAST, SHARE, order_of_sources
+from headstart.prior import Belief
+from headstart.progress import say
+from headstart.rungs import Rung, trial_seconds
+from headstart.runs import RunFolder
+from headstart.strategies.base import FloatArray
+from headstart.strategies.ladder import Job, rungs_unlabelled, rungs_with_rows
+from headstart.strategies.outputs import outputs_of
+
+
+@dataclass
+class State:
+    """What is known of one rung so far.
+
+    `prior` is what was believed before any fold; `measured` the difference to the anchor on its own folds and its standard error; `belief`
+    what is believed with these and those of rungs that are alike. `again` are logits by rows dealt out anew (`Job.again`).
+    """
+
+    rung: Rung
+    prior: Belief
+    belief: Belief
+    measured: tuple[float, float] | None = None
+    logits: FloatArray | None = None
+    again: tuple[FloatArray, ...] = ()
+    folds: int = 0
+    seconds: float = 0.0
+    failed: str = ""
+    stopped: str = ""
+
+
+def run_lights(states: list[State], run: RunFolder, label: str, seconds: float, cost: CostModel) -> set[str | None]:
+    """Run all light rungs, the probes first: so the first model that transfers is there soonest.
+
+    Of many sources the most promising are probed until their share of the `seconds` is spent. Returns the others, which are left out.
+    """
+    begin, probed = run.clock, 0
+    order = order_of_sources([state.rung for state in states], run, label)
+    place = {source: at for at, source in enumerate(order)}
+    dropped: set[str | None] = set()
+    lights = [state for state in states if state.rung.strategy.out_of_fold is not None and not state.failed]
+    for state in sorted(lights, key=lambda state: (state.rung.strategy.name != "probe", place.get(state.rung.source, 0))):
+        source = state.rung.source
+        if state.rung.strategy.name == "probe" and len(order) > FEW and source in place:
+            if probed >= LEAST and run.clock - begin > SHARE * seconds:
+                dropped.add(source)
+            probed += 1
+        if source not in dropped:
+            run_light(state, run, label, cost)
+    for state in states:
+        if state.rung.source in dropped:
+            state.stopped = "other sources lead"
+    return dropped
+
+
+def run_light(state: State, run: RunFolder, label: str, cost: CostModel) -> None:
+    """All folds at once, from features that are computed anyway; rows that are few are dealt out several times."""
+    rung = state.rung
+    out_of_fold = rung.strategy.out_of_fold
+    assert out_of_fold is not None
+    alone = rung.strategy.name not in {*rungs_with_rows(), *rungs_unlabelled()}
+    again = {f"again {k}": dealt for k, dealt in enumerate(rung.job.again if alone else (), start=1)}
+
+    def work() -> dict[str, FloatArray]:
+        further = {name: out_of_fold(replace(rung.job, folds=dealt))[1] for name, dealt in again.items()}
+        return {"logits": out_of_fold(rung.job)[1], **further}
+
+    expected = trial_seconds(rung, cost)
+    result = _attempt(state, run, f"{label}/{rung.name}/folds", work)
+    if result is None:
+        return
+    cost.learn(rung.strategy.name, expected, result["seconds"])
+    state.logits, state.folds, state.seconds = result["logits"], len(rung.job.folds), result["seconds"]
+    state.again = tuple(result[name] for name in again)
+
+
+def run_fold(state: State, run: RunFolder, label: str, cost: CostModel) -> None:
+    """Train on all folds but one and predict that one."""
+    rung = state.rung
+    train, held = rung.job.folds[state.folds]
+
+    def work() -> dict[str, FloatArray]:
+        part = rung.job.take(train, inner_folds(rung.job, train))
+        if part.logs is not None:
+            part = replace(part, logs=part.logs / f"fold-{state.folds + 1}")
+        return {"logits": outputs_of(rung.strategy.fit(part), rung.job.rows.take(held))}
+
+    expected = trial_seconds(rung, cost, len(train) / len(rung.job.rows))
+    say(f"  trying {rung.name}, fold {state.folds + 1} of {len(rung.job.folds)} (about {expected:.0f} s)")
+    result = _attempt(state, run, f"{label}/{rung.name}/fold {state.folds}", work)
+    if result is None:
+        return
+    cost.learn(rung.strategy.name, expected, result["seconds"])
+    if state.logits is None:
+        state.logits = np.full((len(rung.job.rows.y), result["logits"].shape[1]), np.nan)
+    state.logits[rung.job.rows.units(held)] = result["logits"]
+    state.folds += 1
+    state.seconds += result["seconds"]
+
+
+def _attempt(state: State, run: RunFolder, key: str, work: Callable[[], dict[str, FloatArray]]) -> dict[str, Any] | None:
+    """The result of a trial; None where training failed, which is noted and ends no run. Want of memory does end it."""
+    try:
+        return run.remember(key, work)
+    except Exception as error:
+        reason = failure_of(error)
+        if reason is None:
+            raise
+        state.failed = reason
+        return None
+
+
+def failure_of(error: Exception) -> str | None:
+    """In a line why a training failed; None for what is no failure of the training: want of memory, a user's mistake, a full disk."""
+    of_training = isinstance(error, RuntimeError | ValueError | FloatingPointError | IndexError) and not isinstance(error, HeadstartError)
+    if not of_training or "memory" in str(error):
+        return None
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def inner_folds(job: Job, train: IntArray) -> list[tuple[IntArray, IntArray]]:
+    """Folds within some of a job's rows, for what a strategy chooses by itself."""
+    from headstart.data.split import folds
+
+    return folds(job.rows.strata[train], job.groups[train], job.settings.inner_folds, job.seed)
