@@ -239,7 +239,7 @@ def test_a_finished_run_is_opened_and_not_computed_again(task, transferred, monk
 # --- ways to ask ---
 
 
-@pytest.mark.parametrize("rung", ["sentence", "probe", "partial", "full", "scratch"])
+@pytest.mark.parametrize("rung", ["sentence", "probe", "partial", "full", "lora", "gradual", "scratch"])
 def test_every_rung_can_be_asked_for_alone(task, quick, rung):
     run = fit(task, f"only {rung}", strategy=rung, shelf=False)
     assert run.results.winner.name == rung and run.gain is None

@@ -217,7 +217,7 @@ def test_few_rows_without_a_test_file_are_judged_by_outer_folds(task, quick):
     assert run.results.opponent_scores["entity_f1"].value == pytest.approx(f1_score(true, found))
 
 
-@pytest.mark.parametrize("rung", ["crf", "probe", "partial", "full", "scratch"])
+@pytest.mark.parametrize("rung", ["crf", "probe", "partial", "full", "lora", "gradual", "scratch"])
 def test_every_rung_can_be_asked_for_alone(task, quick, rung):
     run = fit(task, f"only {rung}", strategy=rung, shelf=False)
     assert run.results.winner.name == rung and run.gain is None

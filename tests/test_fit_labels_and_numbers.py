@@ -215,3 +215,17 @@ def test_suspects_are_looked_for_and_a_cleaned_copy_is_written(task, capsys, mon
         f"Wrote {len(rows)} rows of {len(rows) + 1} to {str(out)!r}.",
     ]
     assert [json.loads(line) for line in out.read_text().splitlines()] == rows
+
+
+@pytest.mark.parametrize("rung", ["lora", "gradual"])
+def test_rungs_that_are_only_run_where_they_are_named_are_saved_as_they_were_judged(task, rung):
+    true = np.array([[name in topics for name in NAMES] for _, topics in MANY[70:]])
+    with bare():
+        many = fit(task, f"labels {rung}", "many_train.jsonl", label="labels", strategy=(rung,))
+        one = fit(task, f"number {rung}", "score_train.csv", label="score", strategy=(rung,))
+    assert many.results.winner.name == one.results.winner.name == rung
+    order = [many.model.labels.index(name) for name in NAMES]
+    found = many.model.predict_proba([text for text, _ in MANY[70:]])[:, order] > 0.5
+    assert many.metrics["micro_f1"] == pytest.approx(f1_score(true, found, average="micro"))
+    said = one.model.predict([text for text, _ in SCORES[70:]])
+    assert one.metrics["spearman"] == pytest.approx(spearmanr(said, [value for _, value in SCORES[70:]]).statistic)

@@ -127,3 +127,12 @@ def test_a_model_takes_pairs_and_nothing_else(tuned):
     with pytest.raises(TypeError, match=r"a pair of two texts is taken, not 'one text'\."):
         tuned.model.predict(["one text"])
     assert tuned.model.predict([]) == []
+
+
+@pytest.mark.parametrize("rung", ["lora", "gradual"])
+def test_rungs_that_are_only_run_where_they_are_named_are_saved_as_they_were_judged(task, rung):
+    with bare():
+        run = fit(task, f"only {rung}", strategy=(rung,))
+    found = run.model.predict([pair for pair, _ in ROWS[60:]])
+    assert run.results.winner.name == rung
+    assert run.metrics["macro_f1"] == pytest.approx(f1_score([label for _, label in ROWS[60:]], found, average="macro"))

@@ -38,10 +38,11 @@ def test_mean_similarity_by_hand():
 # --- MMD ---
 
 
+@pytest.mark.parametrize("d", [5, 300])
 @pytest.mark.parametrize("block", [7, 1024])
-def test_mmd_equals_the_sums_over_all_pairs_with_the_median_distance(block, monkeypatch):
+def test_mmd_equals_the_sums_over_all_pairs_with_the_median_distance(block, d, monkeypatch):
     monkeypatch.setattr(mmd_module, "_BLOCK", block)
-    one, other = two_sets(30, 20, 5, 0.7)
+    one, other = two_sets(30, 20, d, 0.7)
     one, other = one + 50, other + 50
     gamma = 1 / (2 * np.median(pdist(np.concatenate([one, other]).astype(np.float64))) ** 2)
     kernels = [rbf_kernel(a.astype(np.float64), b.astype(np.float64), gamma) for a, b in ((one, one), (other, other), (one, other))]
@@ -91,6 +92,14 @@ def test_a_distance_is_near_that_of_another_linear_classifier():
         one, other = two_sets(400, 400, 4, shift)
         accuracy = cross_val_score(LinearDiscriminantAnalysis(), np.concatenate([one, other]), np.repeat([0, 1], 400), cv=5).mean()
         assert a_distance(one, other) == pytest.approx(max(2 * (2 * accuracy - 1), 0.0), abs=0.12)
+
+
+def test_a_distance_of_fewer_rows_than_columns_is_near_that_of_another_linear_classifier():
+    for shift in (0.0, 0.1, 0.3):
+        one, other = two_sets(100, 100, 400, shift)
+        model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+        accuracy = cross_val_score(model, np.concatenate([one, other]), np.repeat([0, 1], 100), cv=5).mean()
+        assert a_distance(one, other) == pytest.approx(max(2 * (2 * accuracy - 1), 0.0), abs=0.25)
 
 
 def test_a_distance_draws_as_many_rows_of_the_larger_set():

@@ -18,9 +18,10 @@ def test_with_one_neighbour_it_equals_scikit_learn_without_the_row(labelled):
     assert knn(x, y, np.arange(60), 4, k=1) == pytest.approx(np.mean(right))
 
 
+@pytest.mark.parametrize("d", [6, 200])
 @pytest.mark.parametrize("k", [1, 3, 5, 100])
-def test_votes_equal_those_counted_row_by_row_without_the_rows_group(k, labelled, monkeypatch):
-    x, y = labelled(50, 6, 3, seed=k)
+def test_votes_equal_those_counted_row_by_row_without_the_rows_group(k, d, labelled, monkeypatch):
+    x, y = labelled(50, d, 3, seed=k)
     groups = np.random.default_rng(k).integers(0, 20, 50)
     unit = x / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
     right = 0
