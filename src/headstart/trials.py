@@ -83,7 +83,7 @@ def run_light(state: State, run: RunFolder, label: str, cost: CostModel) -> None
         return
     cost.learn(rung.strategy.name, expected, result["seconds"])
     state.logits, state.folds, state.seconds = result["logits"], len(rung.job.folds), result["seconds"]
-    state.again = tuple(result[name] for name in again)
+    state.again = tuple(result[name] for name in again if name in result)
 
 
 def run_fold(state: State, run: RunFolder, label: str, cost: CostModel) -> None:

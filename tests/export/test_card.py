@@ -108,6 +108,15 @@ def test_a_local_source_is_no_base_model_and_a_hub_source_and_data_set_are_named
     assert card["model-index"][0]["results"][0]["dataset"]["type"] == "org/data"
 
 
+def test_the_card_of_a_model_that_writes_tells_what_becomes_of_long_prompts() -> None:
+    card = model_card(results(task="generation"), SOURCE, max_length=128)
+    assert (
+        "- It reads 128 tokens, of a prompt with its completion. Of a longer prompt `headstart predict` leaves out the beginning; "
+        "the pipeline ends with an error." in card
+    )
+    assert "tokens of a text is not read" not in card
+
+
 def test_the_card_says_how_to_use_it_what_was_read_and_what_is_hardly_measured() -> None:
     card = model_card(results(), SOURCE, max_length=128)
     assert 'pipeline("text-classification", "DIR", trust_remote_code=True)' in card

@@ -286,7 +286,12 @@ def _limits(results: Results, max_length: int | None) -> str:
             results.task, "- It always answers with one of its labels, also when none fits; a low probability is the only sign."
         ),
     ]
-    if max_length is not None and results.task not in _IN_WINDOWS:
+    if max_length is not None and results.task == "generation":
+        lines.append(
+            f"- It reads {max_length:,} tokens, of a prompt with its completion. Of a longer prompt `headstart predict` leaves out the "
+            "beginning; the pipeline ends with an error."
+        )
+    elif max_length is not None and results.task not in _IN_WINDOWS:
         lines.append(f"- What stands after the first {max_length:,} tokens of a text is not read.")
     small = [score.label for score in results.class_scores if score.rows < 10]
     if small:
