@@ -20,9 +20,10 @@ from headstart.strategies.base import Rows
 from headstart.strategies.batches import entering_of, packed
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.language import BYTES, EXACT, NATS, ROUGE, TOKENS, WRITTEN, complete, output_layer
-from headstart.strategies.language_training import FrozenHeadLoss, NextToken, fit_language_adapters, told_rows, untouched
+from headstart.strategies.language_training import FrozenHeadLoss, NextToken, fit_language_adapters, told_rows, tune_language, untouched
 from headstart.strategies.model import NO_LABEL, collate
 from headstart.strategies.prompts import as_read, template_of, write
+from headstart.strategies.schedule import planned_steps, schedule_of
 from headstart.strategies.vocabulary import learn_vocabulary
 from tiny import make_causal, make_tiny, make_tokenizer
 
@@ -103,7 +104,7 @@ def test_costs_are_those_of_the_stock_class(reader):
         assert (found[i, TOKENS], found[i, BYTES]) == (count, len(ANSWERS[i]))
 
 
-@pytest.mark.parametrize("rung", ["lora", "partial", "full"])
+@pytest.mark.parametrize("rung", ["lora", "partial", "gradual", "full"])
 def test_training_makes_the_completions_likelier_and_leaves_the_source_as_it_was(reader, rung):
     before = copy.deepcopy(reader.backbone.module.state_dict())
     job = job_of(reader, epochs=30)
@@ -111,6 +112,19 @@ def test_training_makes_the_completions_likelier_and_leaves_the_source_as_it_was
     assert tuned.compared(rows_of())[:, NATS].sum() < untouched(job).compared(rows_of())[:, NATS].sum()
     after = reader.backbone.module.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_gradual_unfreezing_is_training_above_one_cut_after_the_other(reader):
+    job = replace(job_of(reader), cut=1)
+    gradual = get_strategy("gradual", "generation").fit(job)
+    blocks = reader.backbone.n_blocks
+    cuts = range(blocks - 1, 0, -1)
+    module = copy.deepcopy(reader.backbone.module)
+    plan = schedule_of(job, max(1, planned_steps("gradual", len(job.rows), job.settings) // len(cuts)))
+    for cut in cuts:
+        stage = tune_language(reader, job.rows, cut=cut, schedule=plan, module=module)
+    assert blocks > 2 and gradual.cut == 1
+    np.testing.assert_allclose(gradual.compared(rows_of())[:, NATS], stage.compared(rows_of())[:, NATS], rtol=1e-6)
 
 
 def test_from_stored_activations_and_through_the_whole_model_training_is_the_same(reader):

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from headstart.records import CurvePoint
 from headstart.strategies.ladder import Job, Strategy
+from headstart.strategies.language import WritingModel
 from headstart.strategies.losses import Loss, loss_of
 from headstart.strategies.model import TransferModel
 from headstart.strategies.probe import usual_layers
@@ -55,7 +56,7 @@ def share_of_steps(job: Job, rows: int, cuts: Sequence[int]) -> int:
     return max(1, planned_steps("gradual", rows, job.settings) // len(cuts))
 
 
-M = TypeVar("M", TransferModel, WordModel, SpanModel)
+M = TypeVar("M", TransferModel, WordModel, SpanModel, WritingModel)
 
 
 def in_stages(cuts: Sequence[int], tuned: Callable[[int, M | None], M]) -> M:

@@ -56,6 +56,7 @@ _MODULES = {
         "untouched": "headstart.strategies.language_untouched",
         "lora": "headstart.strategies.language_lora",
         "partial": "headstart.strategies.language_partial",
+        "gradual": "headstart.strategies.language_gradual",
         "full": "headstart.strategies.language_full",
         "scratch": "headstart.strategies.language_scratch",
     },
