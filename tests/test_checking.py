@@ -290,3 +290,22 @@ def test_a_text_to_translate_that_is_cut_off_is_told(tmp_path):
     [(message, numbers, remedy)] = cut_off(data, "translation")
     assert (message, numbers) == ("1 text (5.0%) is longer than 64 tokens and will be cut off.", (8,))
     assert remedy == "Raise --max-length; the longest text has 302 tokens."
+
+
+def test_what_is_wrong_with_a_row_is_told_once(tmp_path):
+    """Rows of which nothing is left for a known reason are not told again as empty; those without a reason are."""
+    tokens = tmp_path / "tokens.jsonl"
+    rows = [{"tokens": ["Oslo", "sleeps", str(i)], "tags": ["B-LOC", "O", "O"]} for i in range(20)]
+    rows[4]["tags"] = ["B-LOC"]
+    rows[9] = {"tokens": ["Oslo", "sleeps", "9"], "tags": []}
+    tokens.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pairs = tmp_path / "pairs.csv"
+    sides = [(f"one {i}", f"two {i}", "yn"[i % 2]) for i in range(20)]
+    sides[2], sides[7] = ("", "two 2", "y"), ("", "", "n")
+    pairs.write_text("text1,text2,label\n" + "".join(",".join(row) + "\n" for row in sides))
+    found = {}
+    for path in (tokens, pairs):
+        result = check_data(path, text=None, label=None, test=None, validation=None, source=None, max_length=64).result
+        found[path.stem] = {finding.kind: finding.rows for finding in result.findings if finding.severity is Severity.WARNING}
+    assert found["tokens"] == {"tags": (5, 10)}
+    assert found["pairs"] == {"empty side": (3,), "empty text": (8,)}

@@ -68,7 +68,7 @@ def check_data(
     from headstart.data.check import check_examples
     from headstart.data.examples import Examples
     from headstart.data.prompts import WHOLE
-    from headstart.data.read import read_examples
+    from headstart.data.read import HALF, read_examples
     from headstart.tasks.registry import get_task, recognise_task
 
     noticed: list[Finding] = []
@@ -89,7 +89,9 @@ def check_data(
         return prepared.examples
 
     as_read = train
+    before = len(noticed)
     train = prepare(as_read, None)
+    told = {row for at, finding in enumerate(noticed) if at >= before or finding.kind == HALF for row in finding.rows}
     columns = train.text_column, train.label_column
     whole = whole or WHOLE in train.labels[:1]
     try:
@@ -109,6 +111,7 @@ def check_data(
         max_length=max_length if counter is None else counter.limit,
         more_can_be_read=counter is None or counter.limit == max_length,
         read_findings=noticed,
+        told=told,
         labels=found.checks,
     )
     return Checked(train, result, found.name, why, test_rows, validation_rows)

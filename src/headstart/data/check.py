@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,6 +89,7 @@ def check_examples(
     more_can_be_read: bool = True,
     folds: int = Settings.inner_folds,
     read_findings: Iterable[Finding] = (),
+    told: Container[int] = (),
     labels: LabelChecks | None = None,
 ) -> CheckResult:
     """Check training rows, and what they share with the test and validation rows.
@@ -102,6 +103,7 @@ def check_examples(
         more_can_be_read: whether a setting could raise that; else the source reads no further.
         folds: rows below which a class is too small to stand in every fold.
         read_findings: what reading the file noticed; listed with the others.
+        told: numbers of training rows of which these say why nothing is left of them; they are not told again as empty.
         labels: how the labels are checked; None: each is the name of a class.
     """
     checks = labels or LabelChecks(check_classes, lambda label: (label,))
@@ -115,7 +117,7 @@ def check_examples(
     if checks.several:
         conflicting[:] = False
     leaked = np.zeros(n, dtype=np.bool_)
-    findings = [*read_findings, *_empty(train, texts, given, checks.label), *_repeat_findings(train, repeated, conflicting)]
+    findings = [*read_findings, *_empty(train, texts, given, checks.label, told), *_repeat_findings(train, repeated, conflicting)]
     others = [(name, other) for name, other in (("test", test), ("validation", validation)) if other is not None]
     levels = [normalise(text) for text in texts] if others else []
     for name, other in others:
@@ -205,10 +207,10 @@ def _repeats(texts: list[str], labels: list[str], filled: BoolArray) -> tuple[Bo
     return repeated, conflicting
 
 
-def _empty(train: Examples, texts: list[str], labels: list[str], label: str) -> list[Finding]:
+def _empty(train: Examples, texts: list[str], labels: list[str], label: str, told: Container[int]) -> list[Finding]:
     found = []
     for kind, what, values in (("text", "text", texts), ("label", label, labels)):
-        rows = rows_at(train, (i for i, value in enumerate(values) if not value))
+        rows = rows_at(train, (i for i, value in enumerate(values) if not value and train.rows[i] not in told))
         if rows.count:
             message = f"{counted(rows.count, 'row')} {'has' if rows.count == 1 else 'have'} no {what}."
             found.append(finding(f"empty {kind}", Severity.WARNING, message, rows, "They are not used; fill them in or delete them."))

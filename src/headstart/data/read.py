@@ -18,6 +18,8 @@ from headstart.data.table import BATCH_ROWS, Format, Table, as_text, open_table
 from headstart.errors import DataError
 from headstart.records import Finding, Severity
 
+HALF = "empty side"  # the kind of the finding that of two texts one is missing
+
 
 @dataclass(frozen=True)
 class ReadResult:
@@ -152,7 +154,7 @@ def _read_pairs(table: Table, pair: tuple[str, str], label: str | None, shown: s
     findings = table.findings
     if half.count:
         message = f"{counted(half.count, 'pair')} of {shown} {'has' if half.count == 1 else 'have'} an empty side."
-        findings = (*findings, finding("empty side", Severity.WARNING, message, half, "They are not used; fill both columns."))
+        findings = (*findings, finding(HALF, Severity.WARNING, message, half, "They are not used; fill both columns."))
     texts = tuple(join_pair(first, second) if first.strip() and second.strip() else "" for first, second in sides)
     return ReadResult(Examples(texts, tuple(cells[labels]), tuple(rows), origin, ",".join(pair), labels, paired=True), findings)
 
