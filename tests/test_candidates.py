@@ -89,3 +89,13 @@ def test_few_rows_are_dealt_out_anew_with_their_groups_whole_and_many_are_not(ta
     many = replace(target, rows=target.rows.take(more % 60), groups=more)
     assert candidates.dealt_again(many, more, settings) == ()
     assert candidates.dealt_again(replace(target, validation=np.arange(5)), learn, settings) == ()
+
+
+@pytest.mark.parametrize("with_pool", [False, True])
+def test_beside_rows_of_neighbouring_data_all_rungs_go_by_the_same_folds(task, with_pool):
+    settings = make_settings({"source": str(task / "source"), "store": str(task / "store")})
+    target = read_target(str(task / "train.csv"), settings)
+    with candidates.open_means(settings) as means:
+        means.pool = object() if with_pool else None
+        for rung in candidates.rungs_on(target, np.arange(60), settings, means, ["tfidf", "probe"]):
+            assert len(rung.job.again) == (0 if with_pool else candidates.REPEATS - 1)

@@ -150,7 +150,8 @@ def rungs_on(
         class_weight=weight,
         pool=means.pool,
         unlabelled=target.unlabelled,
-        again=dealt_again(target, learn, settings),
+        # With rows of neighbouring data every rung goes by the same folds: the pool makes those that learn from it too dear for more.
+        again=dealt_again(target, learn, settings) if means.pool is None else (),
     )
     found = []
     tokens = {source: mean_tokens(reader, rows) for source, reader in means.readers.items()}

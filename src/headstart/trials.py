@@ -17,7 +17,7 @@ from headstart.progress import say
 from headstart.rungs import Rung, trial_seconds
 from headstart.runs import RunFolder
 from headstart.strategies.base import FloatArray
-from headstart.strategies.ladder import Job, rungs_unlabelled, rungs_with_rows
+from headstart.strategies.ladder import Job
 from headstart.strategies.outputs import outputs_of
 
 
@@ -70,8 +70,7 @@ def run_light(state: State, run: RunFolder, label: str, cost: CostModel) -> None
     rung = state.rung
     out_of_fold = rung.strategy.out_of_fold
     assert out_of_fold is not None
-    alone = rung.strategy.name not in {*rungs_with_rows(), *rungs_unlabelled()}
-    again = {f"again {k}": dealt for k, dealt in enumerate(rung.job.again if alone else (), start=1)}
+    again = {f"again {k}": dealt for k, dealt in enumerate(rung.job.again, start=1)}
 
     def work() -> dict[str, FloatArray]:
         further = {name: out_of_fold(replace(rung.job, folds=dealt))[1] for name, dealt in again.items()}
