@@ -4,7 +4,7 @@
 
 Trains every rung on few and on many rows of each set and scores it on other rows of the set's TRAINING file; the test files stay closed.
 The sets are others than those of the benchmarks against the peers, so that no figure there is helped by having been seen here. Finished
-cells are kept in benchmarks/work/prior.jsonl and not done again; when all sets are done src/headstart/prior.json is written anew.
+cells are kept in benchmarks/work/prior.jsonl and not done again; without --only src/headstart/prior.json is written anew.
 """
 
 from __future__ import annotations

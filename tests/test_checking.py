@@ -309,3 +309,19 @@ def test_what_is_wrong_with_a_row_is_told_once(tmp_path):
         found[path.stem] = {finding.kind: finding.rows for finding in result.findings if finding.severity is Severity.WARNING}
     assert found["tokens"] == {"tags": (5, 10)}
     assert found["pairs"] == {"empty side": (3,), "empty text": (8,)}
+
+
+def test_however_many_rows_have_an_empty_side_they_are_told_once(tmp_path):
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("text1,text2,label\n" + "".join(f"{'' if i < 30 else f'one {i}'},two {i},{'yn'[i % 2]}\n" for i in range(70)))
+    result = check_data(pairs, text=None, label=None, test=None, validation=None, source=None, max_length=64).result
+    assert [(found.kind, found.count) for found in result.findings if found.severity is Severity.WARNING] == [("empty side", 30)]
+
+
+def test_a_remedy_that_the_source_does_not_take_is_not_given(tmp_path):
+    """The embedded source reads 256 tokens, as many as are asked for where nothing is said."""
+    data = tmp_path / "long.csv"
+    data.write_text("text,label\n" + "".join(f"{'word ' * (400 if i == 3 else 3)}{i},{'ab'[i % 2]}\n" for i in range(20)))
+    for asked, wanted in ((256, "Choose a source that reads more, or split them"), (128, "Raise --max-length")):
+        [(_, _, remedy)] = cut_off(data, None, max_length=asked)
+        assert remedy.startswith(wanted)

@@ -637,3 +637,21 @@ def test_of_many_sources_the_most_promising_are_probed_until_their_share_of_the_
     monkeypatch.setattr(trials, "order_of_sources", lambda *_: names[:3])
     decision, _ = ladder.decide([*strategies[:3], strategies[-1]], seconds=1.0, folder="few", sources=[*names[:3], None])
     assert sum(trial.strategy == "probe" and trial.status is TrialStatus.DONE for trial in decision.trials) == 3
+
+
+@pytest.mark.parametrize("metric", [Metric.ACCURACY, Metric.LOG_LOSS])
+def test_each_deal_is_judged_on_the_rows_that_it_held(ladder, metric):
+    """The first deal holds all rows but one, the second all but another: where nothing is known nothing is compared."""
+    job = _job_of(40)
+    job = replace(job, settings=Settings(metric=metric))
+    right, wrong = np.tile(np.eye(CLASSES)[0], (40, 1)), np.tile(np.eye(CLASSES)[1], (40, 1))
+    ours, again, theirs, theirs_again = right.copy(), right.copy(), wrong.copy(), wrong.copy()
+    ours[0] = theirs[0] = again[39] = theirs_again[39] = np.nan
+    belief = Belief(0.0, 0.1)
+    one = State(Rung(ladder.strategy("other", 0.5, light=True), None, job, 5.0), belief, belief, logits=ours, again=(again,), folds=5)
+    other = State(Rung(ladder.strategy("probe", 0.5, light=True), None, job, 5.0), belief, belief, logits=theirs, again=(theirs_again,))
+    planner._measure(one, other, job, metric)
+    assert one.measured[0] == pytest.approx(1.0)  # of accuracy, and of nats: e against 1 of e + 3
+    unknown = State(one.rung, belief, belief, logits=np.full((40, CLASSES), np.nan), folds=5)
+    planner._measure(unknown, other, job, metric)
+    assert unknown.measured is None

@@ -151,7 +151,7 @@ def rungs_on(
         pool=means.pool,
         unlabelled=target.unlabelled,
         # With rows of neighbouring data every rung goes by the same folds: the pool makes those that learn from it too dear for more.
-        again=dealt_again(target, learn, settings) if means.pool is None else (),
+        again=dealt_again(target, learn, settings) if means.pool is None and not target.unlabelled else (),
     )
     found = []
     tokens = {source: mean_tokens(reader, rows) for source, reader in means.readers.items()}

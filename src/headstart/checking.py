@@ -68,7 +68,7 @@ def check_data(
     from headstart.data.check import check_examples
     from headstart.data.examples import Examples
     from headstart.data.prompts import WHOLE
-    from headstart.data.read import HALF, read_examples
+    from headstart.data.read import read_examples
     from headstart.tasks.registry import get_task, recognise_task
 
     noticed: list[Finding] = []
@@ -78,8 +78,11 @@ def check_data(
     def read(path: str | Path, text: str | None, label: str | None) -> Examples:
         result = read_examples(path, text=text, label=label, whole=whole)
         noticed.extend(result.findings)
+        if path is data:
+            half.update(result.half)
         return result.examples
 
+    half: set[int] = set()  # rows of which the findings of reading say why they hold no text
     train = data if isinstance(data, Examples) else read(data, text, label)
     found, why = (asked, "") if asked is not None else recognise_task(train)
 
@@ -89,9 +92,8 @@ def check_data(
         return prepared.examples
 
     as_read = train
-    before = len(noticed)
     train = prepare(as_read, None)
-    told = {row for at, finding in enumerate(noticed) if at >= before or finding.kind == HALF for row in finding.rows}
+    told = half | _emptied(as_read, train)
     columns = train.text_column, train.label_column
     whole = whole or WHOLE in train.labels[:1]
     try:
@@ -109,7 +111,7 @@ def check_data(
         validation=validation_rows,
         tokenize_lengths=None if counter is None else counter.lengths,
         max_length=max_length if counter is None else counter.limit,
-        more_can_be_read=counter is None or counter.limit == max_length,
+        more_can_be_read=counter is None or counter.at_most is None or counter.at_most > counter.limit,
         read_findings=noticed,
         told=told,
         labels=found.checks,
@@ -117,11 +119,22 @@ def check_data(
     return Checked(train, result, found.name, why, test_rows, validation_rows)
 
 
+def _emptied(before: Examples, after: Examples) -> set[int]:
+    """Numbers of rows that held a text and a label, and of which the task left nothing: its findings say why."""
+
+    def filled(examples: Examples) -> list[bool]:
+        return [bool(text.strip()) and bool(label.strip()) for text, label in zip(examples.texts, examples.labels, strict=True)]
+
+    return {row for row, was, is_now in zip(before.rows, filled(before), filled(after), strict=True) if was and not is_now}
+
+
 @dataclass(frozen=True)
 class TokenCounter:
-    """Counts tokens as a source would read them. `limit`: the longest text in tokens that is read whole."""
+    """Counts tokens as a source would read them. `limit`: the longest text in tokens that is read whole; `at_most` what the source can
+    read, None: without end."""
 
     limit: int
+    at_most: int | None
     lengths: Callable[[Sequence[str]], list[int]]
 
 
@@ -154,7 +167,7 @@ def token_counter(name: str | None, max_length: int) -> TokenCounter:
                 found[place] = tokens
         return found
 
-    return TokenCounter(limit, lengths)
+    return TokenCounter(limit, source.max_length, lengths)
 
 
 SPECIAL_TOKENS = 2  # most tokenisers add a token before and one after

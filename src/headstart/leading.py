@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from headstart.rungs import Rung
 from headstart.runs import RunFolder
+from headstart.strategies.base import Rows
 from headstart.strategies.heads import make_space
 from headstart.strategies.ladder import Job
 from headstart.strategies.outputs import Output, output_of
@@ -32,12 +33,17 @@ def order_of_sources(rungs: Sequence[Rung], run: RunFolder, label: str) -> list[
         run: remembers the scores.
         label: names the rows, for the journal.
     """
-    jobs = {rung.source: rung.job for rung in rungs if rung.job.reader is not None and rung.detour is None}
     rows = rungs[0].job.rows
-    if len(jobs) <= FEW or output_of(rows.y) is not Output.CLASS or rows.sizes is not None:
+    jobs = {rung.source: rung.job for rung in rungs if rung.job.reader is not None and rung.detour is None}
+    if len(jobs) <= FEW or not can_be_ranked(rows):
         return list(jobs)
     scores = run.remember(f"{label}/order of sources", lambda: {"scores": [_evidence(job) for job in jobs.values()]})["scores"]
     return [source for _, source in sorted(zip(scores, jobs, strict=True), key=lambda pair: -pair[0])]
+
+
+def can_be_ranked(rows: Rows) -> bool:
+    """Whether the evidence of a source can be told in closed form: where each row has one class."""
+    return output_of(rows.y) is Output.CLASS and rows.sizes is None
 
 
 def _evidence(job: Job) -> float:

@@ -217,19 +217,22 @@ def _measure(state: State, anchor: State | None, job: Job, metric: Metric) -> No
     """The paired difference to the anchor on the rows of all folds that were tried, a mean over all times that both were dealt out."""
     if state.logits is None or anchor is None or anchor.logits is None or state is anchor:
         return
-    seen = np.intersect1d(job.rows.measured(state.logits), job.rows.measured(anchor.logits))
-    if not len(seen):
-        return
-    units = job.rows.units(seen)
     judge = get_task(job.settings.task).judge
-    contrasts = []
+    contrasts, n = [], 0
     for mine, its in zip((state.logits, *state.again), (anchor.logits, *anchor.again), strict=False):
+        seen = np.intersect1d(job.rows.measured(mine), job.rows.measured(its))  # other rows each time they are dealt out
+        if not len(seen):
+            continue
+        units = job.rows.units(seen)
         ours, theirs = mine[units], its[units]
         if output_of(job.rows.y) in (Output.LABELS, Output.TEXT):  # each where it draws its line best
             ours, theirs = sharpened(state.rung, mine, ours), sharpened(anchor.rung, its, theirs)
         contrasts.append(judge.contrast(metric, ours, theirs, job.rows.take(seen)))
-    spread = max(float(np.mean([each.row_variance for each in contrasts])), _LEAST_VARIANCE[metric] / len(seen))
-    error = math.sqrt(spread / len(seen) + _SEED_NOISE[metric] ** 2 / max(state.folds, 1))
+        n = max(n, len(seen))
+    if not contrasts:
+        return
+    spread = max(float(np.mean([each.row_variance for each in contrasts])), _LEAST_VARIANCE[metric] / n)
+    error = math.sqrt(spread / n + _SEED_NOISE[metric] ** 2 / max(state.folds, 1))
     state.measured = float(np.mean([each.difference for each in contrasts])), error
 
 

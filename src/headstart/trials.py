@@ -11,7 +11,7 @@ import numpy as np
 from headstart.cost import CostModel
 from headstart.data.examples import IntArray
 from headstart.errors import HeadstartError
-from headstart.leading import FEW, LEAST, SHARE, order_of_sources
+from headstart.leading import FEW, LEAST, SHARE, can_be_ranked, order_of_sources
 from headstart.prior import Belief
 from headstart.progress import say
 from headstart.rungs import Rung, trial_seconds
@@ -53,15 +53,15 @@ def run_lights(states: list[State], run: RunFolder, label: str, seconds: float, 
     lights = [state for state in states if state.rung.strategy.out_of_fold is not None and not state.failed]
     for state in sorted(lights, key=lambda state: (state.rung.strategy.name != "probe", place.get(state.rung.source, 0))):
         source = state.rung.source
-        if state.rung.strategy.name == "probe" and len(order) > FEW and source in place:
-            if probed >= LEAST and run.clock - begin > SHARE * seconds:
-                dropped.add(source)
-            probed += 1
+        may_drop = state.rung.strategy.name == "probe" and len(order) > FEW and source in place and probed >= LEAST
+        if may_drop and run.clock - begin > SHARE * seconds:
+            dropped.add(source)
         if source not in dropped:
             run_light(state, run, label, cost)
+            probed += state.rung.strategy.name == "probe" and state.logits is not None
     for state in states:
         if state.rung.source in dropped:
-            state.stopped = "other sources lead"
+            state.stopped = "other sources lead" if can_be_ranked(state.rung.job.rows) else "no time left"
     return dropped
 
 

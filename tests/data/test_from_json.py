@@ -76,3 +76,29 @@ def test_a_long_list_is_read_in_constant_memory(tmp_path):
     assert count == 120_000
     assert file.stat().st_size > 5_000_000
     assert peak < 12_000_000  # 60 megabytes when it is read whole
+
+
+def test_a_number_that_python_does_not_read_is_told_with_its_place(tmp_path):
+    (tmp_path / "a.json").write_text('[{"text": "a", "label": ' + "1" * 5000 + "}]")
+    with pytest.raises(DataError) as told, open_table(tmp_path / "a.json") as table:
+        list(table.records())
+    assert str(told.value).startswith(f"{str(tmp_path / 'a.json')!r} is not JSON (Exceeds the limit (4300")
+    assert str(told.value).endswith("repair it, or name it by the format it is in.")
+
+
+def test_half_characters_are_told_by_their_row_and_foreign_bytes_by_the_file(tmp_path):
+    rows = [{"text": f"a {i}", "label": "b"} for i in range(6)]
+    text = json.dumps(rows).replace("a 3", "a \\ud83d")
+    (tmp_path / "a.json").write_text(text)
+    with open_table(tmp_path / "a.json") as table:
+        list(table.records())
+        assert [finding.rows for finding in table.findings] == [(4,)]
+    content = json.dumps([{"text": f"caf\u00e9 {i}"} for i in range(6)], indent=0, ensure_ascii=False).encode()
+    (tmp_path / "b.json").write_bytes(content.replace("caf\u00e9 3".encode(), b"caf\xe9 3"))
+    with open_table(tmp_path / "b.json") as table:
+        assert [record["text"] for _, record in table.records()] == [f"caf\u00e9 {i}" for i in range(6)]
+        [finding] = table.findings
+    assert (finding.message, finding.rows) == (
+        f"{str(tmp_path / 'b.json')!r} holds bytes that are not UTF-8; they were read as Windows-1252.",
+        (),
+    )

@@ -28,7 +28,7 @@ def drawn(n):
 
 def test_copies_of_rows_in_groups_do_not_narrow_the_intervals():
     found = widths(JUDGE, *drawn(120))
-    for name in ("bits_per_byte", "perplexity", "exact_match", "rouge_l"):
+    for name in ("bits_per_byte", "perplexity", "exact_match"):
         once, copied, naive = found[name]
         assert copied == pytest.approx(once, rel=0.15) and naive < 0.65 * once, name
 

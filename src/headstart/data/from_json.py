@@ -102,16 +102,17 @@ def json_records(pieces: Iterator[str], notes: Notes) -> Iterator[tuple[int, Rec
 def _list_records(entries: Iterator[Any], notes: Notes) -> Iterator[tuple[int, Record]]:
     """The objects among the entries of a list, or the questions of SQuAD's articles; raises where none of the entries is an object."""
     objects = False
+    notes.row = 1  # the one read next
     for row, entry in enumerate(entries, start=1):
         if isinstance(entry, dict) and not objects and isinstance(entry.get("paragraphs"), list):
             yield from _list_records(squad_rows(itertools.chain([entry], entries)), notes)
             return
-        notes.row = row
         if isinstance(entry, dict):
             objects = True
             yield row, entry
         else:
             notes.left_out.add(row)
+        notes.row = row + 1
     if notes.left_out.count and not objects:
         raise DataError(_no_list(notes))
 
@@ -179,6 +180,8 @@ class _Reader:
                 raise self.fault(error.msg, self._at + within) from None
             except RecursionError:
                 raise DataError(_no_json(self._notes, "nested too deeply")) from None
+            except ValueError as error:  # a number of more digits than Python reads
+                raise self.fault(str(error)) from None
             if end + 2 >= len(self._text) and not isinstance(value, str | list | dict) and not self._whole:
                 self._more()
                 continue  # a number may go on, as `1` of `1.5` or of `1e+5`

@@ -18,6 +18,7 @@ from headstart.settings import did_you_mean
 
 SAMPLE_BYTES = 1 << 18
 _PIECE_BYTES = 1 << 20
+_NOT_ASCII = bytes(range(0x80, 0x100))
 _GZIP_MAGIC = b"\x1f\x8b"
 _BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark begins the same way
@@ -82,6 +83,7 @@ class Notes:
         self.left_out = RowList()
         self.left_out_because = ""
         self.surrogates = RowList()
+        self.foreign = False  # bytes that are not UTF-8, in a file whose lines are not its rows
         self.encodings: dict[str, RowList] = {}  # of rows that are a file each
         self.files: list[Notes] = []  # of files of which each row has a line
 
@@ -108,6 +110,9 @@ class Notes:
                 f"{counted(self.mixed.count, 'row')} of {self.origin} {hold} bytes that are not UTF-8; they were read as Windows-1252."
             )
             found.append(finding("encoding", Severity.WARNING, message, self.mixed, "Look at these rows, then save the file as UTF-8."))
+        elif self.foreign:
+            message = f"{self.origin} holds bytes that are not UTF-8; they were read as Windows-1252."
+            found.append(finding("encoding", Severity.WARNING, message, (), "Look for odd letters, then save the file as UTF-8."))
         elif self.encoding not in _UTF_8:
             message = f"{self.origin} is not UTF-8; it was read as {self.encoding}."
             found.append(finding("encoding", Severity.NOTE, message, (), "Save it as UTF-8 if letters look wrong."))
@@ -281,16 +286,14 @@ def _utf_8_pieces(stream: IO[bytes], notes: Notes) -> Iterator[str]:
     while True:
         read = stream.read(_PIECE_BYTES)
         held += read
-        end = len(held)
-        while read and end and held[end - 1] >= 0x80:
-            end -= 1
+        end = len(held.rstrip(_NOT_ASCII)) if read else len(held)
         piece, held = held[:end], held[end:]
         if first and piece:
             piece, first = piece.removeprefix(codecs.BOM_UTF8), False
         try:
             yield piece.decode("utf-8")
         except UnicodeDecodeError:
-            notes.mixed.add(notes.row)
+            notes.foreign = True
             yield piece.decode("utf-8", errors=_MIXED)
         if not read:
             return

@@ -18,15 +18,15 @@ from headstart.data.table import BATCH_ROWS, Format, Table, as_text, open_table
 from headstart.errors import DataError
 from headstart.records import Finding, Severity
 
-HALF = "empty side"  # the kind of the finding that of two texts one is missing
-
 
 @dataclass(frozen=True)
 class ReadResult:
-    """The examples of a file, and what was noticed while it was read: encodings, rows that had to be left out, NUL bytes."""
+    """The examples of a file, and what was noticed while it was read: encodings, rows that had to be left out, NUL bytes. `half` are the
+    numbers of pairs with an empty side, of which a finding tells."""
 
     examples: Examples
     findings: tuple[Finding, ...]
+    half: frozenset[int] = frozenset()
 
 
 def read_examples(path: str | Path, *, text: str | None = None, label: str | None = None, whole: bool = False) -> ReadResult:
@@ -150,13 +150,16 @@ def _read_pairs(table: Table, pair: tuple[str, str], label: str | None, shown: s
     if not rows:
         raise DataError(_no_rows(shown, table))
     sides = list(zip(cells[pair[0]], cells[pair[1]], strict=True))
-    half = RowList(row for row, (first, second) in zip(rows, sides, strict=True) if bool(first.strip()) != bool(second.strip()))
+    numbers = [row for row, (first, second) in zip(rows, sides, strict=True) if bool(first.strip()) != bool(second.strip())]
+    half = RowList(numbers)
     findings = table.findings
     if half.count:
         message = f"{counted(half.count, 'pair')} of {shown} {'has' if half.count == 1 else 'have'} an empty side."
-        findings = (*findings, finding(HALF, Severity.WARNING, message, half, "They are not used; fill both columns."))
+        findings = (*findings, finding("empty side", Severity.WARNING, message, half, "They are not used; fill both columns."))
     texts = tuple(join_pair(first, second) if first.strip() and second.strip() else "" for first, second in sides)
-    return ReadResult(Examples(texts, tuple(cells[labels]), tuple(rows), origin, ",".join(pair), labels, paired=True), findings)
+    return ReadResult(
+        Examples(texts, tuple(cells[labels]), tuple(rows), origin, ",".join(pair), labels, paired=True), findings, frozenset(numbers)
+    )
 
 
 def _read(table: Table, columns: tuple[str, ...]) -> tuple[list[int], dict[str, list[str]]]:

@@ -98,18 +98,18 @@ def estimate(measure: Measure, sums: FloatArray, *, groups: IntArray | None, con
     if len(sums) == 0:
         raise DataError("There are no rows to judge; give a test file with at least one labelled row, or a greater share of test rows.")
     totals = sums.sum(axis=0)
-    units = intervals.count_units(len(sums), groups)
-    # Of rows that come in several copies no copy counts for itself.
-    value, trials = float(measure.value(totals)), float(measure.trials(totals)) * units / len(sums)
+    value, trials = float(measure.value(totals)), float(measure.trials(totals))
     if trials == 0:
         return Estimate(value, 0.0, 100.0 if measure.range is Range.POINTS else 1.0, len(sums), confidence)
     drawn = measure.value(_resampled([sums], groups, resamples, seed)[0])
     if measure.range is not Range.SHARE:
-        return Estimate(value, *_on_a_scale(measure.range, value, drawn, units, confidence), len(sums), confidence)
+        return Estimate(
+            value, *_on_a_scale(measure.range, value, drawn, intervals.count_units(len(sums), groups), confidence), len(sums), confidence
+        )
     variance = float(drawn.var())
     hits = value * trials
     few = min(hits, trials - hits) < intervals.FEW
-    least = min(trials, float(units))
+    least = min(trials, float(intervals.count_units(len(sums), groups)))
     low, high = intervals.share_interval(value, variance, few, trials, least, confidence)
     return Estimate(value, low, high, len(sums), confidence)
 

@@ -192,7 +192,8 @@ def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
     ]
     if broken.count:
         message = f"{counted(broken.count, 'row')} of {where} {_have(broken)} tags that break the scheme {scheme.value}."
-        remedy = "An entity was taken to begin at the word that breaks it; correct these tags."
+        word = "word on each of these lines" if by_lines else "word that breaks it"
+        remedy = f"An entity was taken to begin at the {word}; correct these tags."
         found.append(finding("broken tags", Severity.WARNING, message, broken, remedy))
     if moved.count:
         message = f"{counted(moved.count, 'row')} of {where} {_have(moved)} spans that begin or end within a word."
