@@ -213,6 +213,20 @@ def test_a_case_whose_probe_did_as_well_says_more_and_what_is_gained_grows_with_
     assert loss.mean == pytest.approx(0.3, rel=1e-4)  # of losses no law is known, and they are told as they were measured
 
 
+def test_what_lies_far_below_stays_as_far_below_where_errors_are_many():
+    """Cases that fell by 0.1 where the probe told 2 % wrong would be 0.5 below where it tells half wrong: as good as out, and no surer."""
+    told = expect(
+        "partial",
+        Metric.ACCURACY,
+        per_class=64.0,
+        classes=6,
+        tokens=20.0,
+        probe_error=0.5,
+        cases=[replace(case(accuracy=-0.1), probe_error=0.02)] * 12,
+    )
+    assert -0.15 <= told.mean < -0.1
+
+
 def test_temperatures_too_come_from_cases_whose_probe_did_as_well():
     cases = [replace(case(), temperature=2.0, probe_error=0.1), replace(case(), temperature=8.0, probe_error=0.6)]
     told = [

@@ -100,10 +100,10 @@ def expect(
     squares = [_BLANK_SPREAD[metric] ** 2]
     for case, weight in _near(rung, per_class, classes, tokens, probe_error, cases):
         weights.append(weight)
-        value = max(case.log_loss if metric is Metric.LOG_LOSS else case.accuracy, _FAR_BELOW[metric])
+        value = case.log_loss if metric is Metric.LOG_LOSS else case.accuracy
         if probe_error is not None and case.probe_error and metric is not Metric.LOG_LOSS:
             value *= (probe_error / case.probe_error) ** _GROWS
-        values.append(value)
+        values.append(max(value, _FAR_BELOW[metric]))
         squares.append(0.0)
     total = sum(weights)
     if total < 1e-6:
