@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import headstart
-from headstart import candidates, deciding, pipeline, runs
+from headstart import candidates, deciding, outcome, pipeline, planner, runs
 from headstart.errors import RunError, SourceError
-from headstart.records import TrialStatus
+from headstart.records import TrialStatus, Verdict
 from headstart.settings import Precision, Settings, make_settings
 from headstart.sources import shelf
 from headstart.sources.entries import Origin
@@ -675,6 +676,31 @@ def test_a_run_that_was_killed_before_it_stood_on_the_shelf_is_put_there_by_the_
     weights.write_bytes(weights.read_bytes() + b" ")
     fit(task, "late", strategy=("probe",))
     assert shelf.find("late") == before  # a changed model is not taken for what was added
+
+
+def test_where_transfer_hurts_on_the_judged_rows_alone_the_model_without_it_is_saved_too(task, quick, monkeypatch):
+    # On the training rows the rung with transfer is made to seem better than it is, on the judged rows worse.
+    net, gain_of = planner._net, outcome.gain_of
+    monkeypatch.setattr(planner, "_net", lambda state, cost: net(state, cost) + 2.0 * state.rung.strategy.transfers)
+    monkeypatch.setattr(outcome, "gain_of", lambda *given: replace(gain_of(*given), verdict=Verdict.HURTS))
+    run = fit(task, "hurt", strategy=("static", "tfidf"))
+    assert run.results.winner.name == "static"
+    beside = run.folder / "without_transfer"
+    assert run.summary().splitlines()[-2:] == [
+        f"use it  headstart predict {run.folder} FILE",
+        f"without transfer  headstart predict {beside} FILE",
+    ]
+    texts, labels = map(list, zip(*sentences(144, 1)[90:120], strict=True))
+    predicted = headstart.load(beside).predict(texts)
+    assert f1_score(labels, predicted, average="macro") == pytest.approx(run.results.opponent_scores["macro_f1"].value)
+    alone = fit(task, "without", strategy=("tfidf",))
+    assert predicted == headstart.load(alone.folder).predict(texts)
+    assert not (alone.folder / "without_transfer").exists()
+    front = yaml.safe_load((beside / "README.md").read_text().split("---")[1])
+    assert (front["library_name"], front["model-index"][0]["results"][0]["metrics"]) == (
+        "headstart",
+        yaml.safe_load((alone.folder / "model" / "README.md").read_text().split("---")[1])["model-index"][0]["results"][0]["metrics"],
+    )
 
 
 def test_a_winner_without_transfer_is_not_put_on_the_shelf(task, quick):

@@ -85,7 +85,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         begin: `time.perf_counter()` at the start of the run.
     """
     from headstart.outcome import assemble
-    from headstart.saving import export_model, save_winner
+    from headstart.saving import export_model, save_winner, save_without_transfer
     from headstart.sources.adding import note_origin
 
     strategies = asked_strategies(settings, unlabelled=bool(target.unlabelled))
@@ -141,6 +141,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
             results = replace(results, rows=tell_rows(pool, target, settings, parts, judged, final, next(iter(means.readers.values()))))
         save_winner(run.path / MODEL, model, target, results, adapter=settings.adapter)
         export_model(run.path / MODEL, settings)
+        save_without_transfer(run.path, final, target, results)
         if results.winner.transfers and results.winner.source is not None:
             note_origin(run, means.readers[results.winner.source].backbone.source)
     write_results(run.path, results)

@@ -33,6 +33,7 @@ from headstart.errors import RunError
 from headstart.records import Gain, Results
 
 JOURNAL, METRICS, REPORT, ASKED, MODEL = "journal.jsonl", "metrics.json", "report.html", "run.yaml", "model"
+WITHOUT = "without_transfer"  # the model without transfer, saved beside where the verdict is that transfer hurts
 
 
 @contextlib.contextmanager
@@ -213,6 +214,7 @@ class Run:
         """What the command line prints at the end."""
         from headstart.judge.verdict import detour_sentence, verdict_sentence
 
+        beside = self.folder / WITHOUT
         return "\n".join(
             [
                 verdict_sentence(self.results),
@@ -220,6 +222,7 @@ class Run:
                 f"report  {self.report}",
                 f"model   {self.folder / MODEL}",
                 f"use it  headstart predict {self.folder} FILE",
+                *([f"without transfer  headstart predict {beside} FILE"] if beside.exists() else []),
             ]
         )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from headstart.deciding import calibrated
 from headstart.export.adapter_folder import FOLDER, save_adapter
 from headstart.export.card import model_card
 from headstart.export.model_folder import save_model, save_text_model
@@ -13,8 +15,10 @@ from headstart.export.token_folder import ANSWERS, save_token_model, token_place
 from headstart.export.translator_folder import save_translator
 from headstart.export.verify import as_given, verify, verify_answers
 from headstart.export.writing_folder import save_writing_model
+from headstart.planner import Decision
 from headstart.progress import say
-from headstart.records import Results
+from headstart.records import Results, Verdict
+from headstart.runs import WITHOUT
 from headstart.settings import Export, Settings
 from headstart.strategies.base import Answering, Fitted, Trained
 from headstart.strategies.language import WritingModel
@@ -88,6 +92,23 @@ def save_winner(folder: Path, model: Trained, target: Target, results: Results, 
     say(f"opened the saved model in a fresh process: greatest difference {difference:.1g}")
     if adapter:
         _save_adapter(folder, model, texts, target)
+
+
+def save_without_transfer(run: Path, final: Decision, target: Target, results: Results) -> None:
+    """Where transfer won on the training rows and the verdict is *hurts*, save the best rung without transfer beside it.
+
+    The judged rows decide nothing (law 1), so the winner stays what it is; which of the two is used is for the user to say.
+
+    Raises:
+        RunError, ResourceError: as `save_winner`.
+    """
+    if results.gain is None or results.gain.verdict is not Verdict.HURTS or not results.winner.transfers:
+        return
+    if final.plain is None or results.opponent is None or results.opponent_scores is None:
+        return
+    say(f"transfer hurts on the judged rows: {final.plain.name} is saved beside it")
+    told = replace(results, winner=results.opponent, scores=results.opponent_scores)
+    save_winner(run / WITHOUT, calibrated(final.plain, final), target, told)
 
 
 def _save_answering(folder: Path, model: Answering, target: Target, results: Results, *, adapter: bool) -> None:

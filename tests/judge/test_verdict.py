@@ -59,7 +59,7 @@ def gain(value, low, high, verdict, metric="macro_f1", winner=WINNER.name, oppon
         (
             results(gain(-0.05, -0.08, -0.02, Verdict.HURTS, "accuracy"), metric="accuracy"),
             "Transfer hurts: partial from all-MiniLM-L6-v2 reaches 0.91 [0.88, 0.94] accuracy, 0.05 [0.02, 0.08] below tfidf, "
-            "the best rung without transfer; the training rows did not show it, and --strategy tfidf trains that one "
+            "the best rung without transfer; the training rows did not show it, so that rung is saved too, in without_transfer/ "
             "(1,230 rows, one stratified test split, 95 % intervals).",
         ),
         (

@@ -40,7 +40,7 @@ def verdict_sentence(results: Results) -> str:
     told = f"{opening}: {rung} reaches {number}, {difference} {gain.opponent}, the best rung without transfer"
     if gain.verdict is Verdict.HURTS:
         # Judged rows decide nothing, so the run keeps what the training rows chose; the user may choose otherwise.
-        told += f"; the training rows did not show it, and --strategy {gain.opponent} trains that one"
+        told += "; the training rows did not show it, so that rung is saved too, in without_transfer/"
     return f"{told} ({footing} intervals)."
 
 
