@@ -46,6 +46,13 @@ def test_the_order_is_that_of_the_evidence_and_is_remembered(rungs, tmp_path, mo
     assert order_of_sources(rungs, RunFolder.open(tmp_path / "run", {}), "rows") == found
 
 
+def test_a_run_that_goes_on_without_one_of_its_sources_orders_those_that_are_left(rungs, tmp_path):
+    others = [*rungs, replace(rungs[0], source="source 6")]
+    order_of_sources(others, RunFolder.open(tmp_path / "run", {}), "rows")
+    found = order_of_sources(rungs, RunFolder.open(tmp_path / "run", {}), "rows")
+    assert found == order_of_sources(rungs, RunFolder.open(tmp_path / "another", {}), "rows")
+
+
 def test_few_sources_and_what_is_no_class_of_a_text_stay_as_they_were_named(rungs, tmp_path):
     run = RunFolder.open(tmp_path / "run", {})
     assert order_of_sources(rungs[:4], run, "rows") == [f"source {k}" for k in range(4)]

@@ -259,6 +259,20 @@ def test_of_two_sources_the_better_one_wins(ladder):
     assert found["probe from second"] == pytest.approx(0.9, abs=0.05)
 
 
+def test_a_rung_that_is_only_compared_keeps_no_other_from_being_tried(ladder):
+    made = [ladder.strategy("probe", 0.6, light=True), ladder.strategy("tuned", 0.9)]
+    compared = replace(ladder.strategy("random_rows", 0.99, light=True), compared_only=True)
+    decision, _ = ladder.decide([*made, compared], rows=1000)
+    assert (decision.winner.name, decision.trials[1].status) == ("tuned", TrialStatus.DONE)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_without_a_probe_rungs_with_rows_are_compared_with_a_rung_without(ladder, order):
+    made = [ladder.strategy("tfidf", 0.6, light=True, transfers=False), ladder.strategy("chosen_rows", 0.9, light=True)]
+    decision, _ = ladder.decide([made[place] for place in order])
+    assert decision.winner.name == "chosen_rows"
+
+
 def test_a_rung_that_is_only_compared_never_wins_and_is_judged_beside(ladder):
     best = replace(ladder.strategy("random_rows", 0.95, light=True), compared_only=True)
     decision, _ = ladder.decide([ladder.strategy("probe", 0.7, light=True), best])

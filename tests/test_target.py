@@ -204,7 +204,7 @@ def test_a_target_of_some_rows_keeps_each_row_with_what_belongs_to_it(tmp_path):
     write_csv(tmp_path / "rows.csv", rows[:240])
     write_csv(tmp_path / "validation.csv", rows[240:])
     whole = read(tmp_path / "rows.csv", validation=str(tmp_path / "validation.csv"))
-    some = whole.some(160, "there are many", seed=0)
+    some = whole.some(160, "there are many", Settings())
     assert 157 <= len(some.rows) == len(some.groups) == len(some.origin) <= 160
     label_of = dict(rows)
     assert all(label_of[text] == some.labels[k] for text, k in zip(some.rows.texts, some.rows.y, strict=True))
@@ -214,7 +214,20 @@ def test_a_target_of_some_rows_keeps_each_row_with_what_belongs_to_it(tmp_path):
     assert set(some.validation.tolist()) == {i for i, position in enumerate(some.origin) if position == -1}
     left = finding(some, "rows left out")
     assert (left.message, left.count) == ("there are many", 300 - len(some.rows))
-    assert whole.some(300, "", seed=0).rows.texts == whole.rows.texts
+    assert whole.some(300, "", Settings()).rows.texts == whole.rows.texts
+
+
+def test_of_some_rows_those_judge_that_would_judge_among_all(tmp_path):
+    asked = Settings(few_rows=100)
+    whole = read(write_csv(tmp_path / "rows.csv", sentences(400, 7)))
+    [part] = parts_of(whole, asked)
+    some = whole.some(200, "", asked)
+    [drawn] = parts_of(some, asked)
+    set_aside = {whole.rows.texts[i] for i in part.judge}
+    assert {some.rows.texts[i] for i in drawn.judge} <= set_aside
+    assert set_aside.isdisjoint(some.rows.texts[i] for i in drawn.learn)
+    assert len(drawn.judge) / len(some.rows) == pytest.approx(len(part.judge) / 400, abs=0.02)
+    assert len(drawn.judge) + len(drawn.learn) == len(some.rows)
 
 
 def test_repeated_validation_rows_are_used_once_and_near_duplicates_of_training_rows_share_their_group(tmp_path):

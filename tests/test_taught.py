@@ -1,9 +1,12 @@
 """Sources that learnt from the target's own rows are found, through every run before them, and not judged on them."""
 
+import shutil
+
 import pytest
 
 import headstart
 from headstart.errors import SourceError
+from headstart.runs import JOURNAL
 from headstart.sources.resolve import resolve_source
 from headstart.taught import refusal, taught, text_digest
 from small import bare, sentences, write_csv
@@ -58,12 +61,32 @@ def test_a_few_shared_texts_are_no_reason(chain):
     assert refusal(source, [*others, *first[:5]]) != ""
 
 
+def test_few_test_rows_are_looked_at_by_themselves(chain):
+    folder, first, _ = chain
+    others = [f"{text} {k}" for k in range(20) for text, _ in sentences(60, 5)]
+    source = resolve_source(str(folder / "run-one"))
+    assert refusal(source, others + first) == "" and refusal(source, others) == ""
+    assert refusal(source, others, first) == (
+        f"The source {source.name!r} was taught 60 of these 60 rows, so no score on them would be honest; "
+        "name the source that it began with."
+    )
+
+
+def test_a_run_that_began_with_the_model_folder_of_a_run_knows_its_rows_too(chain, tmp_path):
+    folder, first, second = chain
+    copied = tmp_path / "two"
+    shutil.copytree(folder / "run-two", copied)
+    lines = (copied / JOURNAL).read_text().replace(str(folder / "run-one"), str(folder / "run-one" / "model"))
+    (copied / JOURNAL).write_text(lines)
+    assert taught(resolve_source(str(copied))) == {text_digest(text) for text in first + second}
+
+
 def test_a_fit_from_a_run_on_the_same_rows_is_refused_and_of_several_sources_it_is_left_out(chain, tmp_path, monkeypatch):
     folder, _, _ = chain
     mine = str(folder / "run-two")
     asked = {"text": "text", "label": "label", "test": str(folder / "test.csv"), "strategy": ["tfidf", "probe"], "quiet": True}
     asked |= {"store": str(folder / "store"), "resamples": 200, "shelf": False}
-    why = f"The source {mine!r} was taught 60 of these 90 rows, so no score on them would be honest; name the source that it began with."
+    why = f"The source {mine!r} was taught 60 of these 60 rows, so no score on them would be honest; name the source that it began with."
     with pytest.raises(SourceError) as refused:
         headstart.fit(str(folder / "one.csv"), source=mine, out=str(tmp_path / "alone"), **asked)
     assert str(refused.value) == why

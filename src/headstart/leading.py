@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headstart.rungs import Rung
-from headstart.runs import RunFolder
+from headstart.runs import RunFolder, digest
 from headstart.strategies.base import Rows
 from headstart.strategies.heads import make_space
 from headstart.strategies.ladder import Job
@@ -37,7 +37,9 @@ def order_of_sources(rungs: Sequence[Rung], run: RunFolder, label: str) -> list[
     jobs = {rung.source: rung.job for rung in rungs if rung.job.reader is not None and rung.detour is None}
     if len(jobs) <= FEW or not can_be_ranked(rows):
         return list(jobs)
-    scores = run.remember(f"{label}/order of sources", lambda: {"scores": [_evidence(job) for job in jobs.values()]})["scores"]
+    # Of a run that goes on a source may have gone, so the key names them.
+    key = f"{label}/order of sources {digest([str(name) for name in jobs])}"
+    scores = run.remember(key, lambda: {"scores": [_evidence(job) for job in jobs.values()]})["scores"]
     return [source for _, source in sorted(zip(scores, jobs, strict=True), key=lambda pair: -pair[0])]
 
 

@@ -231,9 +231,9 @@ def leave_out_taught(target: Target, means: Means) -> None:
     Raises:
         SourceError: there is no other source.
     """
-    texts = [text for rows in (target.rows, target.test) if rows is not None for text in target.taught_by(rows)]
+    parts = target.parts_taught()
     for name, reader in list(means.readers.items()):
-        why = refusal(reader.backbone.source, texts)
+        why = refusal(reader.backbone.source, *parts)
         if not why:
             continue
         if len(means.readers) == 1:
@@ -325,7 +325,7 @@ def within_budget(target: Target, settings: Settings, means: Means, strategies: 
     asked = "" if takes.endswith("memory") else f" of the {settings.budget:,.0f} s there are"
     why = f"Of {len(target.rows):,} rows some {fit:,} are learnt from, drawn by label: reading all would take {takes}{asked}."
     say(f"  {why}" + ("" if takes.endswith("memory") else " Give a longer --budget for more."))
-    return target.some(fit, why, settings.seed)
+    return target.some(fit, why, settings)
 
 
 def seconds_a_row(target: Target, parts: list[Part], settings: Settings, spent: float) -> float:

@@ -39,6 +39,8 @@ _SEED_NOISE = by_scale(share=0.006, loss=0.02)
 _ALIKE = 0.75
 # Variance of the difference of two rungs on a row, before any fold says: of being right that is the share of rows on which they differ.
 _ROW_VARIANCE = {metric: 0.15 * metric.full**2 if metric.higher_is_better else 0.5 for metric in Metric}
+# What a rung that never wins counts as worth: far below all others, yet a number to reckon with.
+_NEVER = -1e6
 # However few rows differ, so much is thought possible, spread over all of them.
 _LEAST_VARIANCE = {metric: 0.5 * metric.full**2 if metric.higher_is_better else 0.5 for metric in Metric}
 
@@ -88,7 +90,8 @@ def decide(
     states = [state for state in states if state.rung.source not in dropped]
     lights = [state for state in states if state.logits is not None]
     probes = [state for state in lights if state.rung.strategy.name == "probe"]
-    anchor = next(iter(probes or lights[-1:]), None)
+    alone = [state for state in lights if state.rung.strategy.name not in rungs_with_rows() and not state.rung.strategy.compared_only]
+    anchor = next(iter(probes or alone[-1:] or lights[-1:]), None)
     _tell_errors(states, probes, metric)
     for probe in probes[1:]:  # which source is the better one nobody knows beforehand
         probe.prior = expect("probe", metric, per_class=1.0, classes=2, tokens=1.0, cases=())
@@ -238,7 +241,7 @@ def _measure(state: State, anchor: State | None, job: Job, metric: Metric) -> No
 
 def _may_win(states: list[State], anchor: State | None, job: Job, metric: Metric) -> list[State]:
     """Without rungs that are only compared, and without those that learn from rows of neighbouring data where these do not help."""
-    base = None if anchor is None else anchor.logits
+    base = None if anchor is None or anchor.rung.strategy.name in rungs_with_rows() else anchor.logits
     with_rows = [state for state in states if state.rung.strategy.name in rungs_with_rows()]
     helping = [state for state in with_rows if rows_help(state.logits, base, job, metric)]
     kept = []
@@ -275,13 +278,14 @@ def _next(states: list[State], left: float, cost: CostModel, job: Job, metric: M
     best: tuple[float, State] | None = None
     leading = _leading(states, cost)
     covariance = _learn(states, anchor)
-    open_to_win = [i for i, state in enumerate(states) if not state.failed]
+    # Rungs that are only compared win nothing, but others may be measured against one.
+    open_to_win = [i for i, state in enumerate(states) if not state.failed and (not state.rung.strategy.compared_only or state is anchor)]
     sound = [states[i] for i in open_to_win]
-    nets = np.array([_net(state, cost) for state in sound])
+    nets = np.array([_NEVER if state.rung.strategy.compared_only else _net(state, cost) for state in sound])
     among, against = covariance[np.ix_(open_to_win, open_to_win)], _place(anchor, sound)
     for i, state in enumerate(states):
         rung = state.rung
-        if rung.strategy.out_of_fold is not None or state.failed or state.folds >= len(rung.job.folds):
+        if rung.strategy.out_of_fold is not None or i not in open_to_win or state.folds >= len(rung.job.folds):
             continue
         if rung.source not in leading:
             state.stopped = "other sources lead"
@@ -299,7 +303,8 @@ def _next(states: list[State], left: float, cost: CostModel, job: Job, metric: M
         if needed + _trainings(states) * trial_seconds(rung, cost) > left:  # its training on all rows must fit in too
             state.stopped = "no time left"
             continue
-        rival = max((_net(other, cost) for other in states if other is not state and not other.failed), default=None)
+        rivals = [other for other in sound if other is not state and not other.rung.strategy.compared_only]
+        rival = max((_net(other, cost) for other in rivals), default=None)
         if rival is None:
             state.stopped = "the only rung"
             continue

@@ -35,7 +35,8 @@ class Target:
 
     `rows` are the usable training rows, a validation file's among them (`validation` holds their positions; None: no such file). `groups`
     (n,) bears one number for near duplicates. `unlabelled` are the texts of a target without labels, whose `rows` are those of neighbouring
-    data; (): it has labels. `origin` (n,) is each row's position in `examples`, -1 for rows of the validation file.
+    data; (): it has labels. `origin` (n,) is each row's position in `examples`, -1 for rows of the validation file. `set_aside` are the
+    positions of the rows that judge; None: `parts_of` chooses them.
     `test` None: no test file; `test_groups` (m,) are as `groups`, None where no two test rows are near duplicates; `judged_on` says in
     words what those rows are. `labels` are the class names in sorted order.
     """
@@ -55,6 +56,7 @@ class Target:
     judged_on: str = "the test file"
     task: str = DEFAULT
     unlabelled: tuple[str, ...] = ()
+    set_aside: IntArray | None = None
 
     def content(self) -> str:
         """A digest of every text and label that the run may see."""
@@ -69,9 +71,19 @@ class Target:
             hasher.update(f"{len(text)}\0{text}".encode("utf-8", "surrogatepass"))
         return hasher.hexdigest()
 
-    def some(self, n: int, why: str, seed: int) -> Target:
-        """The target with about `n` of its rows, the classes in their own shares; `why` in words becomes a finding."""
-        kept = some_of_each(self.rows.strata, n, _LEAST_OF_A_CLASS, seed)
+    def some(self, n: int, why: str, settings: Settings) -> Target:
+        """The target with about `n` of its rows, the classes in their own shares; `why` in words becomes a finding.
+
+        Where a split of the rows judges, some of either side are kept: a ranking of sources, which draws others, sees none that judges.
+        """
+        parts = parts_of(self, settings)
+        sides = [parts[0].learn, parts[0].judge] if len(parts) == 1 and parts[0].judge is not None else [np.arange(len(self.rows))]
+        drawn = []
+        for side in sides:
+            share = len(side) / len(self.rows)
+            least = max(1, round(_LEAST_OF_A_CLASS * share))
+            drawn.append(side[some_of_each(self.rows.strata[side], round(n * share), least, settings.seed)])
+        kept = np.sort(np.concatenate(drawn))
         told = Finding("rows left out", Severity.WARNING, why, count=len(self.rows) - len(kept))
         place = np.full(len(self.rows), -1)
         place[kept] = np.arange(len(kept))
@@ -83,6 +95,7 @@ class Target:
             origin=self.origin[kept],
             validation=validation if validation is not None and len(validation) else None,
             findings=(*self.findings, told),
+            set_aside=place[drawn[1]] if len(drawn) == 2 else None,
         )
 
     def taught_by(self, rows: Rows) -> list[str]:
@@ -91,6 +104,10 @@ class Target:
         if self.task != TRANSLATION:
             return list(rows.texts)
         return [f"{text}\0{said}" for text, said in zip(rows.texts, rows.y, strict=True)]
+
+    def parts_taught(self) -> list[list[str]]:
+        """`taught_by` of the training rows, and of the test file's where there is one."""
+        return [self.taught_by(rows) for rows in (self.rows, self.test) if rows is not None]
 
     def labels_of(self, rows: Rows) -> list[str]:
         """The label of each row in words; where its words have labels, all of them with a space between; of several labels a JSON list."""
@@ -249,6 +266,8 @@ def parts_of(target: Target, settings: Settings) -> list[Part]:
     every = np.arange(len(target.rows))
     if target.test is not None:
         return [Part("test file", every, None)]
+    if target.set_aside is not None:
+        return [Part("test split", np.setdiff1d(every, target.set_aside), target.set_aside)]
     share = 1.0
     if target.task == "qa":
         characters = sum(map(len, target.rows.texts))

@@ -41,7 +41,7 @@ def taught(source: Source) -> frozenset[int]:
 
 def _began_with(run: Path) -> Path:
     """The run folder that a run's weights came from; the folder itself where none is known."""
-    from headstart.runs import JOURNAL
+    from headstart.runs import JOURNAL, MODEL
     from headstart.sources.adding import NOTED
 
     with suppress(OSError):
@@ -49,17 +49,22 @@ def _began_with(run: Path) -> Path:
             with suppress(ValueError, KeyError, TypeError):
                 entry = json.loads(line)
                 if entry["key"] == NOTED:
-                    return Path(entry["result"]["place"])
+                    place = Path(entry["result"]["place"])  # of the run, or of its model
+                    return place.parent if place.name == MODEL and (place.parent / SPLITS).is_file() else place
     return run
 
 
-def refusal(source: Source, texts: Sequence[str]) -> str:
-    """Why a source cannot be judged on these texts, in a sentence; "" where it can."""
+def refusal(source: Source, *parts: Sequence[str]) -> str:
+    """Why a source cannot be judged on a target, in a sentence; "" where it can.
+
+    `parts`: the texts of the training rows, and those of a test file; each by itself, for few test rows are a small share of all.
+    """
     known = taught(source)
-    shared = sum(text_digest(text) in known for text in texts) if known else 0
-    if shared < _FEW or shared < _SHARE * len(texts):
-        return ""
-    return (
-        f"The source {source.name!r} was taught {shared:,} of these {len(texts):,} rows, so no score on them would be honest; "
-        "name the source that it began with."
-    )
+    for texts in parts if known else ():
+        shared = sum(text_digest(text) in known for text in texts)
+        if shared >= max(_FEW, _SHARE * len(texts)):
+            return (
+                f"The source {source.name!r} was taught {shared:,} of these {len(texts):,} rows, so no score on them would be honest; "
+                "name the source that it began with."
+            )
+    return ""

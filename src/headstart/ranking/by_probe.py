@@ -17,7 +17,7 @@ from headstart.judge.intervals import normal_quantile
 from headstart.judge.label_curve import nested_order
 from headstart.ranking.task import Task
 from headstart.records import Estimate, LayerScore
-from headstart.rungs import Rung, calibration_of
+from headstart.rungs import Rung, sharpened
 from headstart.strategies.base import FloatArray, Trained
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.model import TransferModel
@@ -40,7 +40,7 @@ def held_by_probe(task: Task, reader: Reader) -> tuple[FloatArray, tuple[int, ..
     assert probe.out_of_fold is not None  # of `ranked_by`
     job = Job(task.rows, task.groups, list(task.folds), settings, settings.seed, reader=reader)
     fitted, held = probe.out_of_fold(job)
-    return calibration_of(Rung(probe, None, job, 1.0), held).of(held), layers_of(fitted)
+    return sharpened(Rung(probe, None, job, 1.0), held, held), layers_of(fitted)
 
 
 def layers_of(fitted: Trained) -> tuple[int, ...]:
@@ -75,9 +75,15 @@ def drawn_out(task: Task, reader: Reader) -> tuple[float, float]:
         pairs = [(part[train], part[held]) for train, held in folds_within(task.folds, part, len(rows))]
         if pairs:
             said = [predict_at(kind.curve[0], train, held) for train, held in pairs]
-            judged = np.concatenate([held for _, held in pairs])
-            score = kind.judge.estimate(metric, np.concatenate(said), rows.take(judged), task.groups[judged], settings)
+            judged, outputs = np.concatenate([held for _, held in pairs]), np.concatenate(said)
+            judging = rows.take(judged)
+            seen = judging.measured(outputs)  # of many answers only some are looked for
+            if not len(seen):
+                continue
+            score = kind.judge.estimate(metric, outputs[judging.units(seen)], judging.take(seen), task.groups[judged[seen]], settings)
             points.append((round(float(np.mean([len(train) for train, _ in pairs]))), score.value, _error_of(score)))
+    if not points:
+        return 0.0, 0.0
     drawn = continue_curve(points, len(task.learn), ceiling=metric.full)
     _, last, last_error = max(drawn.points)
     return drawn.score - last, math.sqrt(max(drawn.standard_error**2 - last_error**2, 0.0))

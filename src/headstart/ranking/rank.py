@@ -68,7 +68,7 @@ def rank(data: str | Path | Examples, settings: Settings, *, command: str = "") 
                 say(f"ranking {at + 1} of {len(candidates)}: {name}")
             try:
                 source = replace(resolve_source(place), name=name)
-                if why := refusal(source, task.texts):
+                if why := refusal(source, *target.parts_taught()):
                     raise SourceError(why)
                 key = kept_key(source, task.target.content(), settings)
                 measured = recall(folder, key) or keep(folder, key, measure(source, task, store, cost))
