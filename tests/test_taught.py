@@ -94,3 +94,13 @@ def test_a_fit_from_a_run_on_the_same_rows_is_refused_and_of_several_sources_it_
         run = headstart.fit(str(folder / "one.csv"), source=[mine, str(folder / "source")], out=str(tmp_path / "both"), **asked)
     assert why in [finding.message for finding in run.results.findings]
     assert all(trial.source in (None, str(folder / "source")) for trial in run.results.trials)
+
+
+def test_a_ranking_refuses_a_source_that_was_taught_the_test_rows_as_a_fit_would(chain):
+    folder, _, _ = chain
+    source = str(folder / "run-one")
+    with pytest.raises(SourceError) as refused:
+        headstart.rank(str(folder / "two.csv"), text="text", label="label", test=str(folder / "one.csv"), source=source, quiet=True)
+    assert str(refused.value) == (
+        f"The source {source!r} was taught 60 of these 60 rows, so no score on them would be honest; name the source that it began with."
+    )
