@@ -163,7 +163,7 @@ def append_line(path: Path, line: Mapping[str, Any]) -> None:
 
 
 def latest(lines: Iterable[Record]) -> dict[str, Record]:
-    """For each cell its last finished record, with its timing from the last undisturbed one where there is any of the same code.
+    """For each cell its last finished record, with its timing from the last undisturbed one of the same code and threads, if any.
 
     A record's `runs` lists all runs that count: the undisturbed ones, else all of them.
     """
@@ -173,7 +173,7 @@ def latest(lines: Iterable[Record]) -> dict[str, Record]:
             runs.setdefault(cell_key(line["cell"]), []).append(line)
     found = {}
     for key, records in runs.items():
-        same = [record for record in records if record["code"] == records[-1]["code"]]
+        same = [record for record in records if all(record.get(name) == records[-1].get(name) for name in ("code", "threads"))]
         quiet = [record for record in same if not record["disturbed"]]
         counted = quiet or same
         found[key] = {**counted[-1], "runs": counted}

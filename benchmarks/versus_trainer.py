@@ -187,6 +187,7 @@ def report(records: list[Record]) -> Report:
             f"headstart's accuracy minus Trainer's at its best pass: {gain:+.2f} points on average, on the worst data set "
             f"{min(every_gain):+.2f}; goal: above 0 and no worse than -{TOLERATED}: {'met' if good else 'not met'}.",
         ]
+    lines += with_all_cores(records)
     head = (
         "data",
         "Trainer, best pass, %",
@@ -202,6 +203,30 @@ def report(records: list[Record]) -> Report:
         "seeds that reach it",
     )
     return Report(figures, (Table("Test accuracy and seconds: median (least to greatest) over seeds", head, tuple(rows)),), tuple(lines))
+
+
+def with_all_cores(records: list[Record]) -> list[str]:
+    """The same of the pairs that had all cores to themselves, where others had fewer: one line, or none."""
+    most = max((record.get("threads", 0) for record in records), default=0)
+    if all(record.get("threads", 0) == most for record in records):
+        return []
+    found = {(r["cell"]["data"], r["cell"]["seed"], r["cell"]["side"]): r for r in records if r.get("threads", 0) == most}
+    pairs = [
+        (theirs, found[data, seed, "headstart"])
+        for (data, seed, side), theirs in found.items()
+        if side == "trainer" and (data, seed, "headstart") in found
+    ]
+    if not pairs:
+        return []
+    speeds = [median(times_of([theirs], "best_seconds")) / seconds_to(theirs, ours) for theirs, ours in pairs]
+    gains = [100 * (ours["result"]["accuracy"] - theirs["result"]["best_accuracy"]) for theirs, ours in pairs]
+    each = ", ".join(
+        f"{theirs['cell']['data']} {speed:.1f} x and {gain:+.1f}" for (theirs, _), speed, gain in zip(pairs, speeds, gains, strict=True)
+    )
+    return [
+        f"Of these the pairs with {most} threads a side and next to nothing beside: {geometric_mean(speeds):.1f} x as fast, "
+        f"{sum(gains) / len(gains):+.2f} points ({each})."
+    ]
 
 
 BENCHMARK = Benchmark(

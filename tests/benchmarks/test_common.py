@@ -131,6 +131,12 @@ def test_seconds_come_from_the_undisturbed_runs_of_the_latest_code(load: Any) ->
     assert not found[0]["disturbed"]
 
 
+def test_runs_with_other_numbers_of_threads_are_not_mixed(load: Any) -> None:
+    common = load("common")
+    runs = [record({"side": "ours"}, seconds, disturbed=True) | {"threads": threads} for seconds, threads in ((9.0, 1), (4.0, 2), (5.0, 2))]
+    assert common.times_of(common.latest(runs).values()) == [4.0, 5.0]
+
+
 def test_when_every_run_was_disturbed_their_seconds_are_all_there_is(load: Any) -> None:
     common = load("common")
     found = list(common.latest([record({"side": "ours"}, 9.0, disturbed=True), record({"side": "ours"}, 8.0, disturbed=True)]).values())
