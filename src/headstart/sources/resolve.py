@@ -23,8 +23,8 @@ HUB = "hub:"
 WRAPPER = "headstart"  # the model type of what headstart saves: a backbone inside a classifier
 WITHOUT_TRANSFER = "headstart-tfidf"
 
-# What is fetched from the hub: weights without pickle, configuration, tokenizer, card. No code.
-_DOWNLOADED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.spm", "bpe.codes", "*.tiktoken", "README.md"]
+# What is fetched from the hub: weights without pickle, configuration, tokenizer, template of a chat, card. No code.
+_DOWNLOADED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.spm", "bpe.codes", "*.tiktoken", "*.jinja", "README.md"]
 _NOT_DOWNLOADED = ["onnx/*", "openvino/*", "coreml/*", "original/*"]
 
 # Families that number positions from the padding's id on: the first positions are never used.
