@@ -163,6 +163,13 @@ def test_a_folder_called_as_an_installed_package_gets_a_name_that_can_be_found(t
     assert adding.add_place("all-MiniLM-L6-v2").name == "all-MiniLM-L6-v2"
 
 
+def test_a_hub_model_added_again_by_its_name_there_stays_one(tmp_path: Path) -> None:
+    entry = adding.add_place("hub:org/model@v2")
+    assert adding.add_place("Model") == entry
+    assert adding.add_place("model", "mine") == replace(entry, name="mine")
+    assert shelf.read_shelf() == ([replace(entry, name="mine")], [])
+
+
 def test_a_name_that_is_taken_is_refused(tmp_path: Path, shelf_folder: Path) -> None:
     first, second = make_source(tmp_path / "one"), str(make_source(tmp_path / "two", fill=1.0))
     adding.add_place(str(first), "Tickets")

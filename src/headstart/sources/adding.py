@@ -77,12 +77,12 @@ def add_place(place: str, name: str | None = None) -> Entry:
         SourceError: it cannot be a source, or the name cannot be given. A hub model is only looked at when it is used.
         OSError: the shelf cannot be written.
     """
-    if place.startswith(resolve.HUB):
-        resolve.hub_name(place)  # refuses what is no such name
-        return shelf.put(_entry(Kind.HUB, place, {}, None), name)
     if not Path(place).expanduser().exists() and package_folder(place) is None:
         known = shelf.find(place)
         place = known.place if known is not None else place
+    if place.startswith(resolve.HUB):
+        resolve.hub_name(place)  # refuses what is no such name
+        return shelf.put(_entry(Kind.HUB, place, {}, None), name)
     path = Path(place).expanduser()
     if path.is_dir() and (path / _METRICS).is_file():
         entry = add_run(path, name)
