@@ -9,6 +9,7 @@ import pytest
 from headstart.errors import RunError, SourceError
 from headstart.sources import adding
 from headstart.sources.names import expand_names, refuse_own_source
+from headstart.sources.resolve import resolve_source
 from modelfiles import make_run, make_source
 
 
@@ -39,6 +40,15 @@ def test_a_list_that_cannot_be_used_says_why(tmp_path: Path, content: bytes, mes
     with pytest.raises(SourceError) as caught:
         expand_names([str(listed)])
     assert str(caught.value) == message.replace("{}", str(listed))
+
+
+def test_the_folder_of_an_unknown_user_is_refused_in_one_sentence() -> None:
+    told = "The source '~nouser/m.txt' begins with '~nouser', a folder that this machine does not know; write it out."
+    refuse = (lambda name: expand_names([name]), lambda name: refuse_own_source(Path("x"), [name]), resolve_source, adding.add_place)
+    for ask in (*refuse, adding.stands_there):
+        with pytest.raises(SourceError) as caught:
+            ask("~nouser/m.txt")
+        assert str(caught.value) == told
 
 
 @pytest.mark.parametrize("word", ["x", "x/model", "x/../x", "link", "on the shelf"])
