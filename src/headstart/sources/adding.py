@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from headstart.runs import RunFolder
     from headstart.sources.source import Source
 
-TASK = "text classification"
+TASK = "classification"  # of a model with labels of its own that no run of headstart made
 NOTED = "came from"  # the journal's line of where the winner's weights began
 _METRICS = "metrics.json"
 
@@ -107,7 +107,7 @@ def _entry(kind: Kind, place: str, config: Mapping[str, Any], results: Results |
         place=place,
         digest="",
         files=(),
-        task=TASK if results is not None or _own_labels(config) else "",
+        task=results.task if results is not None else TASK if _own_labels(config) else "",
         labels=_own_labels(config),
         learned=None if results is None else _learned(results),
         came_from=None if results is None or not results.winner.transfers else _noted_origin(Path(place), results),
