@@ -50,7 +50,6 @@ def refuse_own_source(run: Path, names: Sequence[str]) -> None:
 
     Raises:
         RunError: one of them stands in that folder.
-        SourceError: one begins with the folder of a user whom this machine does not know.
     """
     for name in names:
         folder = _local_folder(name)
@@ -88,10 +87,10 @@ def _read_names(path: Path) -> list[str]:
 
 def _local_folder(name: str) -> Path | None:
     """The folder that a name means, found as `resolve_source` finds it but neither checked nor fetched; None when it means none."""
-    path = given_path(name)
-    if path.is_dir():
-        return path
-    with suppress(SourceError):  # a damaged entry: opening the source tells it
+    with suppress(SourceError):  # a damaged entry, or a user's folder that is not known: opening the source tells it
+        path = given_path(name)
+        if path.is_dir():
+            return path
         entry = shelf.find(name) if not path.exists() and package_folder(name) is None else None
         if entry is not None and entry.kind in (Kind.RUN, Kind.FOLDER):
             return Path(entry.place)
