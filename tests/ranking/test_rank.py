@@ -24,6 +24,7 @@ from headstart.ranking.order import BETWEEN, LEVEL, combined, difference_error, 
 from headstart.ranking.rank import rank
 from headstart.ranking.task import make_task
 from headstart.settings import Metric, make_settings
+from headstart.sources import embedded
 from headstart.strategies.base import Rows
 from headstart.target import parts_of, read_target
 from small import bare, marked, sentences, write_csv
@@ -152,6 +153,13 @@ def test_without_a_source_the_embedded_one_and_the_shelf_are_ranked(place, shelf
         assert left_out[-1].reason.startswith("'mine' on the shelf is not ranked: ")
     finally:
         (place / "bert" / "config.json").write_bytes(config)
+
+
+def test_a_model_that_is_known_twice_is_ranked_once(place):
+    for words in (["all-MiniLM-L6-v2"], [embedded.PACKAGE, "--name", "small"], [str(place / "bert"), "--name", "mine"]):
+        assert cli.main(["sources", "add", *words]) == 0
+    found, left_out = ranking.every_known_source()
+    assert found == [("all-MiniLM-L6-v2", "all-MiniLM-L6-v2"), ("mine", str(place / "bert"))] and not left_out
 
 
 def test_none_that_can_be_used_is_one_sentence(place, tmp_path, capsys):
