@@ -25,6 +25,7 @@ from headstart.ranking.rank import rank
 from headstart.ranking.task import make_task
 from headstart.settings import Metric, make_settings
 from headstart.sources import embedded
+from headstart.sources.resolve import resolve_source
 from headstart.strategies.base import Rows
 from headstart.target import parts_of, read_target
 from small import bare, marked, sentences, write_csv
@@ -91,6 +92,24 @@ def test_what_is_kept_is_measured_again_when_it_is_damaged_or_another_thing_is_a
     for more, asked in enumerate(others):
         rank(place / "rows.csv", asked)
         assert len(list((tmp_path / "store" / "rankings").glob("*.json"))) == keys + 1 + more
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"learning_rate": 1e-2},
+        {"layer_decay": 0.5},
+        {"warmup": 0.5},
+        {"weight_decay": 0.5},
+        {"patience": 5},
+        {"vocabulary": "new"},
+        {"pack": True},
+    ],
+)
+def test_what_a_short_training_depends_on_is_part_of_what_is_kept(place, asked):
+    source, translating = resolve_source(str(place / "bert")), {"task": "translation"}
+    keys = {ranking_kept.kept_key(source, "rows", make_settings({**translating, **more})) for more in ({}, asked)}
+    assert len(keys) == 2
 
 
 def test_rankings_unused_for_longest_go_first(tmp_path, monkeypatch):
