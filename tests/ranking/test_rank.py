@@ -473,6 +473,12 @@ def test_in_python_data_sets_are_not_ranked_silently(place):
     assert str(refused.value) == "`via` is set; headstart.rank ranks sources. `headstart rank DATA --via SET` compares data sets."
 
 
+def test_in_python_rows_of_neighbouring_data_are_not_passed_over_silently(place):
+    with pytest.raises(SettingsError) as refused:
+        headstart.rank(str(place / "rows.csv"), rows_from=str(place / "test.csv"))
+    assert str(refused.value) == "`rows_from` is set; headstart.rank looks at the target's own rows alone. Leave it out."
+
+
 def test_shares_of_texts_are_those_of_a_count_by_hand(tiny_backbone):
     backbone = tiny_backbone("bert")
     short = replace(backbone, max_length=6)
