@@ -100,7 +100,7 @@ def _rankings_bytes(folder: Path) -> int:
 def _and_rankings(folder: Path) -> str:
     """How many rankings are kept, as the end of a list; "" where none are."""
     count = sum(1 for _ in (folder / RANKINGS).glob("*.json"))
-    return "" if not count else f" and {count:,} {'ranking' if count == 1 else 'rankings'} of a source"
+    return "" if not count else f" and {count:,} kept {'ranking' if count == 1 else 'rankings'}"
 
 
 def _open(folder: Path) -> Store:

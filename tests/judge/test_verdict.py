@@ -6,7 +6,6 @@ import pytest
 
 from headstart.judge.verdict import collapsed, detour_sentence, verdict_sentence
 from headstart.records import DataSummary, Detour, Estimate, Gain, Results, Spent, TrialRecord, TrialStatus, Verdict
-from headstart.settings import Metric
 
 
 def trial(name, strategy, source=None, transfers=True, value=0.8, status=TrialStatus.DONE):

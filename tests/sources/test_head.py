@@ -13,7 +13,6 @@ from headstart.sources.head import saved_head
 from headstart.sources.resolve import resolve_source
 from modelfiles import HIDDEN, TOKENS, make_source
 
-
 # Which bfloat16 holds exactly.
 WEIGHT, BIAS = torch.arange(2.0 * HIDDEN).reshape(2, HIDDEN) / 8, torch.tensor([0.5, -0.25])
 

@@ -38,7 +38,8 @@ def given_path(name: str | Path) -> Path:
         return Path(name).expanduser()
     except RuntimeError:
         user = Path(name).parts[0]
-        raise SourceError(f"The source {str(name)!r} begins with {user!r}, a folder that this machine does not know; write it out.") from None
+        told = f"The source {str(name)!r} begins with {user!r}, a folder that this machine does not know; write it out."
+        raise SourceError(told) from None
 
 
 def refuse_own_source(run: Path, names: Sequence[str]) -> None:
