@@ -35,7 +35,9 @@ def make_source(folder: Path, *, rows: int = TOKENS, tokens: int = TOKENS, fill:
     return folder
 
 
-def make_run(folder: Path, *, source: str | None = None, fill: float = 0.0, labels: tuple[str, ...] = ("card", "login")) -> Path:
+def make_run(
+    folder: Path, *, source: str | None = None, fill: float = 0.0, labels: tuple[str, ...] = ("card", "login"), task: str = "classification"
+) -> Path:
     """A finished run whose winner is `partial` from `source`; None: `scratch`, from random weights. 90 rows, macro-F1 0.8 [0.7, 0.9]."""
     backbone = {"model_type": "bert", "vocab_size": TOKENS, "max_position_embeddings": 64}
     config = {"pooling": "mean", "backbone_config": backbone, "id2label": dict(enumerate(labels))}
@@ -64,6 +66,7 @@ def make_run(folder: Path, *, source: str | None = None, fill: float = 0.0, labe
         worth_a_look=(),
         spent=Spent({}, 0, 0, 0, 0),
         command="",
+        task=task,
     )
     if source is not None:
         (folder / "trials").mkdir()

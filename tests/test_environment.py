@@ -137,6 +137,22 @@ def test_size_list_and_prune_of_a_store(tmp_path):
     assert cache.listing(tmp_path) == f"{tmp_path}: empty"
 
 
+def test_kept_rankings_count_and_go_where_nothing_shall_be_left(tmp_path):
+    with Store(tmp_path, 10**9) as store:
+        store.register_space(bytes(16), {})
+        store.write(bytes(16), [bytes(16)], [np.ones(384, dtype=np.float32)])
+        size = store.size_bytes()
+    (tmp_path / cache.RANKINGS).mkdir()
+    for name, content in (("a.json", 3), ("a.npz", 50_000), ("b.json", 7)):
+        (tmp_path / cache.RANKINGS / name).write_bytes(bytes(content))
+    whole = cache.show_bytes(size + 50_010)
+    assert cache.size(tmp_path) == f"{tmp_path}: {whole} in 1 rows and 2 kept rankings"
+    assert cache.prune(tmp_path, to_bytes=10**9).startswith(f"{tmp_path}: 0 rows removed, ")
+    assert cache.prune(tmp_path, to_bytes=0).startswith(f"{tmp_path}: 1 rows and 2 kept rankings removed, ")
+    assert not (tmp_path / cache.RANKINGS).exists()
+    assert cache.size(tmp_path).endswith(" in 0 rows")
+
+
 @pytest.mark.parametrize("word", ["much", "-1", "nan", "inf"])
 def test_prune_wants_a_number_of_gb(word):
     with pytest.raises(SettingsError) as caught:

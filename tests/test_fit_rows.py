@@ -202,6 +202,18 @@ def test_select_writes_rows_with_score_and_reason(task, capsys):
     assert "There is nothing to choose from; name neighbouring data with --rows-from." in capsys.readouterr().err
 
 
+def test_select_takes_a_file_of_sources_and_says_that_the_first_reads(task, capsys):
+    source = str(task / "source")
+    (task / "names.txt").write_text(f"{source}\nnowhere\n")
+    words = ["select", str(task / "train.csv"), "--rows-from", str(task / "like.csv"), "--store", str(task / "store"), "--quiet"]
+    assert cli.main([*words, "--source", source]) == 0
+    alone, told = capsys.readouterr()
+    assert "sources" not in told
+    assert cli.main([*words, "--source", str(task / "names.txt")]) == 0
+    said = f"headstart: {source!r} is the first of 2 sources and reads the texts; the others are not used.\n"
+    assert capsys.readouterr() == (alone, said + told)
+
+
 def test_each_set_is_weighed_alone_and_the_rows_are_told_in_labels(helped):
     rows = helped.results.rows
     [one] = rows.sets

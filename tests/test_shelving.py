@@ -48,12 +48,12 @@ def test_the_list_is_a_table_with_a_source_a_line_and_what_is_wrong(family, caps
     wide = len(base)
     assert status == 0
     assert table == [
-        f"name     kind    task                 labels  rows  {'came from':<{wide}}  score",
-        f"base     folder  -                         -     -  {'-':<{wide}}  -",
-        f"big      hub     -                         -     -  {'-':<{wide}}  -",
-        f"older    run     text classification       2    90  {base}  0.80 [0.70, 0.90] macro-F1  not usable: tokenizer.json is gone",
-        f"tickets  run     text classification      14    90  {'older':<{wide}}  0.80 [0.70, 0.90] macro-F1",
-        f"torn     -       -                         -     -  {'-':<{wide}}  {'-':<26}  {torn}",
+        f"name     kind    task            labels  rows  {'came from':<{wide}}  score",
+        f"base     folder  -                    -     -  {'-':<{wide}}  -",
+        f"big      hub     -                    -     -  {'-':<{wide}}  -",
+        f"older    run     classification       2    90  {base}  0.80 [0.70, 0.90] macro-F1  not usable: tokenizer.json is gone",
+        f"tickets  run     classification      14    90  {'older':<{wide}}  0.80 [0.70, 0.90] macro-F1",
+        f"torn     -       -                    -     -  {'-':<{wide}}  {'-':<26}  {torn}",
     ]
     assert lines(["list"], capsys)[1] == table
 
@@ -105,7 +105,7 @@ def test_describing_tells_everything_with_the_lineage(family, capsys):
             "  kind      run",
             f"  place     {family / 'tickets'}",
             "  state     as it was when it was added",
-            "  task      text classification",
+            "  task      classification",
             f"  labels    14: {', '.join(f'label {k}' for k in range(12))} and 2 more",
             "  data      tickets.csv: 90 rows, 12 tokens in the median text",
             "  strategy  partial",

@@ -108,6 +108,12 @@ def chosen_gain(cell: dict[str, Any]) -> float:
     return 100.0 * cell["gain"][0] if cell["detour_won"] and cell["gain"] else 0.0
 
 
+def gains_by_target(cells: list[dict[str, Any]]) -> list[float]:
+    """The mean gain of each target, by name: in this order the resamples draw them."""
+    names = sorted({cell["target"] for cell in cells})
+    return [statistics.fmean(chosen_gain(cell) for cell in cells if cell["target"] == name) for name in names]
+
+
 def write_results(cells: list[dict[str, Any]]) -> Path:
     """The table of all cells, and means by number of labels with 95 % intervals over targets."""
     rng = np.random.default_rng(0)
@@ -118,10 +124,7 @@ def write_results(cells: list[dict[str, Any]]) -> Path:
         rows.append((cell["target"], str(cell["per_class"]), str(cell["seed"]), cell["ranked"][0], gain, way, f"{chosen_gain(cell):+.1f}"))
     for per_class in sorted({cell["per_class"] for cell in cells}):
         own = [cell for cell in cells if cell["per_class"] == per_class]
-        by_target = [
-            statistics.fmean(chosen_gain(cell) for cell in own if cell["target"] == target) for target in {cell["target"] for cell in own}
-        ]
-        values = np.array(by_target)
+        values = np.array(gains_by_target(own))
         drawn_means = values[rng.integers(0, len(values), (10_000, len(values)))].mean(axis=1)
         low, high = np.quantile(drawn_means, [0.025, 0.975])
         means.append(

@@ -104,6 +104,8 @@ def rank(data: str | Path | TextsAndLabels, **settings: Any) -> Ranking:
     progress.set_quiet(made.quiet)
     if made.via:
         raise SettingsError("`via` is set; headstart.rank ranks sources. `headstart rank DATA --via SET` compares data sets.")
+    if made.rows_from:
+        raise SettingsError("`rows_from` is set; headstart.rank looks at the target's own rows alone. Leave it out.")
     return run_rank(as_data(data), made)
 
 

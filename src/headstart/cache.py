@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from headstart.backbone.store import Store
 
 GB = 10**9
+RANKINGS = "rankings"  # in the store's folder: what `rank` keeps of sources
 
 
 def store_folder(given: str | None) -> Path:
@@ -50,12 +52,12 @@ def show_bytes(count: int) -> str:
 
 
 def size(folder: Path) -> str:
-    """Where the store is, how much it takes, and in how many rows."""
+    """Where the store is, how much it takes, and in how many rows and kept rankings."""
     if not folder.is_dir():
         return _absent(folder)
     with _open(folder) as store:
         rows = sum(space.entries for space in store.listing())
-        return f"{folder}: {show_bytes(store.size_bytes())} in {rows:,} rows"
+        return f"{folder}: {show_bytes(store.size_bytes() + _rankings_bytes(folder))} in {rows:,} rows{_and_rankings(folder)}"
 
 
 def listing(folder: Path) -> str:
@@ -75,12 +77,30 @@ def listing(folder: Path) -> str:
 
 
 def prune(folder: Path, *, to_bytes: int) -> str:
-    """Remove the rows unused for longest until `to_bytes` are left, and say what went."""
+    """Remove the rows unused for longest until `to_bytes` are left, and say what went; kept rankings go only where they alone are more."""
     if not folder.is_dir():
         return _absent(folder)
+    kept, gone = _rankings_bytes(folder), ""
+    freed = kept if kept > to_bytes else 0
+    if freed:
+        gone = _and_rankings(folder)
+        shutil.rmtree(folder / RANKINGS)
+    left = kept - freed
     with _open(folder) as store:
-        done = store.prune(to_bytes=to_bytes)
-    return f"{folder}: {done.entries:,} rows removed, {show_bytes(done.freed_bytes)} freed; {show_bytes(done.size_bytes)} are left"
+        done = store.prune(to_bytes=to_bytes - left)
+    said = f"{done.entries:,} rows{gone} removed, {show_bytes(done.freed_bytes + freed)} freed"
+    return f"{folder}: {said}; {show_bytes(done.size_bytes + left)} are left"
+
+
+def _rankings_bytes(folder: Path) -> int:
+    """What the kept rankings take."""
+    return sum(path.stat().st_size for path in (folder / RANKINGS).glob("*"))
+
+
+def _and_rankings(folder: Path) -> str:
+    """How many rankings are kept, as the end of a list; "" where none are."""
+    count = sum(1 for _ in (folder / RANKINGS).glob("*.json"))
+    return "" if not count else f" and {count:,} kept {'ranking' if count == 1 else 'rankings'}"
 
 
 def _open(folder: Path) -> Store:

@@ -317,3 +317,10 @@ def test_an_interval_covers_the_truth_within_its_ends_and_only_known_cases_count
         {"target": "u", "source": "a", "low": 0.0, "high": 1.0},
     ]
     assert measure.coverage(truth, lines) == (1, 2)
+
+
+def test_gains_of_detours_stand_in_the_order_of_their_targets(load: Any) -> None:
+    told = [("d", 0.01), ("b", 0.02), ("a", 0.03), ("c", 0.04), ("b", 0.06)]
+    cells = [{"target": target, "gain": [gain, 0.0, 0.1], "detour_won": True} for target, gain in told]
+    found = load("ranking.detours").gains_by_target
+    assert found(cells) == found(cells[::-1]) == pytest.approx([3.0, 4.0, 4.0, 1.0])

@@ -98,10 +98,16 @@ def test_every_row_of_a_large_set_is_drawn_as_often_as_any_other(task, monkeypat
 
 
 def test_a_text_that_comes_again_in_a_set_joins_once(task):
-    write_csv(task / "again.csv", [*ROWS[30:36], *ROWS[30:33], (ROWS[33][0], ROWS[31][1])])
+    path = write_csv(task / "again.csv", [*ROWS[30:36], *ROWS[30:33], (ROWS[33][0].upper(), ROWS[31][1]), (ROWS[34][0], "weather")])
     found = read(task, "again.csv")
     assert list(found.texts) == [text for text, _ in ROWS[30:36]]
     assert (found.sets[0].rows, found.sets[0].used) == (6, 6)
+    [told] = found.findings
+    assert told.message == f"5 rows of {path!r} repeat the text of an earlier row; they are left out, 2 with another label."
+    assert told.rows == (7, 8, 9, 10, 11)
+    path = write_csv(task / "once.csv", [*ROWS[30:36], ROWS[30]])
+    [told] = read(task, "once.csv").findings
+    assert told.message == f"1 row of {path!r} repeats the text of an earlier row; it is left out."
 
 
 def test_a_set_of_one_class_is_warned_of(task):

@@ -56,6 +56,14 @@ def test_a_perfect_score_on_few_rows_is_not_certain():
     assert found["macro_f1"].high == 1.0
 
 
+def test_losses_of_two_groups_have_an_interval_at_any_confidence():
+    p, groups = np.tile([1.0, 0.0], (100, 1)), np.arange(100) > 0
+    p[0] = [1e-16, 1.0]
+    for confidence in (0.95, 0.999, 0.99999):
+        found = intervals.scores(p, np.zeros(100, dtype=int), groups=groups, confidence=confidence, resamples=100, seed=0)["log_loss"]
+        assert 0 < found.low < found.value < found.high == metrics.GREATEST_LOSS
+
+
 def test_estimate_is_the_part_of_scores(draw):
     y, (p,) = draw(np.random.default_rng(5), 80, 3, [2.0])
     groups = np.arange(80) // 2

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from headstart.judge.verdict import best_opponent, collapsed, detour_sentence, verdict_sentence
+from headstart.judge.verdict import collapsed, detour_sentence, verdict_sentence
 from headstart.records import DataSummary, Detour, Estimate, Gain, Results, Spent, TrialRecord, TrialStatus, Verdict
-from headstart.settings import Metric
 
 
 def trial(name, strategy, source=None, transfers=True, value=0.8, status=TrialStatus.DONE):
@@ -106,16 +105,6 @@ def gain(value, low, high, verdict, metric="macro_f1", winner=WINNER.name, oppon
 )
 def test_the_verdict_is_one_sentence_with_its_circumstances(given, sentence):
     assert verdict_sentence(given) == sentence
-
-
-def test_the_best_opponent_is_the_best_finished_rung_without_transfer():
-    low, high = trial("tfidf", "tfidf", transfers=False, value=0.6), trial("scratch", "scratch", transfers=False, value=0.7)
-    unfinished = trial("scratch 2", "scratch", transfers=False, value=0.9, status=TrialStatus.STOPPED)
-    failed = trial("scratch 3", "scratch", transfers=False, value=None, status=TrialStatus.FAILED)
-    trials = [low, WINNER, high, unfinished, failed]
-    assert best_opponent(trials, Metric.ACCURACY) is high
-    assert best_opponent(trials, Metric.LOG_LOSS) is low
-    assert best_opponent([WINNER, unfinished], Metric.ACCURACY) is None
 
 
 BY = "probe from M via sst2"

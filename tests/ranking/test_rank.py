@@ -24,6 +24,8 @@ from headstart.ranking.order import BETWEEN, LEVEL, combined, difference_error, 
 from headstart.ranking.rank import rank
 from headstart.ranking.task import make_task
 from headstart.settings import Metric, make_settings
+from headstart.sources import embedded
+from headstart.sources.resolve import resolve_source
 from headstart.strategies.base import Rows
 from headstart.target import parts_of, read_target
 from small import bare, marked, sentences, write_csv
@@ -92,6 +94,24 @@ def test_what_is_kept_is_measured_again_when_it_is_damaged_or_another_thing_is_a
         assert len(list((tmp_path / "store" / "rankings").glob("*.json"))) == keys + 1 + more
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"learning_rate": 1e-2},
+        {"layer_decay": 0.5},
+        {"warmup": 0.5},
+        {"weight_decay": 0.5},
+        {"patience": 5},
+        {"vocabulary": "new"},
+        {"pack": True},
+    ],
+)
+def test_what_a_short_training_depends_on_is_part_of_what_is_kept(place, asked):
+    source, translating = resolve_source(str(place / "bert")), {"task": "translation"}
+    keys = {ranking_kept.kept_key(source, "rows", make_settings({**translating, **more})) for more in ({}, asked)}
+    assert len(keys) == 2
+
+
 def test_rankings_unused_for_longest_go_first(tmp_path, monkeypatch):
     import os
 
@@ -152,6 +172,13 @@ def test_without_a_source_the_embedded_one_and_the_shelf_are_ranked(place, shelf
         assert left_out[-1].reason.startswith("'mine' on the shelf is not ranked: ")
     finally:
         (place / "bert" / "config.json").write_bytes(config)
+
+
+def test_a_model_that_is_known_twice_is_ranked_once():
+    for words in (["all-MiniLM-L6-v2"], [embedded.PACKAGE, "--name", "small"]):
+        assert cli.main(["sources", "add", *words]) == 0
+    found, left_out = ranking.every_known_source()
+    assert (found, left_out) == ([("all-MiniLM-L6-v2", "all-MiniLM-L6-v2")], [])
 
 
 def test_none_that_can_be_used_is_one_sentence(place, tmp_path, capsys):
@@ -444,6 +471,12 @@ def test_in_python_data_sets_are_not_ranked_silently(place):
     with pytest.raises(SettingsError) as refused:
         headstart.rank(str(place / "rows.csv"), via=str(place / "test.csv"))
     assert str(refused.value) == "`via` is set; headstart.rank ranks sources. `headstart rank DATA --via SET` compares data sets."
+
+
+def test_in_python_rows_of_neighbouring_data_are_not_passed_over_silently(place):
+    with pytest.raises(SettingsError) as refused:
+        headstart.rank(str(place / "rows.csv"), rows_from=str(place / "test.csv"))
+    assert str(refused.value) == "`rows_from` is set; headstart.rank looks at the target's own rows alone. Leave it out."
 
 
 def test_shares_of_texts_are_those_of_a_count_by_hand(tiny_backbone):

@@ -75,6 +75,16 @@ def test_where_no_set_can_be_learnt_the_reason_is_told(place, tmp_path, capsys):
     assert capsys.readouterr().err == said.replace("headstart: ", "headstart: None of the 2 data sets can be learnt; the last one: ", 1)
 
 
+def test_a_measure_that_cannot_be_taken_is_a_dash_and_the_others_stand(place, tmp_path, capsys):
+    write_csv(tmp_path / "marks.csv", [("!" * (1 + i % 7) + "?" * (1 + i // 7), "ab"[i % 2]) for i in range(40)])
+    sets = ["--via", str(place / "near.csv"), "--via", str(place / "far.csv")]
+    given = ["rank", str(tmp_path / "marks.csv"), *sets, "--source", str(place / "source"), "--store", str(tmp_path / "store"), "--quiet"]
+    assert cli.main(given) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[:3]]
+    assert lines[0][-1] == "vocabulary" and [line[-1] for line in lines[1:]] == ["-", "-"]
+    assert all(float(cell) for line in lines[1:] for cell in line[4:-1])
+
+
 def test_a_page_of_data_sets_is_not_promised(place, tmp_path, capsys):
     assert cli.main([*words(place, tmp_path, "near.csv"), "--save", str(tmp_path / "page")]) == 2
     assert capsys.readouterr().err == (

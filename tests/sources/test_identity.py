@@ -28,14 +28,15 @@ def test_a_copy_has_the_digest_of_the_original_whatever_its_name_dates_and_card(
     "name",
     [
         *("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors", "modules.json", "1_Pooling/config.json"),
-        *("source.spm", "bpe.codes"),
+        *("source.spm", "bpe.codes", "chat_template.jinja", "target_tokenizer/tokenizer.json"),
     ],
 )
 def test_one_changed_byte_changes_the_digest_though_size_and_date_stay(tmp_path: Path, name: str) -> None:
     folder = make_source(tmp_path)
     write_json(folder / "modules.json", [])
     write_json(folder / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
-    for pieces in ("source.spm", "bpe.codes"):
+    write_json(folder / "target_tokenizer" / "tokenizer.json", {"model": {}})
+    for pieces in ("source.spm", "bpe.codes", "chat_template.jinja"):
         (folder / pieces).write_text("pieces")
     before, files, path = content_digest(folder), identifying_files(folder), folder / name
     state, content = path.stat(), bytearray(path.read_bytes())

@@ -9,6 +9,7 @@ import pytest
 from headstart.errors import RunError, SourceError
 from headstart.sources import adding
 from headstart.sources.names import expand_names, refuse_own_source
+from headstart.sources.resolve import resolve_source
 from modelfiles import make_run, make_source
 
 
@@ -41,6 +42,14 @@ def test_a_list_that_cannot_be_used_says_why(tmp_path: Path, content: bytes, mes
     assert str(caught.value) == message.replace("{}", str(listed))
 
 
+def test_the_folder_of_an_unknown_user_is_refused_in_one_sentence() -> None:
+    told = "The source '~nouser/m.txt' begins with '~nouser', a folder that this machine does not know; write it out."
+    for ask in (lambda name: expand_names([name]), resolve_source, adding.add_place, adding.stands_there):
+        with pytest.raises(SourceError) as caught:
+            ask("~nouser/m.txt")
+        assert str(caught.value) == told
+
+
 @pytest.mark.parametrize("word", ["x", "x/model", "x/../x", "link", "on the shelf"])
 def test_a_run_is_not_its_own_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
     monkeypatch.chdir(tmp_path)
@@ -58,4 +67,4 @@ def test_other_sources_are_not_taken_for_the_run(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     adding.add_place(str(make_source(tmp_path / "xy")), "x2")
     (shelf_folder / "torn.json").write_text("{")
-    refuse_own_source(Path("x"), ["xy", "x2", "torn", "nowhere", "all-MiniLM-L6-v2", "hub:a/x"])
+    refuse_own_source(Path("x"), ["xy", "x2", "torn", "nowhere", "~nouser/x", "all-MiniLM-L6-v2", "hub:a/x"])

@@ -221,7 +221,8 @@ def test_a_hub_name_asks_the_hub_for_safetensors_and_text_alone(tmp_path: Path, 
     assert (source.name, source.folder) == ("hub:org/name@v1", tmp_path / "snapshot")
     assert (asked["name"], asked["revision"]) == ("org/name", "v1")
     assert not any("bin" in pattern or ".py" in pattern for pattern in asked["allow_patterns"])
-    for name in ("tokenizer.json", "vocab.txt", "spiece.model", "source.spm", "bpe.codes", "cl100k.tiktoken"):
+    names = ("tokenizer.json", "vocab.txt", "spiece.model", "source.spm", "bpe.codes", "cl100k.tiktoken")
+    for name in (*names, "chat_template.jinja", "target_tokenizer/tokenizer.json"):
         assert any(fnmatch(name, pattern) for pattern in asked["allow_patterns"])
 
 

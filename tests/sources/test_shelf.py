@@ -80,10 +80,15 @@ def test_a_finished_run_stands_there_with_task_labels_data_score_and_origin(tmp_
     entry = adding.add_run(make_run(tmp_path / "tickets", source=str(base)))
     assert entry is not None and shelf.find("tickets") == entry
     assert (entry.name, entry.kind, entry.place) == ("tickets", Kind.RUN, str(tmp_path / "tickets"))
-    assert (entry.task, entry.labels) == ("text classification", ("card", "login"))
+    assert (entry.task, entry.labels) == ("classification", ("card", "login"))
     assert entry.learned == Learned("partial", "tickets.csv", 90, 12, "macro_f1", Estimate(0.8, 0.7, 0.9, 40), "the test file", (7,))
     assert entry.came_from == Origin(str(base), str(base), adding.content_digest(base))
     assert dict(entry.files)["model.safetensors"] == (tmp_path / "tickets" / "model" / "model.safetensors").stat().st_size
+
+
+def test_a_run_stands_there_with_the_task_that_it_learnt(tmp_path: Path) -> None:
+    entry = adding.add_run(make_run(tmp_path / "tickets", task="regression"))
+    assert entry is not None and entry.task == "regression"
 
 
 def test_a_run_from_random_weights_came_from_nothing(tmp_path: Path) -> None:
@@ -116,7 +121,7 @@ def test_folders_packages_and_hub_names_stand_there_too(tmp_path: Path, monkeypa
 
 def test_a_classifier_in_a_folder_brings_its_labels(tmp_path: Path) -> None:
     entry = adding.add_place(str(make_source(tmp_path / "base", id2label={"0": "yes", "1": "no"})))
-    assert (entry.task, entry.labels) == ("text classification", ("yes", "no"))
+    assert (entry.task, entry.labels) == ("classification", ("yes", "no"))
 
 
 # --- names ---
@@ -161,6 +166,13 @@ def test_a_folder_called_as_an_installed_package_gets_a_name_that_can_be_found(t
     assert entry.name == "all-MiniLM-L6-v2-2"
     assert resolve_source(entry.name).folder == tmp_path / "all-MiniLM-L6-v2"
     assert adding.add_place("all-MiniLM-L6-v2").name == "all-MiniLM-L6-v2"
+
+
+def test_a_hub_model_added_again_by_its_name_there_stays_one(tmp_path: Path) -> None:
+    entry = adding.add_place("hub:org/model@v2")
+    assert adding.add_place("Model") == entry
+    assert adding.add_place("model", "mine") == replace(entry, name="mine")
+    assert shelf.read_shelf() == ([replace(entry, name="mine")], [])
 
 
 def test_a_name_that_is_taken_is_refused(tmp_path: Path, shelf_folder: Path) -> None:

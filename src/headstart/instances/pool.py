@@ -123,7 +123,7 @@ def read_pool(target: Target, settings: Settings) -> Pool | None:
         strange = sum(found.strange.values())
         undrawn = found.known - len(drawn)
         made = SourceSet(data_name(path), path, found.known + strange, strange, len(drawn) - len(kept), undrawn, len(kept))
-        findings += [*blank_rows(path, found.blank), *_findings(made, found.strange, len(set(new)))]
+        findings += [*passed_over(path, found.over), *_findings(made, found.strange, len(set(new)))]
         texts += kept.texts
         y += new
         of += [len(sets)] * len(kept)
@@ -174,10 +174,21 @@ def joining_of(target: Target, settings: Settings) -> Joining:
 
 
 @dataclass(frozen=True)
+class PassedOver:
+    """Rows of a file that count for nothing, noted as they are met: those that are `blank`, without text or label, and those that say
+    `again` what an earlier row says, of which some are of `other` classes than that one.
+    """
+
+    blank: RowList = field(default_factory=RowList)
+    again: RowList = field(default_factory=RowList)
+    other: RowList = field(default_factory=RowList)
+
+
+@dataclass(frozen=True)
 class Drawn:
     """Rows drawn from a file: `drawn` with the `classes` of each, of `known` that bear a label of the target; how often each of the
     `strange` labels was met (of very many kinds only the first), all labels that the map names and were `met`, and the rows that were
-    `blank`, without text or label.
+    passed `over`.
     """
 
     drawn: Examples
@@ -185,14 +196,14 @@ class Drawn:
     known: int
     strange: Counter[str]
     met: set[str]
-    blank: RowList
+    over: PassedOver
 
 
 def known_rows(
-    path: str, target: Examples, settings: Settings, joining: Joins, blank: RowList | None = None
+    path: str, target: Examples, settings: Settings, joining: Joins, over: PassedOver | None = None
 ) -> Iterator[tuple[int, str, str, int | None]]:
     """Number, text, label and class (None: the target has none such) of each row of a file that has both, each text once; in constant
-    memory but for eight bytes and what a set takes a row. Rows without text or label are noted in `blank`.
+    memory but for eight bytes and what a dictionary takes a row. Rows that are passed over are noted in `over`.
 
     Raises:
         DataError: the file is one of the target's own, or cannot be read; the message names it.
@@ -202,23 +213,27 @@ def known_rows(
             raise DataError(f"--rows-from names {path!r}, which is the {what} of the target itself; name other data.")
     if path == STANDARD_INPUT:
         raise DataError(f"--rows-from is {path!r}; the rows must stand in a file, a folder or hub:NAME.")
-    seen: set[int] = set()
+    over = over or PassedOver()
+    seen: dict[int, int | None] = {}
     classes: dict[str, int | None] = {}
     try:
         text, label = columns_like(path, target, settings)
         with stream_examples(path, text=text, label=label) as stream:
             for row, said, named in stream.rows:
                 if not said.strip() or not named.strip():
-                    if blank is not None:
-                        blank.add(row)
+                    over.blank.add(row)
                     continue
-                digest = text_digest(said)
-                if digest in seen:
-                    continue
-                seen.add(digest)
                 if named not in classes and len(classes) < _MOST_KINDS:
                     classes[named] = joining.class_of(named)
-                yield row, said, named, classes[named] if named in classes else joining.class_of(named)
+                number = classes[named] if named in classes else joining.class_of(named)
+                digest = text_digest(said)
+                if digest in seen:
+                    over.again.add(row)
+                    if number != seen[digest]:
+                        over.other.add(row)
+                    continue
+                seen[digest] = number
+                yield row, said, named, number
     except DataError as error:
         raise DataError(f"The rows of {path!r} (--rows-from) cannot be read: {error}") from None
     if not seen:
@@ -231,8 +246,8 @@ def draw(path: str, target: Examples, settings: Settings, joining: Joins, *, see
     kept: list[tuple[int, str, str, int]] = []
     strange: Counter[str] = Counter()
     met: set[str] = set()
-    known, blank = 0, RowList()
-    for row, text, label, number in known_rows(path, target, settings, joining, blank):
+    known, over = 0, PassedOver()
+    for row, text, label, number in known_rows(path, target, settings, joining, over):
         if label.strip() in joining.mapped:
             met.add(label.strip())
         if number is None:
@@ -245,7 +260,7 @@ def draw(path: str, target: Examples, settings: Settings, joining: Joins, *, see
             kept[place] = row, text, label, number
     kept.sort()
     rows, texts, labels, classes = zip(*kept, strict=True) if kept else ((), (), (), ())
-    return Drawn(Examples(texts, labels, rows, path, "text", "label"), classes, known, strange, met, blank)
+    return Drawn(Examples(texts, labels, rows, path, "text", "label"), classes, known, strange, met, over)
 
 
 def read_map(path: str) -> dict[str, str]:
@@ -307,13 +322,19 @@ def _findings(one: SourceSet, strange: Counter[str], classes: int) -> list[Findi
     return found
 
 
-def blank_rows(path: str, blank: RowList) -> list[Finding]:
-    """That rows of a file have no text or no label; nothing where there are none."""
-    if not blank.count:
-        return []
-    has, they = ("has", "it is") if blank.count == 1 else ("have", "they are")
-    message = f"{counted(blank.count, 'row')} of {path!r} {has} no text or no label; {they} left out."
-    return [finding("source rows left out", Severity.NOTE, message, blank)]
+def passed_over(path: str, over: PassedOver) -> list[Finding]:
+    """That rows of a file have no text or no label, and that rows say again what others say; nothing where there are none."""
+    found = []
+    if over.blank.count:
+        has, they = ("has", "it is") if over.blank.count == 1 else ("have", "they are")
+        message = f"{counted(over.blank.count, 'row')} of {path!r} {has} no text or no label; {they} left out."
+        found.append(finding("source rows left out", Severity.NOTE, message, over.blank))
+    if over.again.count:
+        repeats, they = ("repeats", "it is") if over.again.count == 1 else ("repeat", "they are")
+        message = f"{counted(over.again.count, 'row')} of {path!r} {repeats} the text of an earlier row; {they} left out"
+        message += f", {over.other.count:,} with another label." if over.other.count else "."
+        found.append(finding("source rows left out", Severity.NOTE, message, over.again))
+    return found
 
 
 def not_drawn(path: str, undrawn: int) -> str:

@@ -26,6 +26,7 @@ from headstart.judge.verdict import collapsed
 from headstart.neighbouring import apart_from
 from headstart.progress import bar
 from headstart.settings import Settings
+from headstart.sources.names import expand_names
 from headstart.strategies.base import FloatArray
 from headstart.target import Target, read_target
 from headstart.writing import WRITERS, opened, output_format
@@ -68,20 +69,22 @@ def select_rows(data: str | Path | Examples, settings: Settings, *, out: str, fo
     Raises:
         SettingsError: no neighbouring data, no such way, or an unknown format.
         DataError: the target, or a file, cannot be read; the message names it.
-        SourceError: the source cannot be used.
+        SourceError: the source, or a file of names, cannot be used.
     """
     from headstart.candidates import open_means
     from headstart.instances.with_rows import first_rows
 
     if not settings.rows_from:
         raise SettingsError("There is nothing to choose from; name neighbouring data with --rows-from.")
+    named = expand_names(settings.source)
+    settings = replace(settings, source=named[:1])
     way, written_format = get_way(settings.rows_by), output_format(out, format)
     target = read_target(data, settings)
     pool = read_pool(target, settings)
     assert pool is not None  # something is named
     joining = joining_of(target, settings)
     large = any(one.undrawn for one in pool.sets)
-    with open_means(replace(settings, source=settings.source[:1])) as means:
+    with open_means(settings) as means:
         [reader] = means.readers.values()
         found = weigh_parts(target, pool, settings, joining, reader, way) if large else weigh_pool(target, pool, reader, way, settings)
     chosen = np.flatnonzero(first_rows(found.weight, found.y, settings))
@@ -100,7 +103,8 @@ def select_rows(data: str | Path | Examples, settings: Settings, *, out: str, fo
     by_set = tuple((one.path, int((found.of[order] == k).sum()), int(of_each[k])) for k, one in enumerate(pool.sets))
     said = [finding.message for finding in pool.findings if not (large and finding.kind == "source rows not drawn")]
     few = collapsed(effective_rows(found.weight), len(found.weight))
-    return Selected(len(found.weight), len(order), by_set, (*said, *filter(None, [few])))
+    first = f"{named[0]!r} is the first of {len(named)} sources and reads the texts; the others are not used." if len(named) > 1 else ""
+    return Selected(len(found.weight), len(order), by_set, (*filter(None, [first]), *said, *filter(None, [few])))
 
 
 def weigh_pool(target: Target, pool: Pool, reader: Reader, way: Way, settings: Settings) -> Weighed:

@@ -15,7 +15,7 @@ from headstart.data.rows import counted
 from headstart.data.spelling import level_label
 from headstart.data.table import as_text, open_table
 from headstart.errors import DataError, SettingsError
-from headstart.instances.pool import blank_rows, draw, not_drawn, read_map
+from headstart.instances.pool import draw, not_drawn, passed_over, read_map
 from headstart.neighbouring import unlike
 from headstart.records import Finding, Severity
 from headstart.settings import Settings
@@ -111,7 +111,7 @@ def _labelled(target: Examples, test: Examples | None, settings: Settings) -> tu
         found = draw(path, target, settings, joins, seed=settings.seed + number)
         kept = unlike(found.drawn, own)
         shared, undrawn = len(found.drawn) - len(kept), found.known - len(found.drawn)
-        findings += blank_rows(path, found.blank)
+        findings += passed_over(path, found.over)
         if shared:
             says, they = ("says", "it is") if shared == 1 else ("say", "they are")
             told = f"{counted(shared, 'row')} of {path!r} {says} nearly the same as rows of the target; {they} left out."

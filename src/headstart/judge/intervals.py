@@ -30,6 +30,8 @@ from headstart.settings import Metric
 
 # With fewer rows wrong (or right) than this, a variance found in the sample is too uncertain to lean on.
 FEW = 10
+# Of e: beyond it a bound on a mean loss is out of all reach, and floating-point numbers end at 709.
+_GREATEST_POWER = 700.0
 
 
 def scores(probabilities: FloatArray, y: IntArray, *, groups: IntArray | None, confidence: float, resamples: int, seed: int) -> Scores:
@@ -161,7 +163,7 @@ def _log_loss(probabilities: FloatArray, y: IntArray, groups: IntArray | None, c
     if u < 2:
         return Estimate(value, 0.0, metrics.GREATEST_LOSS, len(y), confidence)
     spread = math.sqrt(variance_of_mean(losses, groups) * u / (u - 1)) / value
-    factor = math.exp(student_quantile(confidence, u - 1) * spread)
+    factor = math.exp(min(_GREATEST_POWER, student_quantile(confidence, u - 1) * spread))
     return Estimate(value, value / factor, min(metrics.GREATEST_LOSS, value * factor), len(y), confidence)
 
 

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from headstart.records import Estimate, Gain, Ranking, Results, TrialRecord, TrialStatus, Verdict
+from headstart.records import Estimate, Gain, Ranking, Results, TrialRecord, Verdict
 from headstart.settings import Metric, shown_metric
 
 # Weights that are worth fewer equal rows than this share of all rest on few.
 _FEW_WEIGHTS = 0.1
-
-
-def best_opponent(trials: Iterable[TrialRecord], metric: Metric) -> TrialRecord | None:
-    """The best finished rung without transfer by its score on training rows; the earlier of equal ones. None: there is none."""
-    sign = 1.0 if metric.higher_is_better else -1.0
-    rivals = [trial for trial in trials if not trial.transfers and trial.status is TrialStatus.DONE and trial.score is not None]
-    return max(rivals, key=lambda trial: sign * trial.score.value if trial.score else 0.0, default=None)
 
 
 def verdict_sentence(results: Results) -> str:

@@ -8,10 +8,12 @@ Letters in shapes: n rows, d width.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,12 +26,16 @@ from headstart.report.wording import clean
 from headstart.settings import Settings
 from headstart.strategies.probe import mean_of_layers, usual_layers
 from headstart.target import Target, read_target
-from headstart.transferability.registry import FeaturePair, Needs, TextPair, get_estimator, known_estimators
+from headstart.transferability.registry import Estimator, FeaturePair, Needs, TextPair, get_estimator, known_estimators
+
+ORDERING = "mmd"
 
 
 @dataclass(frozen=True)
 class RankedData:
-    """A labelled data set as a source task: `rows` that could be learnt from, `left_out` ones that the target has too, scores by name."""
+    """A labelled data set as a source task: `rows` that could be learnt from, `left_out` ones that the target has too, scores by name; nan
+    where a measure cannot be taken of its texts.
+    """
 
     name: str
     path: str
@@ -86,10 +92,24 @@ def rank_data(data: str | Path | Examples, settings: Settings) -> DataRanking:
             pair = FeaturePair(mean_of_layers(reader.pooled(texts), layers), own, settings.seed)
             given = {Needs.DATA_SETS: pair, Needs.TEXTS: TextPair(texts, rows.texts)}
             estimators = [get_estimator(name) for name in known_estimators()]
-            scores = {each.name: each.score(given[each.needs]) for each in estimators if each.needs in given}
+            scores = {each.name: _score(each, given[each.needs]) for each in estimators if each.needs in given}
             sets.append(RankedData(task.name, path, len(task.target.rows), task.target.rows.n_classes, task.left_out, scores))
-    sets.sort(key=lambda item: item.scores["mmd"])
+    sets.sort(key=lambda item: item.scores[ORDERING])
     return DataRanking(target.name, backbone.source.name, len(rows.picked), tuple(sets), tuple(left_out), time.perf_counter() - begin)
+
+
+def _score(estimator: Estimator, given: Any) -> float:
+    """A measure of one data set; nan where it cannot be taken of these texts, as the words of texts without words.
+
+    Raises:
+        DataError: it is the one that orders.
+    """
+    try:
+        return estimator.score(given)
+    except DataError:
+        if estimator.name == ORDERING:
+            raise
+        return math.nan
 
 
 def _tasks(target: Target, settings: Settings) -> tuple[dict[str, Task], list[LeftOut]]:
@@ -119,7 +139,7 @@ def data_table(ranking: DataRanking) -> Iterator[str]:
     names = list(ranking.sets[0].scores)
     rows = [("", "data set", "rows", "labels", *names)]
     for place, item in enumerate(ranking.sets, start=1):
-        scores = (f"{item.scores[name]:.3f}" for name in names)
+        scores = ("-" if math.isnan(item.scores[name]) else f"{item.scores[name]:.3f}" for name in names)
         rows.append((str(place), clean(item.name), f"{item.rows:,}", f"{item.classes:,}", *scores))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
@@ -130,7 +150,7 @@ def data_table(ranking: DataRanking) -> Iterator[str]:
             yield f"{clean(item.name)}: {_rows(item.left_out)} nearly the same as rows of the target and left out."
     for set_aside in ranking.left_out:
         yield f"left out: {clean(set_aside.reason)}"
-    yield f"Nearest first by mmd, as {clean(ranking.source)} reads {ranking.rows:,} rows of the target; from training rows only."
+    yield f"Nearest first by {ORDERING}, as {clean(ranking.source)} reads {ranking.rows:,} rows of the target; from training rows only."
     yield "Nearness is an order in which to try them, not a promise: `headstart fit DATA --via SET` measures what each gains."
 
 

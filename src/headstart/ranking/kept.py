@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headstart.cache import RANKINGS
 from headstart.prior import Belief, read_cases
 from headstart.records import Estimate, LayerScore
 from headstart.runs import digest, whole_file
@@ -23,7 +24,7 @@ from headstart.sources.source import Source
 from headstart.strategies.base import FloatArray
 from headstart.transferability.registry import known_estimators
 
-FORMAT = 6  # raise it when the figures are computed in another way
+FORMAT = 7  # raise it when the figures are computed in another way
 MOST_BYTES = 200_000_000  # what was used last stays
 # Settings that change a figure of a source.
 _ASKED = (
@@ -42,6 +43,14 @@ _ASKED = (
     "resamples",
     "strategy",
     "precision",
+    # Of translations, whose sources are trained a little before they are compared.
+    "learning_rate",
+    "layer_decay",
+    "warmup",
+    "weight_decay",
+    "patience",
+    "vocabulary",
+    "pack",
 )
 
 
@@ -91,7 +100,7 @@ def keep(folder: Path, key: str, kept: Kept) -> Kept:
 
     A folder that cannot be written is passed over: they can be computed again.
     """
-    place = folder / "rankings"
+    place = folder / RANKINGS
     held, sketch = kept.held.astype(np.float32), kept.sketch.astype(np.float32)
     plain = {f.name: getattr(kept, f.name) for f in dataclasses.fields(kept) if f.name not in ("held", "sketch")}
     plain |= {"gain": dataclasses.asdict(kept.gain), "probe": dataclasses.asdict(kept.probe)}
@@ -110,7 +119,7 @@ def keep(folder: Path, key: str, kept: Kept) -> Kept:
 
 def recall(folder: Path, key: str) -> Kept | None:
     """The figures of this key; None where there are none, or they are damaged."""
-    place = folder / "rankings"
+    place = folder / RANKINGS
     try:
         plain = json.loads((place / f"{key}.json").read_text(encoding="utf-8"))
         with open(place / f"{key}.npz", "rb") as file, np.load(file, allow_pickle=False) as arrays:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headstart.judge.calibration import softmax
 from headstart.sources import files
-from headstart.sources.head import saved_head
+from headstart.sources.head import OTHER_PROBLEMS, saved_head
 from headstart.strategies.base import FloatArray
 from headstart.strategies.probe import mean_of_layers
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from headstart.backbone.backbone import Backbone
 
 _STOCK = "ForSequenceClassification"
-# Kinds of problems whose outputs are no probabilities of one class each.
-_OTHER_PROBLEMS = ("regression", "multi_label_classification")
 
 
 def said_by_own_head(backbone: Backbone, pooled: NDArray[np.float32], texts: Sequence[str], batch_tokens: int) -> FloatArray | None:
@@ -43,7 +41,7 @@ def said_by_own_head(backbone: Backbone, pooled: NDArray[np.float32], texts: Seq
     config = files.read_json(backbone.source.folder / "config.json")
     kinds = config.get("architectures")
     stock = isinstance(kinds, list) and any(str(kind).endswith(_STOCK) for kind in kinds)
-    if not stock or config.get("problem_type") in _OTHER_PROBLEMS:
+    if not stock or config.get("problem_type") in OTHER_PROBLEMS:
         return None
     try:
         logits = _stock_logits(backbone, texts, batch_tokens)

@@ -98,19 +98,21 @@ def rank(data: str | Path | Examples, settings: Settings, *, command: str = "") 
 def every_known_source() -> tuple[list[tuple[str, str]], list[LeftOut]]:
     """Name and place of the embedded source and of every entry of the shelf, and what of the shelf cannot be looked at, with the reason.
 
-    Nothing is fetched from the hub unless it is named.
+    Nothing is fetched from the hub unless it is named, and a model that stands there twice, or is the embedded one, is looked at once.
     """
     from headstart.sources import embedded, shelf
     from headstart.sources.entries import Kind
+    from headstart.sources.package import package_folder
 
     entries, damaged = shelf.read_shelf()
     left_out = [LeftOut(item.name, f"The file of {item.name!r} on the shelf is damaged: {item.reason}.") for item in damaged]
-    found = [(embedded.NAME, embedded.NAME)]
+    found, folders = [(embedded.NAME, embedded.NAME)], {package_folder(embedded.NAME)}
     for entry in entries:
         what = "it lies on the hub; name it with --source to have it fetched" if entry.kind is Kind.HUB else shelf.problem(entry)
         if what:
             left_out.append(LeftOut(entry.name, f"{entry.name!r} on the shelf is not ranked: {what}."))
-        else:
+        elif (folder := shelf.model_folder(entry)) not in folders:
+            folders.add(folder)
             found.append((entry.name, entry.place))
     return found, left_out
 

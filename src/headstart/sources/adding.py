@@ -14,6 +14,7 @@ from headstart.errors import SourceError
 from headstart.sources import files, resolve, shelf
 from headstart.sources.entries import Entry, Kind, Learned, Origin
 from headstart.sources.identity import content_digest, identifying_files
+from headstart.sources.names import given_path
 from headstart.sources.package import package_folder
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from headstart.runs import RunFolder
     from headstart.sources.source import Source
 
-TASK = "text classification"
+TASK = "classification"  # of a model with labels of its own that no run of headstart made
 NOTED = "came from"  # the journal's line of where the winner's weights began
 _METRICS = "metrics.json"
 
@@ -52,7 +53,7 @@ def add_run(folder: Path, name: str | None = None) -> Entry | None:
     """
     from headstart.runs import MODEL, open_run
 
-    place = Path(folder).expanduser().resolve()
+    place = given_path(folder).resolve()
     results = open_run(place).results
     config = files.read_json(place / MODEL / "config.json")
     if config.get("model_type") == resolve.WITHOUT_TRANSFER:
@@ -61,8 +62,12 @@ def add_run(folder: Path, name: str | None = None) -> Entry | None:
 
 
 def stands_there(folder: Path) -> bool:
-    """Whether the shelf has an entry of this folder, changed or not."""
-    place = str(Path(folder).expanduser().resolve())
+    """Whether the shelf has an entry of this folder, changed or not.
+
+    Raises:
+        SourceError: it begins with the folder of a user whom this machine does not know.
+    """
+    place = str(given_path(folder).resolve())
     return any(entry.place == place for entry in shelf.read_shelf()[0])
 
 
@@ -77,13 +82,13 @@ def add_place(place: str, name: str | None = None) -> Entry:
         SourceError: it cannot be a source, or the name cannot be given. A hub model is only looked at when it is used.
         OSError: the shelf cannot be written.
     """
+    if not given_path(place).exists() and package_folder(place) is None:
+        known = shelf.find(place)
+        place = known.place if known is not None else place
     if place.startswith(resolve.HUB):
         resolve.hub_name(place)  # refuses what is no such name
         return shelf.put(_entry(Kind.HUB, place, {}, None), name)
-    if not Path(place).expanduser().exists() and package_folder(place) is None:
-        known = shelf.find(place)
-        place = known.place if known is not None else place
-    path = Path(place).expanduser()
+    path = given_path(place)
     if path.is_dir() and (path / _METRICS).is_file():
         entry = add_run(path, name)
         if entry is not None:
@@ -102,7 +107,7 @@ def _entry(kind: Kind, place: str, config: Mapping[str, Any], results: Results |
         place=place,
         digest="",
         files=(),
-        task=TASK if results is not None or _own_labels(config) else "",
+        task=results.task if results is not None else TASK if _own_labels(config) else "",
         labels=_own_labels(config),
         learned=None if results is None else _learned(results),
         came_from=None if results is None or not results.winner.transfers else _noted_origin(Path(place), results),

@@ -14,6 +14,9 @@ from headstart.sources import files
 from headstart.sources.resolve import WRAPPER
 from headstart.sources.source import Source
 
+# Kinds of problems whose outputs are no probabilities of one class each.
+OTHER_PROBLEMS = ("regression", "multi_label_classification")
+
 
 @dataclass(frozen=True)
 class SavedHead:
@@ -25,9 +28,9 @@ class SavedHead:
 
 
 def saved_head(source: Source) -> SavedHead | None:
-    """The head of a model that headstart saved; None for any other, whose head may be of any shape."""
+    """The head of a model that headstart saved, which tells one class of a text; None for any other, whose head may be of any shape."""
     config = files.read_json(source.folder / "config.json")
-    if config.get("model_type") != WRAPPER:
+    if config.get("model_type") != WRAPPER or config.get("problem_type") in OTHER_PROBLEMS:
         return None
     from safetensors import safe_open
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from headstart.sources import files
 
-# Besides the weights: configuration, tokenizer, and the sentence-transformers files that name the pooling. Cards and code are not among
-# them, for headstart reads nothing from them that changes a vector.
+# Besides the weights: configuration, tokenizer (a translator may write with another than it reads with), the template of a chat, and the
+# sentence-transformers files that name the pooling. Cards and code are not among them, for headstart reads nothing from them that changes
+# what a model says.
 _PATTERNS = (
     "config.json",
     files.INDEX,
@@ -21,6 +22,8 @@ _PATTERNS = (
     "*.model",
     "*.spm",
     "*.tiktoken",
+    "chat_template.jinja",
+    "target_tokenizer/*",
     "modules.json",
     "sentence_bert_config.json",
     "[0-9]_*/config.json",

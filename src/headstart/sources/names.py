@@ -20,12 +20,26 @@ def expand_names(names: Sequence[str]) -> tuple[str, ...]:
     In a file stands one name a line, as `--source` takes it; empty lines, lines that begin with #, and what follows " #" count for nothing.
 
     Raises:
-        SourceError: a file cannot be read as text, holds no name, or names another such file.
+        SourceError: a file cannot be read as text, holds no name, or names another such file; or there is no such user's folder.
     """
     found: dict[str, None] = {}
     for name in names:
-        found |= dict.fromkeys(_read_names(Path(name).expanduser()) if _is_list(name) else [name])
+        found |= dict.fromkeys(_read_names(given_path(name)) if _is_list(name) else [name])
     return tuple(found)
+
+
+def given_path(name: str | Path) -> Path:
+    """The path that a name would be, with ~ and ~USER as the folder of that user.
+
+    Raises:
+        SourceError: this machine knows no folder of that user.
+    """
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        user = Path(name).parts[0]
+        told = f"The source {str(name)!r} begins with {user!r}, a folder that this machine does not know; write it out."
+        raise SourceError(told) from None
 
 
 def refuse_own_source(run: Path, names: Sequence[str]) -> None:
@@ -48,7 +62,7 @@ def refuse_own_source(run: Path, names: Sequence[str]) -> None:
 
 
 def _is_list(name: str) -> bool:
-    return name.casefold().endswith(LIST_ENDING) and Path(name).expanduser().is_file()
+    return name.casefold().endswith(LIST_ENDING) and given_path(name).is_file()
 
 
 def _read_names(path: Path) -> list[str]:
@@ -74,10 +88,10 @@ def _read_names(path: Path) -> list[str]:
 
 def _local_folder(name: str) -> Path | None:
     """The folder that a name means, found as `resolve_source` finds it but neither checked nor fetched; None when it means none."""
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-    with suppress(SourceError):  # a damaged entry: opening the source tells it
+    with suppress(SourceError):  # a damaged entry, or a user's folder that is not known: opening the source tells it
+        path = given_path(name)
+        if path.is_dir():
+            return path
         entry = shelf.find(name) if not path.exists() and package_folder(name) is None else None
         if entry is not None and entry.kind in (Kind.RUN, Kind.FOLDER):
             return Path(entry.place)

@@ -16,6 +16,7 @@ from headstart.errors import SourceError
 from headstart.settings import did_you_mean
 from headstart.sources import embedded, files, shelf
 from headstart.sources.entries import Entry
+from headstart.sources.names import given_path
 from headstart.sources.package import package_folder
 from headstart.sources.source import Pooling, Source
 
@@ -23,8 +24,8 @@ HUB = "hub:"
 WRAPPER = "headstart"  # the model type of what headstart saves: a backbone inside a classifier
 WITHOUT_TRANSFER = "headstart-tfidf"
 
-# What is fetched from the hub: weights without pickle, configuration, tokenizer, card. No code.
-_DOWNLOADED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.spm", "bpe.codes", "*.tiktoken", "README.md"]
+# What is fetched from the hub: weights without pickle, configuration, tokenizer, template of a chat, card. No code.
+_DOWNLOADED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.spm", "bpe.codes", "*.tiktoken", "*.jinja", "README.md"]
 _NOT_DOWNLOADED = ["onnx/*", "openvino/*", "coreml/*", "original/*"]
 
 # Families that number positions from the padding's id on: the first positions are never used.
@@ -113,7 +114,7 @@ def _checked(name: str, folder: Path, place: str) -> Source:
 
 def _find_here(name: str) -> tuple[Path, str]:
     """The folder that a name means on this machine, and its place: the same, said so that it holds from everywhere."""
-    path = Path(name).expanduser()
+    path = given_path(name)
     if path.is_dir():
         return path, str(path.resolve())
     if path.exists():
