@@ -99,7 +99,8 @@ def _add_settings(parser: Parser, names: Sequence[str]) -> None:
 
 
 DATA_HELP = (
-    "csv, tsv, json, jsonl, parquet, conll or tmx file, FIRST,SECOND (two files of parallel lines), a folder with a sub-folder per label, "
+    "csv, tsv, json, jsonl, parquet, conll, tmx or txt file (also .gz), FIRST,SECOND (two files of parallel lines), a folder with a "
+    "sub-folder per label, "
     "hub:NAME, or - for standard input"
 )
 
@@ -142,7 +143,8 @@ def rank_options(parser: Parser) -> None:
     _add_settings(parser, ["metric", "seed", "quiet", "store", "store_limit", "batch_tokens"])
     parser.epilog = (
         "Without --source, the embedded source and all that stand on the shelf are ranked. "
-        "With --via, the data sets that it names are ranked as source tasks instead."
+        "With --via, the data sets that it names are ranked as source tasks instead. "
+        "--budget is that of the fit which is foretold: a strategy that would take longer is not recommended."
     )
 
 

@@ -171,6 +171,7 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
         target = within_budget(target, settings, means, strategies)
         parts = parts_in_time(target, settings, means, strategies)
         rungs = rungs_on(target, parts[0].learn, settings, means, strategies)
+        warn_of_budget(target, parts, settings, means, strategies)
         share = seconds_a_row(target, parts, settings, 0.0) * len(parts[0].learn)
         described = describe_plan(target, parts, rungs, means.cost, settings, share)
     return "\n".join(filter(None, [described, describe_tasks(tasks)]))

@@ -50,6 +50,8 @@ class Predicted:
     def warnings(self) -> tuple[str, ...]:
         """What the person should know of it, in sentences."""
         told = list(self.noticed)
+        if not self.rows:
+            told.append("There were no rows to label; of a table the first line is the header.")
         if self.empty:
             told.append(f"{counted(self.empty, 'row')} of {self.rows:,} without a text got no prediction.")
         if self.beyond:

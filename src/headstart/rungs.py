@@ -131,7 +131,8 @@ def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
         return cost.training(rung.strategy.name, tokens=work.tokens, learning=work.learning, frozen=work.frozen, steps=work.steps)
     if rung.strategy.tunes_from is None or rung.job.reader is None:
         times = 1 + len(rung.job.again) if rung.strategy.out_of_fold is not None else 1
-        return times * cost.light(rung.strategy.name, rows, rung.job.rows.n_classes)
+        units = rows if rung.job.rows.sizes is None else round(len(rung.job.rows.y) * share)  # words, where each has a class
+        return times * cost.light(rung.strategy.name, units, rung.job.rows.n_classes)
     backbone = rung.job.reader.backbone
     rows += rung.strategy.adds(rung.job) if rung.strategy.adds is not None else 0
     seconds = 0.0

@@ -160,7 +160,11 @@ class Settings:
         None, "file with the test rows; without it some rows are set aside, or outer folds judge", group="data", placeholder="FILE"
     )
     validation: str | None = _setting(
-        None, "file with validation rows for choosing; without it folds of the training rows choose", group="data", placeholder="FILE"
+        None,
+        "file with rows on which rungs are compared, in place of folds of the training rows; what is chosen learns from them too, and "
+        "without a test file they are judged on like any others",
+        group="data",
+        placeholder="FILE",
     )
 
     # --- transfer ---

@@ -265,7 +265,7 @@ def parts_of(target: Target, settings: Settings) -> list[Part]:
 
     every = np.arange(len(target.rows))
     if target.test is not None:
-        return [Part("test file", every, None)]
+        return [Part(target.judged_on.removeprefix("the "), every, None)]
     if target.set_aside is not None:
         return [Part("test split", np.setdiff1d(every, target.set_aside), target.set_aside)]
     share = 1.0

@@ -38,7 +38,7 @@ LINES = [
     "Left out 2 rows whose text stands under several labels: 7, 8.",
     "Left out 1 row as repeats of an earlier row: 3.",
     "Stripped control characters or outer white space from the text of 1 row: 5.",
-    "Gave 1 row the commonest spelling of its label: 6.",
+    "Gave 1 row the commonest spelling of the label: 6.",
 ]
 
 

@@ -128,7 +128,7 @@ def _changes(examples: Examples, check: CheckResult, *, spelled: bool) -> tuple[
         (conflicting, "Left out {} whose text stands under several labels: {}."),
         (repeated, "Left out {} as repeats of an earlier row: {}."),
         (stripped, "Stripped control characters or outer white space from the text of {}: {}."),
-        (respelled, "Gave {} the commonest spelling of its label: {}."),
+        (respelled, "Gave {} the commonest spelling of the label: {}."),
     )
     return changes, [line.format(counted(rows.count, "row"), _numbers(rows.kept, rows.count)) for rows, line in said if rows.count]
 

@@ -35,7 +35,7 @@ def in_order(found: Sequence[Kept], task: Task) -> list[RankedSource]:
     bound = metric.full if metric.higher_is_better else metrics.GREATEST_LOSS
     floor = -1.0 if metric in (Metric.SPEARMAN, Metric.PEARSON) else 0.0
     z = normal_quantile(confidence)
-    values = combined(found, sign)
+    values, plain = combined(found, sign), [plain_score(kept, sign) for kept in found]
     order = sorted(range(len(found)), key=lambda i: -sign * values[i])
     places = on_map([kept.sketch for kept in found])
     first = order[0]
@@ -59,7 +59,7 @@ def in_order(found: Sequence[Kept], task: Task) -> list[RankedSource]:
                 parameters=kept.parameters,
                 truncated_share=kept.truncated_share,
                 tokens_per_word=kept.tokens_per_word,
-                why=reason(kept, sign, tied and i != first, task.settings.task),
+                why=reason(kept, sign, values[i] - plain[i], tied and i != first, task.settings.task),
                 scores=kept.scores,
                 layer_scores=kept.layer_scores,
                 place=places[i],
@@ -74,13 +74,18 @@ def combined(found: Sequence[Kept], sign: float) -> list[float]:
     What the probe, its learning curve and the table say, moved among the sources by what the other estimators say: all are brought to mean
     0 and variance 1 over the sources, averaged, and brought back to the mean and the spread of the former. Of one source the former alone.
     """
-    plain = np.array([kept.probe.value + sign * (kept.ahead + kept.gain.mean) for kept in found])
+    plain = np.array([plain_score(kept, sign) for kept in found])
     said = [sign * plain, *(np.array([kept.scores.get(name, math.nan) for kept in found]) for name in VOICES)]
     voices = [_standard(voice) for voice in said if np.isfinite(voice).all() and voice.std() > 0]
     together = np.mean(voices, axis=0) if voices else np.zeros(len(found))
     if len(found) < 2 or plain.std() == 0 or together.std() == 0:
         return [float(value) for value in plain]
     return [float(value) for value in plain.mean() + sign * plain.std() * _standard(together)]
+
+
+def plain_score(kept: Kept, sign: float) -> float:
+    """What the probe, its learning curve and the table say of a source by itself."""
+    return kept.probe.value + sign * (kept.ahead + kept.gain.mean)
 
 
 def _standard(values: FloatArray) -> FloatArray:
@@ -121,10 +126,10 @@ def on_map(sketches: Sequence[FloatArray]) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in places]
 
 
-def reason(kept: Kept, sign: float, tied: bool, task: str | None) -> str:
+def reason(kept: Kept, sign: float, moved: float, tied: bool, task: str | None) -> str:
     """Why a source stands where it stands, and what speaks against it, in a few words.
 
-    `sign` is -1 where lower scores are better.
+    `sign` is -1 where lower scores are better; `moved` is by how much its score was moved among those of several sources.
     """
     if kept.layers:
         layers = f"layer {kept.layers[0]}" if len(kept.layers) == 1 else f"layers {kept.layers[0]} to {kept.layers[-1]}"
@@ -135,6 +140,8 @@ def reason(kept: Kept, sign: float, tied: bool, task: str | None) -> str:
         words.append(f"all rows are expected to add {sign * kept.ahead:+.2f}")
     if kept.strategy != "probe" and kept.gain.mean:
         words.append(f"{kept.strategy} is expected to add {sign * kept.gain.mean:+.2f}")
+    if abs(moved) >= 0.005:
+        words.append(f"LogME and neighbours move it by {moved:+.2f}")
     if tied:
         words.append("not to be told from the first")
     if kept.truncated_share >= 0.05:

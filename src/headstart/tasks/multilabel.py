@@ -116,7 +116,8 @@ def check_labels(train: Examples, labels: Sequence[str], usable: BoolArray, fold
     if not some:
         remedy = "Give rows with a text and labels that do not stand in the test file."
         return [finding("no rows", Severity.ERROR, f"No row of {where} can be used for training.", (), remedy)]
-    borne = [names_in(labels[i]) for i in some]
+    spell = common_spelling([name for i in some for name in names_in(labels[i])])  # as they are learnt
+    borne = [tuple(sorted({spell(name) for name in names_in(labels[i])})) for i in some]
     counts = Counter(name for names in borne for name in names)
     if not counts:
         message = f"No label stands in the {len(some):,} usable rows of {where}."
