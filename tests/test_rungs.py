@@ -3,10 +3,22 @@
 import numpy as np
 import pytest
 
-from headstart.rungs import Rung, calibration_of
+from headstart.cost import CostModel
+from headstart.rungs import Rung, calibration_of, trial_seconds
 from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, get_strategy
+
+
+def test_a_light_rung_on_words_costs_by_words_and_not_by_sentences():
+    def seconds(sizes):
+        words = sum(sizes)
+        rows = Rows(("a b",) * len(sizes), np.arange(words) % 2, 2, np.array(sizes))
+        job = Job(rows, np.arange(len(sizes)), [], Settings(task="ner"), 0)
+        return trial_seconds(Rung(get_strategy("crf", "ner"), None, job, 20.0), CostModel(1e11, 1e11))
+
+    base = seconds([0] * 10)
+    assert seconds([30] * 10) - base == pytest.approx(3 * (seconds([10] * 10) - base), rel=0.02)
 
 
 def test_labels_are_given_above_the_line_that_is_best_on_rows_that_were_held_out():

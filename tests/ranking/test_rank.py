@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -361,6 +362,19 @@ def test_other_estimators_have_a_say_in_the_order_and_keep_mean_and_spread(metri
     assert sign * plain[0] > sign * plain[1] and sign * found[1] > sign * found[0] > sign * found[2]
     together = np.mean([(v - v.mean()) / v.std() for v in (sign * plain, *np.array([list(said.values()) for said in voices]).T)], axis=0)
     assert np.corrcoef(found, sign * together)[0, 1] == pytest.approx(1.0)
+
+
+def test_reasons_tell_by_how_much_others_moved_a_score():
+    task = _task(100)
+    held = [_held(task, np.arange(100) % 10 > k) for k in (1, 2, 4)]
+    voices = [{"logme": -0.5, "knn": 0.3}, {"logme": -0.1, "knn": 0.8}, {"logme": -0.9, "knn": 0.1}]
+    kept = [dataclasses.replace(_kept(one, str(k), gain=0.03), scores=voices[k]) for k, one in enumerate(held)]
+    moved = 0
+    for source in in_order(kept, task):
+        parts = [float(number) for number in re.findall(r"(?:has|add|by) ([+-]?[0-9.]+[0-9])", source.why)]
+        assert sum(parts) == pytest.approx(source.predicted.value, abs=0.016)  # each is told to a hundredth
+        moved += "LogME and neighbours move it by" in source.why
+    assert moved >= 2
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from headstart.checking import check_data
 from headstart.data.examples import Examples
 from headstart.errors import DataError
-from headstart.tasks.multilabel import TASK, hard, make_labels, make_rows, names_in, prepare, suspects
+from headstart.tasks.multilabel import TASK, check_labels, hard, make_labels, make_rows, names_in, prepare, suspects
 
 NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp"), exclude_characters=";|,["), min_size=1, max_size=6)
 
@@ -102,6 +102,12 @@ def test_a_file_of_labels_is_checked():
     assert found["few rows"].message == "2 labels stand in few rows: 'b' (2), 'c' (2)."
     assert found["no label"].message == "2 rows of 14 bear no label." and found["no label"].rows == (3, 11)
     assert "label of all rows" not in found and "single labels" not in found
+
+
+def test_rare_spellings_are_counted_with_the_common_one():
+    rows = [["login"]] * 6 + [["Login"]] + [["refund", "login"]] * 6
+    train = Examples(tuple(map(str, range(13))), tuple(map(json.dumps, rows)), tuple(range(2, 15)), "x.jsonl", "text", "labels")
+    assert [found.kind for found in check_labels(train, train.labels, np.ones(13, dtype=bool), 5)] == ["label of all rows"]
 
 
 def test_labels_that_say_nothing_are_told():
