@@ -78,7 +78,9 @@ def _templated(tokenizer: Any, messages: list[dict[str, str]]) -> str:
 def shortened(tokenizer: Any, texts: Sequence[str], rooms: Sequence[int]) -> list[str]:
     """Read prompts of at most so many tokens each, those included that the tokenizer puts around them; what is longer loses its
     beginning."""
-    texts = [text[-room * CHARACTERS_PER_TOKEN :].encode("utf-8", "replace").decode("utf-8") for text, room in zip(texts, rooms, strict=True)]
+    texts = [
+        text[-room * CHARACTERS_PER_TOKEN :].encode("utf-8", "replace").decode("utf-8") for text, room in zip(texts, rooms, strict=True)
+    ]
     read = tokenizer(texts, return_offsets_mapping=True, truncation=False, verbose=False)["offset_mapping"] if texts else []
     return [_shortened(tokenizer, *each) for each in zip(texts, read, rooms, strict=True)]
 
