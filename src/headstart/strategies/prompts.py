@@ -69,8 +69,8 @@ def _templated(tokenizer: Any, messages: list[dict[str, str]]) -> str:
     except TemplateError as error:
         roles = ", ".join(message["role"] for message in messages[:5]) + (", ..." if len(messages) > 5 else "")
         raise SourceError(
-            f"The chat template of {tokenizer.name_or_path!r} refuses a chat of the roles {roles} ({error}). Bring such chats into the form "
-            "that it takes or leave them out, or choose another source."
+            f"The chat template of {tokenizer.name_or_path!r} refuses a chat of the roles {roles} ({error}). Bring such chats into the "
+            "form that it takes or leave them out, or choose another source."
         ) from error
     return text
 
