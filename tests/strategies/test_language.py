@@ -152,6 +152,14 @@ def test_training_makes_the_completions_likelier_and_leaves_the_source_as_it_was
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_full_training_moves_the_embeddings_and_only_an_output_layer_that_is_tied_to_them(reader):
+    tied = bool(reader.backbone.module.config.tie_word_embeddings)
+    tuned = get_strategy("full", "generation").fit(job_of(reader, epochs=1))
+    before = reader.backbone.module.get_input_embeddings().weight
+    assert not torch.equal(tuned.module.get_input_embeddings().weight, before)
+    assert torch.equal(tuned.head.weight, output_layer(reader.backbone).weight) is not tied
+
+
 def test_gradual_unfreezing_is_training_above_one_cut_after_the_other(reader):
     job = replace(job_of(reader), cut=1)
     gradual = get_strategy("gradual", "generation").fit(job)

@@ -232,6 +232,17 @@ def test_a_translator_writes_as_it_is_trained_and_not_as_its_parent_was_told_to(
     assert len(translate(start.whole, start.reads, start.writes, TEXTS[:2], 40, 4)) == 2
 
 
+def test_dropout_is_set_on_the_shares_of_attention_only_where_it_is_a_layer(folders):
+    marian = begin(job_of(reader_of(folders["marian"]))).whole
+    bert = joined(copy.deepcopy(reader_of(folders["bert"]).backbone.module), make_pieces("BPE"), 0).decoder.bert
+    before = marian.model.decoder.layers[0].encoder_attn.dropout
+    for whole in (marian, bert):
+        translation_training.set_dropout(whole, 0.25)
+    layer = marian.model.decoder.layers[0]
+    assert (layer.dropout, layer.encoder_attn.dropout) == (0.25, before) and before != 0.25
+    assert bert.encoder.layer[0].output.dropout.p == bert.encoder.layer[0].attention.self.dropout.p == 0.25
+
+
 # --- what is written ---
 
 
