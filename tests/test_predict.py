@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from headstart import predict
 from headstart.cli import explain
+from headstart.data.pairs import join_pair
 from headstart.errors import DataError, HeadstartError, SettingsError
-from headstart.predict import Predicted, output_columns, parse_top, predict_file, predict_rows, text_column, windows
+from headstart.predict import Predicted, output_columns, parse_top, predict_file, predict_rows, reading_of, text_column, windows
 from headstart.writing import WRITERS, opened, output_format
 
 
@@ -295,6 +296,20 @@ def test_parquet_does_not_go_to_a_terminal(monkeypatch):
     with pytest.raises(SettingsError) as caught:
         output_format("-", "parquet")
     assert str(caught.value) == "Parquet is no text for a terminal; give --out FILE, or lead the output into a file or a pipe."
+
+
+def test_only_a_model_that_writes_reads_prompts_by_the_names_of_their_columns():
+    row = {"instruction": "sort", "input": "b, a", "messages": "win a prize"}
+    columns = list(row)
+    assert reading_of(columns, "instruction,input", True)(row) == "sort\n\nb, a"
+    assert reading_of(columns, "instruction,input", False)(row) == join_pair("sort", "b, a")
+    assert reading_of(columns, "messages", False)(row) == "win a prize"
+
+
+def test_a_classifier_reads_texts_that_are_called_as_chats_are(tmp_path, model):
+    (tmp_path / "in.csv").write_text("messages\nhi\n")
+    run(tmp_path / "in.csv", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == "messages,prediction,probability\nhi,short,0.7\n"
 
 
 def test_a_saved_model_labels_a_file_as_it_labels_single_texts(tmp_path, capsys):

@@ -140,11 +140,11 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         if pool is not None:
             results = replace(results, rows=tell_rows(pool, target, settings, parts, judged, final, next(iter(means.readers.values()))))
         save_winner(run.path / MODEL, model, target, results, adapter=settings.adapter)
-        export_model(run.path / MODEL, settings)
         save_without_transfer(run.path, final, target, results)
         if results.winner.transfers and results.winner.source is not None:
             note_origin(run, means.readers[results.winner.source].backbone.source)
     write_results(run.path, results)
+    export_model(run.path / MODEL, settings)
     put_on_shelf(run.path, settings, renew=True)
     return Run(run.path, results)
 

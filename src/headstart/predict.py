@@ -126,7 +126,7 @@ def predict_rows(
     known = set(columns)
     form = form_of(model, top)
     nothing: list[Any] = [None] * len(form.columns)
-    text_of = reading_of(columns, column)
+    text_of = reading_of(columns, column, _writes(model))
     for window in windows(records, text_of):
         texts = [text_of(record) for record in window]
         answers = form.answers(texts)
@@ -145,7 +145,7 @@ def require_form(model: Model | Loaded, columns: Sequence[str], column: str, ori
     Raises:
         DataError: that is so.
     """
-    if getattr(model, "form", "") == "writing" and prompt_of({}, column) is not None:
+    if _writes(model) and prompt_of({}, column) is not None:
         return
     wants, has = getattr(model, "form", "") in ("pairs", "answers"), two_columns(columns, column) is not None
     if wants and not has:
@@ -154,9 +154,15 @@ def require_form(model: Model | Loaded, columns: Sequence[str], column: str, ori
         raise DataError(f"The model reads one text a row, and --text names two columns of {origin}: {column!r}; name one.")
 
 
-def reading_of(columns: Sequence[str], column: str) -> Callable[[Record], str]:
-    """How the text of a row is read: from one column, or of pairs from both, "" where one of them is blank."""
-    if prompt_of({}, column) is not None:
+def _writes(model: Model | Loaded) -> bool:
+    """Whether a model takes prompts and writes."""
+    return getattr(model, "form", "") == "writing"
+
+
+def reading_of(columns: Sequence[str], column: str, writes: bool) -> Callable[[Record], str]:
+    """How the text of a row is read: from one column, or of pairs from both, "" where one of them is blank; for a model that `writes` as
+    its prompt, where the column is called as prompts are."""
+    if writes and prompt_of({}, column) is not None:
         return lambda record: prompt_of(record, column) or ""
     pair = two_columns(columns, column)
     if pair is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -20,6 +21,7 @@ from headstart.progress import say
 from headstart.records import Results, Verdict
 from headstart.runs import WITHOUT
 from headstart.settings import Export, Settings
+from headstart.sources.resolve import WITHOUT_TRANSFER
 from headstart.strategies.base import Answering, Fitted, Trained
 from headstart.strategies.language import WritingModel
 from headstart.strategies.model import TransferModel
@@ -166,9 +168,17 @@ def _save_adapter(folder: Path, model: Fitted, texts: list[str], target: Target)
 
 
 def export_model(folder: Path, settings: Settings) -> None:
-    """The saved model in the other form that was asked for, if any and not there yet."""
-    place = folder / "model.onnx"
-    if settings.export is Export.ONNX and not place.exists():
-        from headstart.export.onnx import export_onnx
+    """The saved model in the other form that was asked for, if any and not there yet; one without transfer has none, which is told.
 
-        export_onnx(folder, place)
+    Raises:
+        RunError: it cannot be exported.
+    """
+    place = folder / "model.onnx"
+    if settings.export is not Export.ONNX or place.exists():
+        return
+    if json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == WITHOUT_TRANSFER:
+        say("no ONNX file is saved: the winner is without transfer")
+        return
+    from headstart.export.onnx import export_onnx
+
+    export_onnx(folder, place)

@@ -5,6 +5,7 @@ from headstart.data.check import check_examples, suspect_finding, suspect_labels
 from headstart.data.examples import Examples
 from headstart.errors import DataError
 from headstart.records import Severity
+from headstart.tasks.registry import get_task
 
 
 def examples(pairs, origin="tickets.csv"):
@@ -290,3 +291,9 @@ def test_signs_that_join_no_words_tell_labels_apart():
     rows = [(f"text number {i} of all", ("1", "-1", "A", "A-")[i % 4]) for i in range(40)]
     result = check_examples(examples([*rows, (rows[0][0], "-1")]))
     assert {finding.kind for finding in result.findings} - {"near duplicates", "near conflicts"} == {"conflicting labels"}
+
+
+@pytest.mark.parametrize("task", ["translation", "generation", "qa"])
+def test_texts_that_follow_a_text_are_no_repeats_for_their_case_and_signs(task):
+    rows = Examples(("give me a name",) * 4, ("US_dollar", "us dollar", "US-dollar", "US_dollar "), (1, 2, 3, 4), "x.csv", "text", "label")
+    assert check_examples(rows, labels=get_task(task).checks).usable.tolist() == [True, True, True, False]

@@ -211,3 +211,7 @@ def test_the_records_come_line_by_line():
 
     records = conll_records(endless(), Notes("standard input"))
     assert [next(records)[0] for _ in range(3)] == [1, 3, 5]
+
+
+def test_a_no_break_space_stands_within_a_word():
+    assert sentences("10\u00a0000 NUM B-SUM\neuros  X I-SUM \n") == ([(1, ["10\u00a0000", "euros"], ["B-SUM", "I-SUM"])], ())

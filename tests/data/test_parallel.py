@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from headstart.data.parallel import is_language, language_pair
 from headstart.data.read import read_examples
-from headstart.data.table import open_table
+from headstart.data.table import Format, open_table
 from headstart.errors import DataError
 
 TMX = """<?xml version="1.0" encoding="UTF-8"?>
@@ -143,3 +143,11 @@ def test_encodings_of_two_files_are_told_under_their_names_and_rows(tmp_path):
         (f"1 row of '{first}' holds bytes that are not UTF-8; they were read as Windows-1252.", (4,)),
         (f"'{second}' is not UTF-8; it was read as cp1251.", ()),
     ]
+
+
+@pytest.mark.parametrize("name", ["new.en", "new.pt-BR", "new.zh_Hant"])
+def test_one_side_alone_is_a_text_on_each_line(tmp_path, name):
+    (tmp_path / name).write_text("A dog, a cat.\nTwo men.\n\nA bird.\n")
+    with open_table(tmp_path / name) as table:
+        assert (table.format, table.columns) == (Format.TEXT, ("text",))
+        assert list(table.records()) == [(1, {"text": "A dog, a cat."}), (2, {"text": "Two men."}), (4, {"text": "A bird."})]

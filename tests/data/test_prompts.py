@@ -140,3 +140,13 @@ def test_a_plain_file_without_a_text_is_refused(tmp_path):
     with pytest.raises(DataError) as refused:
         read_examples(path)
     assert str(refused.value) == f"{path!r} is empty; it must hold texts."
+
+
+def test_plain_texts_called_as_chats_are_stay_texts_beside_their_labels(tmp_path):
+    plain = tmp_path / "sms.csv"
+    plain.write_text("messages,label\nsee you at home,ham\nwin a prize now,spam\n")
+    chats = write(tmp_path / "chats.jsonl", [{"messages": CHAT, "label": "good"}])
+    found = [read_examples(plain).examples, read_examples(plain, label="label").examples, read_examples(chats).examples]
+    assert [each.label_column for each in found] == ["label", "label", "messages"]
+    assert (found[0].texts, found[0].labels) == (("see you at home", "win a prize now"), ("ham", "spam"))
+    assert [registry.recognise_task(each)[0].name for each in found] == ["classification", "classification", "generation"]

@@ -5,7 +5,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from headstart.data.tags import Scheme, Spans, find_scheme, list_of_words, same_spans, spans_of, split_tag, tag_names, to_bio2, words_of
+from headstart.data.tags import (
+    Scheme,
+    Spans,
+    are_bare,
+    find_scheme,
+    list_of_words,
+    same_spans,
+    spans_of,
+    split_tag,
+    tag_names,
+    to_bio2,
+    with_type,
+    words_of,
+)
 
 KINDS = ("LOC", "PER", "E-mail")
 
@@ -291,3 +304,18 @@ def test_words_hold_everything_but_white_space(text):
 )
 def test_a_list_of_words_is_told_from_a_text(cell, words):
     assert list_of_words(cell) == words
+
+
+@pytest.mark.parametrize(
+    ("rows", "bare"),
+    [
+        ([["O", "B", "I"], ["O"]], True),
+        ([["S"], ["O", "B", "E"]], True),
+        ([["O", "I", "I"]], False),  # a type called I, for all that is known
+        ([["O", "B", "I"], ["B-LOC"]], False),
+        ([["O", "O"]], False),
+    ],
+)
+def test_prefixes_alone_are_of_one_type_without_a_name(rows, bare):
+    assert are_bare(rows) is bare
+    assert [with_type(tag) for tag in ("O", "B", "I")] == ["O", "B-ENTITY", "I-ENTITY"]

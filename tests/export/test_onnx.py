@@ -13,6 +13,7 @@ from headstart.errors import RunError, SettingsError
 from headstart.export import onnx as room
 from headstart.export.onnx import check_onnx_installed, export_onnx
 from headstart.loaded import load
+from headstart.loaded_writing import LoadedWriter
 from headstart.sources.source import Pooling
 from tiny import ARCHITECTURES
 
@@ -152,4 +153,14 @@ def test_a_model_without_transfer_has_no_onnx_form(tmp_path: Path, monkeypatch: 
         export_onnx(tmp_path, tmp_path / "model.onnx")
     assert str(caught.value) == (
         f"The model in {str(tmp_path)!r} is one without transfer, which has no ONNX form; leave out --export onnx."
+    )
+
+
+def test_a_model_that_answers_with_texts_has_no_onnx_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "check_onnx_installed", lambda: None)
+    monkeypatch.setattr(room, "load", lambda folder: LoadedWriter((), Path(folder), None, None, 8, False))
+    with pytest.raises(RunError) as caught:
+        export_onnx(tmp_path, tmp_path / "model.onnx")
+    assert str(caught.value) == (
+        f"The model in {str(tmp_path)!r} is one that answers with texts, which has no ONNX form; leave out --export onnx."
     )

@@ -94,3 +94,9 @@ def test_a_model_without_transfer_is_opened_in_a_fresh_process_too(tmp_path: Pat
     model, _ = fit_tfidf(Rows(texts, np.array([0, 0, 1, 1, 0, 1]), 2), [], None, 0)
     save_text_model(tmp_path / "model", model, ("card", "refund"), "# card\n", task="classification")
     assert verify(tmp_path / "model", texts, load(tmp_path).predict_proba(texts), words=False) < 1e-12
+
+
+def test_a_model_that_is_asked_nothing_is_not_taken_for_the_trained_one(tmp_path: Path) -> None:
+    with pytest.raises(RunError) as refused:
+        room.verify_answers(tmp_path, "generation", [], [])
+    assert str(refused.value) == f"No row can be read on which the model saved to {str(tmp_path)!r} could be compared; do not use it."

@@ -22,7 +22,7 @@ from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.language import BYTES, EXACT, NATS, ROUGE, TOKENS, WRITTEN, complete, output_layer
 from headstart.strategies.language_training import FrozenHeadLoss, NextToken, fit_language_adapters, told_rows, tune_language, untouched
 from headstart.strategies.model import NO_LABEL, collate
-from headstart.strategies.prompts import as_read, template_of, write
+from headstart.strategies.prompts import as_read, shortened, template_of, write
 from headstart.strategies.schedule import planned_steps, schedule_of
 from headstart.strategies.vocabulary import learn_vocabulary
 from tiny import make_causal, make_tiny, make_tokenizer
@@ -81,6 +81,44 @@ def test_a_chat_is_written_by_the_models_template_else_line_by_line():
     assert as_read(tokenizer, "hi") == "hi\n" and as_read(tokenizer, "hi ") == "hi "
 
 
+def test_a_chat_that_the_template_refuses_is_told_in_one_sentence():
+    tokenizer = make_tokenizer("llama")
+    tokenizer.name_or_path = "gemma"
+    tokenizer.chat_template = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    with pytest.raises(SourceError) as refused:
+        as_read(tokenizer, json.dumps([{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]))
+    assert str(refused.value) == (
+        "The chat template of 'gemma' refuses a chat of the roles system, user (System role not supported). Bring such chats into the form "
+        "that it takes or leave them out, or choose another source."
+    )
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_a_prompt_that_is_too_long_keeps_its_end_behind_what_opens_a_text(name):
+    tokenizer = make_tokenizer(name)
+    around = len(tokenizer("")["input_ids"])
+    [long, short] = shortened(tokenizer, ["card " * 40 + "please", "why"], [10, 10])
+    assert (long, short) == ("card " * (9 - around) + "please", "why")
+    assert shortened(tokenizer, ["x" * 40], [1]) == ["x"]
+    heard = []
+
+    class Spy:
+        device = torch.device("cpu")
+
+        def generate(self, input_ids, **asked):
+            heard.append(input_ids[0].tolist())
+            return input_ids
+
+    complete(Spy(), tokenizer, 16, ["card " * 40 + "please"], 6)
+    assert heard == [tokenizer("card " * (9 - around) + "please\n")["input_ids"]] and len(heard[0]) == 10
+
+
+def test_chats_that_are_too_long_are_compared_by_their_ends(reader):
+    chat = json.dumps([{"role": "user", "content": "card money film " * 30}])
+    [found] = untouched(job_of(reader)).fitting([chat])
+    assert found.endswith("card money film \nassistant:\n") and len(found) < len(chat) / 3
+
+
 @pytest.mark.parametrize("prompt", ["why is it late", json.dumps([{"role": "user", "content": "why is it late"}])])
 def test_a_prompt_is_read_the_same_by_itself_as_before_its_completion(prompt):
     """Pieces of bytes hold the space before a word: a prompt that ended with one would be read otherwise than in training."""
@@ -112,6 +150,14 @@ def test_training_makes_the_completions_likelier_and_leaves_the_source_as_it_was
     assert tuned.compared(rows_of())[:, NATS].sum() < untouched(job).compared(rows_of())[:, NATS].sum()
     after = reader.backbone.module.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_full_training_moves_the_embeddings_and_only_an_output_layer_that_is_tied_to_them(reader):
+    tied = bool(reader.backbone.module.config.tie_word_embeddings)
+    tuned = get_strategy("full", "generation").fit(job_of(reader, epochs=1))
+    before = reader.backbone.module.get_input_embeddings().weight
+    assert not torch.equal(tuned.module.get_input_embeddings().weight, before)
+    assert torch.equal(tuned.head.weight, output_layer(reader.backbone).weight) is not tied
 
 
 def test_gradual_unfreezing_is_training_above_one_cut_after_the_other(reader):

@@ -14,7 +14,7 @@ import torch
 
 from headstart.backbone.backbone import load_backbone
 from headstart.backbone.reading import Reader
-from headstart.data.answers import NOTHING, Answer
+from headstart.data.answers import NOTHING, Answer, as_label
 from headstart.data.pairs import join_pair, split_pair
 from headstart.settings import Precision, Settings
 from headstart.sources.resolve import resolve_source
@@ -90,6 +90,15 @@ def test_each_piece_is_told_one_start_and_one_end(reader: Reader) -> None:
             places = pieces[text].places
             assert context[places[start, 0] : places[end, 1]] == json.loads(label)[0]["text"]
         assert set(np.flatnonzero(units == NO_LABEL)) == set(np.flatnonzero(~pieces[text].inside)) - {0}
+
+
+def test_a_piece_that_holds_another_true_answer_is_not_told_that_it_has_none(reader: Reader) -> None:
+    context = "the money is lost " + "card film car food city time " * 8 + "so the money is lost again"
+    y = np.empty(1, dtype=object)
+    y[0] = as_label([Answer("money", context.find("money")), Answer("money is lost again", context.rfind("money"))])
+    learnt = told_pieces(reader, Rows((join_pair("what is lost", context),), y, 1, kinds=np.zeros(1, dtype=np.int64)))
+    holding = ["money" in split_pair(text)[1] for text in learnt.pieces.texts]
+    assert holding.count(True) >= 2 and [size > 0 for size in learnt.span] == holding
 
 
 # --- the loss ---

@@ -218,6 +218,31 @@ def test_special_tokens_go_by_their_new_numbers_and_the_child_writes_signs_that_
     assert not suits(job_of(reader, vocabulary=vocabulary)) and suits(job_of(reader))
 
 
+def test_a_translator_writes_as_it_is_trained_and_not_as_its_parent_was_told_to(folders, tmp_path):
+    whole = MarianMTModel.from_pretrained(folders["marian"])
+    whole.generation_config.forced_bos_token_id, whole.generation_config.min_length = 5, 30
+    whole.generation_config.bad_words_ids = [[len(make_pieces("BPE")) - 1]]
+    whole.save_pretrained(tmp_path)
+    make_pieces("BPE").save_pretrained(tmp_path)
+    start = begin(job_of(reader_of(tmp_path), vocabulary="new"))
+    settings = start.whole.generation_config
+    assert (settings.forced_bos_token_id, settings.min_length, settings.bad_words_ids) == (None, None, [[start.writes.pad_token_id]])
+    ids = settings.decoder_start_token_id, settings.eos_token_id, settings.pad_token_id
+    assert start.writes.convert_ids_to_tokens(list(ids)) == ["<pad>", "</s>", "<pad>"]
+    assert len(translate(start.whole, start.reads, start.writes, TEXTS[:2], 40, 4)) == 2
+
+
+def test_dropout_is_set_on_the_shares_of_attention_only_where_it_is_a_layer(folders):
+    marian = begin(job_of(reader_of(folders["marian"]))).whole
+    bert = joined(copy.deepcopy(reader_of(folders["bert"]).backbone.module), make_pieces("BPE"), 0).decoder.bert
+    before = marian.model.decoder.layers[0].encoder_attn.dropout
+    for whole in (marian, bert):
+        translation_training.set_dropout(whole, 0.25)
+    layer = marian.model.decoder.layers[0]
+    assert (layer.dropout, layer.encoder_attn.dropout) == (0.25, before) and before != 0.25
+    assert bert.encoder.layer[0].output.dropout.p == bert.encoder.layer[0].attention.self.dropout.p == 0.25
+
+
 # --- what is written ---
 
 

@@ -112,3 +112,12 @@ def test_right_answers_are_marked_once_and_none_not_at_all(
     (shown,) = JUDGE.seen(Said(np.zeros((1, 5)), (answer,)), rows, ()).shown
     assert tuple((shown.text[mark.start : mark.end], mark.by) for mark in shown.marks) == marks
     assert all(isinstance(mark, Mark) for mark in shown.marks)
+
+
+def test_a_right_answer_that_stands_twice_is_marked_where_it_is_meant() -> None:
+    y = np.empty(1, dtype=object)
+    y[0] = json.dumps([{"text": "Ann", "start": 19}])
+    rows = Rows((join_pair("who was second?", "Ann met Bob. Later Ann left."),), y, 1, kinds=np.zeros(1, dtype=np.int64))
+    (shown,) = JUDGE.seen(Said(np.zeros((1, 5)), ("Ann",)), rows, ()).shown
+    [mark] = shown.marks
+    assert (mark.by, shown.text[mark.start : mark.end], shown.text[mark.end :]) == ("both", "Ann", " left.")

@@ -89,6 +89,12 @@ def test_other_schemes_are_read_as_bio2_and_named(row, scheme):
     assert read([row]) == ([READ], [("scheme", "note", f"The tags of 'a.jsonl' are in the scheme {scheme}, read as BIO2.", (), "")])
 
 
+def test_prefixes_without_a_type_mark_one_type():
+    texts, found = read([(["a", "deep", "network"], ["O", "B", "I"]), (["graph", "wins"], ["B", "O"])])
+    assert texts == [("a deep network", "O B-ENTITY I-ENTITY"), ("graph wins", "B-ENTITY O")]
+    assert found == [("types", "note", "The tags of 'a.jsonl' name no type of entity; it is called ENTITY.", (), "")]
+
+
 def test_a_space_within_a_token_keeps_it_one_word():
     cells, found = read([(["New York", "is\u2003big"], ["B-LOC", "O"])])
     assert cells == [("New\u00a0York is\u00a0big", "B-LOC O")] and found == []

@@ -111,7 +111,8 @@ def check_examples(
     given = [label.strip() for label in train.labels]
     n = len(train)
     filled = np.fromiter((bool(text) and bool(label) for text, label in zip(texts, given, strict=True)), dtype=np.bool_, count=n)
-    levelled = {label: level_label(label) for label in set(given)}  # spellings of one label do not conflict
+    # Spellings of one label do not conflict; of what is said of a text no sign is without meaning.
+    levelled = {label: label if checks.of_the_text else level_label(label) for label in set(given)}
     same_labels = [levelled[label] for label in given]
     repeated, conflicting = _repeats(texts, same_labels, filled)
     if checks.several:

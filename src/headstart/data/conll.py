@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from headstart.data.tags import split_tag
 
 COLUMNS = ("tokens", "tags")
 _DOCUMENT = "-DOCSTART-"
+_SPACES = re.compile(" +")  # not the no-break ones, which stand within a word
 
 
 def conll_records(lines: Iterable[str], notes: Notes) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -33,7 +35,7 @@ def conll_sentences(lines: Iterable[str], notes: Notes) -> Iterator[tuple[int, l
     notes.row = 1
     for number, line in enumerate(lines, start=1):
         notes.row = number + 1  # the one read next
-        columns = line.split("\t") if "\t" in line else line.split()
+        columns = line.split("\t") if "\t" in line else _SPACES.split(line.strip(" \t\r\n"))
         columns = [column.strip() for column in columns]
         comment = columns[:1] == ["#"] and len(columns) > 1 and "\t" not in line
         comment = comment and (tabs or (not words and not split_tag(columns[-1])[0]))

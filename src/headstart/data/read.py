@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.data.columns import choose_columns, choose_text_column, plain_columns, two_columns, usual_pair
+from headstart.data.columns import LABEL_NAMES, choose_columns, choose_text_column, plain_columns, two_columns, usual_pair
 from headstart.data.examples import Examples
 from headstart.data.pairs import join_pair
 from headstart.data.parallel import language_pair
@@ -47,7 +47,8 @@ def read_examples(path: str | Path, *, text: str | None = None, label: str | Non
         shown = "standard input" if table.origin == "-" else repr(table.origin)
         plain = plain_columns(table.columns, text, label)
         prompts = prompt_columns(table.columns) if plain is None else None
-        if prompts is not None and text in (None, prompts.name) and label in (None, prompts.completion or prompts.chat):
+        named = prompts is not None and text in (None, prompts.name) and label in (None, prompts.completion or prompts.chat)
+        if prompts is not None and named and (label is not None or not _labelled_texts(table, prompts)):
             return _read_prompts(table, prompts, shown, str(path))
         if table.format is Format.TEXT or (whole and len(table.columns) == 1):
             return _read_whole(table, text, shown, str(path))
@@ -74,6 +75,14 @@ def read_examples(path: str | Path, *, text: str | None = None, label: str | Non
         label_column=chosen[1],
     )
     return ReadResult(examples, findings)
+
+
+def _labelled_texts(table: Table, columns: PromptColumns) -> bool:
+    """Whether a column that is called as chats are holds none, and one that is called as labels are stands beside it."""
+    beside = {column.lower() for column in table.columns if column != columns.chat}
+    if not columns.chat or beside.isdisjoint(LABEL_NAMES):
+        return False
+    return all(chat_of(cell) is None for cell in table.first_values(columns.chat))
 
 
 @dataclass(frozen=True)

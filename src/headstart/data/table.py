@@ -17,7 +17,7 @@ from headstart.data.columns import LABEL_NAMES, TEXT_NAMES
 from headstart.data.from_json import json_line_records, json_records
 from headstart.data.hub import hub_records
 from headstart.data.lines import Notes, find_encoding, open_bytes, read_error, take_sample, text_lines, text_pieces
-from headstart.data.parallel import is_tmx, line_records, side_names, tmx_records, two_files, unfolded
+from headstart.data.parallel import is_language, is_tmx, line_records, side_names, tmx_records, two_files, unfolded
 from headstart.data.parse import (
     Record,
     delimited_records,
@@ -145,6 +145,12 @@ class Table:
         """
         yield from self._records
 
+    def first_values(self, column: str) -> list[Any]:
+        """The values of a column in the first rows, which `records` gives all the same."""
+        first = list(itertools.islice(self._records, BATCH_ROWS))
+        self._records = itertools.chain(first, self._records)
+        return [record.get(column) for _, record in first]
+
     def batches(self, size: int = BATCH_ROWS) -> Iterator[Batch]:
         """The rows in batches of `size` at most, for work in constant memory; the same errors as `records`."""
         records = self.records()
@@ -170,7 +176,8 @@ def open_table(path: str | Path) -> Table:
     The format follows from the name: .csv, .tsv, .json, .jsonl, .conll, .tmx, .txt (each also with .gz), .parquet; a folder has one
     sub-folder of .txt files per class (columns text, label, file), and a .conll file gives tokens and tags. A .txt file is paragraphs,
     parted by blank lines, or a text on each line where it has none; with a header of columns, or as JSON, it is a table. `FIRST,SECOND`
-    are two files of which line n of one is the translation of line n of the other. Standard input and files of other names are told by
+    are two files of which line n of one is the translation of line n of the other; one of them alone, called by its language (`new.en`), is
+    a text on each line. Standard input and files of other names are told by
     their beginning.
 
     Raises:
@@ -204,10 +211,16 @@ def open_table(path: str | Path) -> Table:
 
 def format_of(path: Path) -> Format | None:
     """The format that a file's name says, .gz aside; None: the name says nothing."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] == ".gz":
+    suffix = _suffix_of(path)
+    return Format.TEXT if is_language(suffix[1:]) else _BY_SUFFIX.get(suffix.lower())
+
+
+def _suffix_of(path: Path) -> str:
+    """How a file's name ends, .gz aside."""
+    suffixes = [*path.suffixes]
+    if suffixes and suffixes[-1].lower() == ".gz":
         suffixes.pop()
-    return _BY_SUFFIX.get(suffixes[-1]) if suffixes else None
+    return suffixes[-1] if suffixes else ""
 
 
 def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: Notes, owned: bool = True) -> Table:
@@ -238,7 +251,8 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
     if format is Format.TEXT:
         is_json = _JSON_START.match(first.lstrip("\ufeff \t")) is not None
         if not is_json and not _has_header(first):
-            by_paragraph = any(not line.strip() for line in beginning.strip().splitlines())
+            one_side = is_language(_suffix_of(Path(origin))[1:])  # of two whose lines belong together
+            by_paragraph = not one_side and any(not line.strip() for line in beginning.strip().splitlines())
             return Table(origin, format, ("text",), text_records(lines, by_paragraph, notes), notes, close=close)
         format = (Format.JSONL if start == "{" else Format.JSON) if is_json else Format.CSV
     if format is Format.CONLL:

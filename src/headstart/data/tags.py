@@ -20,6 +20,7 @@ import numpy as np
 from headstart.data.examples import BoolArray, IntArray
 
 OUTSIDE = "O"
+UNNAMED = "ENTITY"  # the type of entities that are marked by prefixes alone
 # What another scheme's prefix means: begins, inside, ends, stands alone.
 _PREFIXES = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
 WORD = re.compile(r"\w+|[^\w\s]")
@@ -49,6 +50,17 @@ def split_tag(tag: str) -> tuple[str, str]:
         return OUTSIDE, ""
     prefix, dash, kind = tag.partition("-")
     return (_PREFIXES[prefix], kind) if dash and prefix in _PREFIXES and kind else ("", tag)
+
+
+def are_bare(rows: Iterable[Sequence[str]]) -> bool:
+    """Whether all tags are prefixes alone, such that they say where entities begin: there is one type, and it has no name."""
+    marked = {tag for tags in rows for tag in tags if split_tag(tag)[0] != OUTSIDE}
+    return marked <= _PREFIXES.keys() and not marked.isdisjoint("BSU")
+
+
+def with_type(tag: str) -> str:
+    """A prefix alone with the type `UNNAMED` behind it."""
+    return tag if split_tag(tag)[0] == OUTSIDE else f"{tag}-{UNNAMED}"
 
 
 def find_scheme(rows: Iterable[Sequence[str]]) -> Scheme:

@@ -67,13 +67,14 @@ def export_onnx(folder: str | Path, out: str | Path) -> float:
 
     Raises:
         SettingsError: the packages of `headstart[onnx]` are absent.
-        RunError: the model is one without transfer, cannot be exported, or differs by more than 1e-4.
+        RunError: the model is one without transfer or answers with texts, cannot be exported, or differs by more than 1e-4.
     """
     check_onnx_installed()
     model = load(folder)
     reader = getattr(model, "reader", None)
     if not isinstance(reader, Classifier | Tagger):
-        raise RunError(f"The model in {str(model.folder)!r} is one without transfer, which has no ONNX form; leave out --export onnx.")
+        kind = "that answers with texts" if getattr(model, "form", "") in ("answers", "writing", "translation") else "without transfer"
+        raise RunError(f"The model in {str(model.folder)!r} is one {kind}, which has no ONNX form; leave out --export onnx.")
     texts = [*_TEXTS, *(label[:200] for label in model.labels[:8])]
     if isinstance(reader, Classifier) and reader.pairs:
         texts = [join_pair(text, other) for text, other in zip(texts, texts[::-1], strict=True)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from headstart.export.model_folder import whole_folder, write_tokenizer
 from headstart.loaded import ANSWERS as TASK
-from headstart.strategies.translation import BEAMS, Translator, end_of
+from headstart.strategies.translation import BEAMS, Translator
 from headstart.strategies.translation_start import TARGET
 
 # With `folder` the model's, `translate(text)` gives its translation.
@@ -43,8 +43,6 @@ def save_translator(folder: Path, model: Translator, card: str) -> None:
     settings = whole.generation_config
     settings.num_beams, settings.do_sample, settings.early_stopping = BEAMS, False, True
     settings.max_new_tokens, settings.max_length = model.longest, None
-    settings.eos_token_id, settings.pad_token_id = end_of(model.writes), model.writes.pad_token_id
-    settings.decoder_start_token_id = whole.config.decoder_start_token_id
     with whole_folder(Path(folder)) as room:
         with quiet_transformers():
             whole.save_pretrained(room)

@@ -211,9 +211,11 @@ def verify_answers(folder: Path, task: str, asked: Sequence[Any], expected: Sequ
         adapter: ask not the model but the source under the adapter in the model's folder.
 
     Raises:
-        RunError: the model does not open, or answers otherwise.
+        RunError: the model does not open, or answers otherwise, or there is nothing to ask it.
     """
     folder = Path(folder).resolve()
+    if not asked:
+        raise RunError(f"No row can be read on which the model saved to {str(folder)!r} could be compared; do not use it.")
     plain = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == WITHOUT_TRANSFER
     program = _WITH_HEADSTART_ANSWERS if plain else _ANSWERS[task]
     if adapter:

@@ -21,7 +21,7 @@ from headstart.backbone.backbone import Backbone
 from headstart.backbone.cut import Trunk
 from headstart.backbone.kernels import fast_linears
 from headstart.backbone.reading import Float32, Reader
-from headstart.data.prompts import WHOLE, chat_of
+from headstart.data.prompts import WHOLE
 from headstart.errors import SourceError
 from headstart.judge.rouge import rouge_l
 from headstart.records import CurvePoint
@@ -29,7 +29,7 @@ from headstart.sources.opening import quiet_transformers, read_config
 from headstart.strategies.adapter import Adapter
 from headstart.strategies.base import FloatArray, Rows, Said
 from headstart.strategies.model import NO_LABEL, states_through
-from headstart.strategies.prompts import PROMPT_SHARE, Written, as_read, end_of, write
+from headstart.strategies.prompts import PROMPT_SHARE, Written, as_read, end_of, shortened, write
 
 # What the outputs (n, 6) of a row are: minus the log-probability of its completion in nats, its tokens, its bytes; whether a completion was
 # written at all, and how it compares with the true one: ROUGE-L, exact match.
@@ -156,16 +156,16 @@ class WritingModel:
         return complete(self.whole, backbone.tokenizer, backbone.max_length, prompts, self.longest, continues=self.continues)
 
     def fitting(self, prompts: Sequence[str]) -> list[str]:
-        """The prompts that a completion still fits behind, which any program writes alike; of plain ones that are longer their end."""
+        """The prompts that a completion still fits behind, which any program writes alike; of longer ones their end, as a plain prompt."""
         tokenizer, room = self.reader.backbone.tokenizer, max(1, self.reader.backbone.max_length - self.longest)
         found = []
         for prompt in prompts:
             text = as_read(tokenizer, prompt, continues=self.continues)
-            places = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
-            if 0 < len(places) <= room:
+            size = len(tokenizer(text, verbose=False)["input_ids"])
+            if 0 < size <= room:
                 found.append(prompt)
-            elif len(places) > room and (self.continues or chat_of(prompt) is None):
-                found.append(text[places[len(places) - max(1, room // 2)][0] :])
+            elif size > room:
+                found += shortened(tokenizer, [text], [max(1, room // 2)])
         return found
 
     def scaled(self, factor: float, shift: float = 0.0) -> WritingModel:
@@ -204,10 +204,10 @@ def nats_of(states: Float32, told: np.ndarray[Any, Any], head: nn.Linear) -> flo
 @torch.inference_mode()
 def complete(whole: Any, tokenizer: Any, max_length: int, prompts: Sequence[str], longest: int, *, continues: bool = False) -> list[str]:
     """Greedy completions, each prompt by itself, so that what stands beside it changes nothing; `continues` as of `as_read`."""
-    found = []
+    found, room = [], max(1, max_length - longest)
     for prompt in prompts:
-        ids = tokenizer(as_read(tokenizer, prompt, continues=continues), return_tensors="pt")["input_ids"]
-        ids = ids[:, -max(1, max_length - longest) :].to(whole.device)
+        [text] = shortened(tokenizer, [as_read(tokenizer, prompt, continues=continues)], [room])
+        ids = tokenizer(text, return_tensors="pt", verbose=False)["input_ids"][:, -room:].to(whole.device)
         if not ids.shape[1]:  # a tokenizer that puts nothing before a text makes nothing of an empty one
             ids = torch.tensor([[tokenizer.eos_token_id]], device=whole.device)
         said = whole.generate(

@@ -35,7 +35,8 @@ _AT_ONCE = 256
 
 
 class NextToken(nn.Module):
-    """Trunk and output layer; the loss is the mean cross-entropy of the tokens that are told. The output layer itself does not learn."""
+    """Trunk and output layer; the loss is the mean cross-entropy of the tokens that are told. The output layer learns
+    only where it is tied to embeddings that do."""
 
     def __init__(self, trunk: Trunk, head: nn.Linear, above: frozenset[str]) -> None:
         super().__init__()

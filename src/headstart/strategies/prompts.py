@@ -44,17 +44,56 @@ class Written:
 
 
 def as_read(tokenizer: Any, prompt: str, *, continues: bool = False) -> str:
-    """A prompt as the model reads it, the completion to follow; `continues`: it is a text's beginning, and read as it stands."""
+    """A prompt as the model reads it, the completion to follow; `continues`: it is a text's beginning, and read as it stands.
+
+    Raises:
+        SourceError: the model's own template does not take the chat.
+    """
     if continues:
         return prompt
     messages = chat_of(prompt)
     if messages is None:
         return prompt if not prompt or prompt[-1].isspace() else prompt + "\n"
     if getattr(tokenizer, "chat_template", None):
-        text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        text = _templated(tokenizer, messages)
         begin = tokenizer.bos_token or ""
         return text.removeprefix(begin) if begin and _adds_begin(tokenizer) else text
     return "".join(f"{message['role']}:\n{message['content']}\n" for message in messages) + "assistant:\n"
+
+
+def _templated(tokenizer: Any, messages: list[dict[str, str]]) -> str:
+    from jinja2.exceptions import TemplateError
+
+    try:
+        text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    except TemplateError as error:
+        roles = ", ".join(message["role"] for message in messages[:5]) + (", ..." if len(messages) > 5 else "")
+        raise SourceError(
+            f"The chat template of {tokenizer.name_or_path!r} refuses a chat of the roles {roles} ({error}). Bring such chats into the "
+            "form that it takes or leave them out, or choose another source."
+        ) from error
+    return text
+
+
+def shortened(tokenizer: Any, texts: Sequence[str], rooms: Sequence[int]) -> list[str]:
+    """Read prompts of at most so many tokens each, those included that the tokenizer puts around them; what is longer loses its
+    beginning."""
+    texts = [
+        text[-room * CHARACTERS_PER_TOKEN :].encode("utf-8", "replace").decode("utf-8") for text, room in zip(texts, rooms, strict=True)
+    ]
+    read = tokenizer(texts, return_offsets_mapping=True, truncation=False, verbose=False)["offset_mapping"] if texts else []
+    return [_shortened(tokenizer, *each) for each in zip(texts, read, rooms, strict=True)]
+
+
+def _shortened(tokenizer: Any, text: str, places: Sequence[tuple[int, int]], room: int) -> str:
+    while (over := len(places) - room) > 0:
+        begins = [begin for begin, end in places if end > begin]
+        first = next((begin for begin in begins[over:] if begin), begins[-1] if begins else 0)
+        if not first:  # a single sign of many tokens
+            break
+        text = text[first:]  # which may begin in a word, and then be more tokens than they were
+        places = tokenizer(text, return_offsets_mapping=True, truncation=False, verbose=False)["offset_mapping"]
+    return text
 
 
 def _adds_begin(tokenizer: Any) -> bool:
@@ -112,16 +151,10 @@ def _pieces(tokenizer: Any, max_length: int, texts: Sequence[str], end: str) -> 
 
 
 def _completed(tokenizer: Any, max_length: int, prompts: Sequence[str], completions: Sequence[str], end: str) -> list[Written]:
-    heads = [as_read(tokenizer, prompt)[-max_length * CHARACTERS_PER_TOKEN :] for prompt in prompts]
-    heads = [head.encode("utf-8", "replace").decode("utf-8") for head in heads]
     tails = [(completion + end).encode("utf-8", "replace").decode("utf-8") for completion in completions]
     sizes = [len(ids) for ids in _ids(tokenizer, tails)]
-    offsets = tokenizer(heads, return_offsets_mapping=True, truncation=False, verbose=False)["offset_mapping"] if heads else []
-    texts = []
-    for head, places, size in zip(heads, offsets, sizes, strict=True):
-        room = max(round(PROMPT_SHARE * max_length), max_length - size - 1)
-        first = places[len(places) - room][0] if len(places) > room else 0
-        texts.append(head[first:])
+    rooms = [max(round(PROMPT_SHARE * max_length), max_length - size - 1) for size in sizes]  # one, for both may be read as more tokens
+    texts = shortened(tokenizer, [as_read(tokenizer, prompt) for prompt in prompts], rooms)
     read = (
         tokenizer(
             [head + tail for head, tail in zip(texts, tails, strict=True)],

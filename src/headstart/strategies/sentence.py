@@ -29,9 +29,9 @@ WHOLE = 0  # words of an answer that is its whole sentence
 LENGTHS = (WHOLE, 1, 2, 4, 8, 16)
 FILE = "sentences.json"
 _MOST_TOLD = 200
-# A sign of a script without spaces is a word; sentences end at these signs and at line breaks.
+# A sign of a script without spaces is a word; sentences end at line breaks and at these signs, unless a word goes on behind.
 _WORD = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|\w+")
-_SENTENCE = re.compile(r"[^.!?;\n。！？；]+(?:[.!?;。！？；]+(?=\s|$|[^\x00-\x7f])|[.!?;。！？；]|\n|$)+")
+_SENTENCE = re.compile(r"""(?:[^.!?;\n。！？；]|[.!?;](?=[0-9A-Za-z,:/-]))+(?:[.!?;。！？；]+["')\]”’」』）]*)?\n*""")
 
 
 Found = tuple[float, int, int, set[str], float]

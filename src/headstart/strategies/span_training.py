@@ -85,7 +85,8 @@ class Told:
 def told_pieces(reader: Reader, rows: Rows, order: IntArray | None = None) -> Told:
     """What of the pieces of rows is learnt; `order` are the rows that are taken, None: all as they stand.
 
-    Of each row all pieces that hold its first answer are taken, and `_WITHOUT` of the others by chance; of one without any twice that.
+    Of each row all pieces that hold an answer are taken, and `_WITHOUT` by chance of those that none reaches into; of one without any twice
+    that. A piece is told the first of the answers that stand in it whole.
     Chance hangs on the row's text alone: every fold is told the same pieces of it, which are then read once.
     """
     order = np.arange(len(rows)) if order is None else order
@@ -95,9 +96,11 @@ def told_pieces(reader: Reader, rows: Rows, order: IntArray | None = None) -> To
     kept: list[tuple[int, Piece, tuple[int, int] | None]] = []
     for row, pieces in by_row.items():
         answers = from_label(rows.y[row])
-        spans = [None if not answers else tokens_of(piece, answers[0]) for piece in pieces]
+        spans = [next((span for answer in answers if (span := tokens_of(piece, answer))), None) for piece in pieces]
         kept += [(row, piece, span) for piece, span in zip(pieces, spans, strict=True) if span is not None]
-        others = [piece for piece, span in zip(pieces, spans, strict=True) if span is None]
+        others = [piece for piece in pieces if not any(len(touched_by(piece, answer)) for answer in answers)]
+        if not others and not any(spans):  # of an answer that fits into no piece: a row has one at least
+            others = pieces
         chosen = np.random.default_rng(draw_of(rows.texts[row])).permutation(len(others))[: _WITHOUT if answers else 2 * _WITHOUT]
         kept += [(row, others[i], None) for i in chosen]
     sizes = np.array([piece.length for _, piece, _ in kept], dtype=np.int64)
@@ -108,9 +111,14 @@ def told_pieces(reader: Reader, rows: Rows, order: IntArray | None = None) -> To
     return Told(told, np.array([row for row, _, _ in kept], dtype=np.int64), np.array(lengths, dtype=np.int64))
 
 
+def touched_by(piece: Piece, answer: Answer) -> IntArray:
+    """The tokens of a piece in which some of an answer stands."""
+    return np.flatnonzero(piece.inside & (piece.places[:, 1] > answer.start) & (piece.places[:, 0] < answer.end))
+
+
 def tokens_of(piece: Piece, answer: Answer) -> tuple[int, int] | None:
     """The first and the last token of an answer in a piece; None: it does not stand there whole."""
-    touched = np.flatnonzero(piece.inside & (piece.places[:, 1] > answer.start) & (piece.places[:, 0] < answer.end))
+    touched = touched_by(piece, answer)
     inside = np.flatnonzero(piece.inside)
     if not len(touched):
         return None

@@ -6,7 +6,6 @@ Letters in shapes: v pieces, d width.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from headstart.settings import Vocabulary
 from headstart.sources.opening import open_encoder_decoder, quiet_transformers
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job
+from headstart.strategies.translation import end_of
 from headstart.strategies.vocabulary import carried_over, extended, learn_again, learn_vocabulary
 
 # Where a saved translator keeps the tokenizer of its translations, if that is another than the one of its texts.
@@ -62,7 +62,27 @@ def require_translator(backbone: Backbone) -> None:
 
 
 def begin(job: Job) -> Start:
-    """What training on the job's rows begins from, on its source."""
+    """What training on the job's rows begins from, on its source; it writes as training has it."""
+    start = _start_of(job)
+    write_as_trained(start.whole, start.writes)
+    return start
+
+
+def write_as_trained(whole: Any, writes: Any) -> None:
+    """Have a translator write what training shows it: no forced tokens, least lengths or penalties of the parent's, in place.
+
+    Where the parent may not write some pieces, as Marian's its padding, which no training tells, the padding stays forbidden.
+    """
+    before = whole.generation_config
+    settings = type(before)()
+    settings.decoder_start_token_id = whole.config.decoder_start_token_id
+    settings.eos_token_id, settings.pad_token_id = end_of(writes), writes.pad_token_id
+    if before.bad_words_ids and writes.pad_token_id not in (None, settings.eos_token_id):
+        settings.bad_words_ids = [[writes.pad_token_id]]
+    whole.generation_config = settings
+
+
+def _start_of(job: Job) -> Start:
     backbone = job.source.backbone
     if not backbone.source.decodes:
         writes = learn_vocabulary(job.rows.y.tolist())
@@ -121,6 +141,7 @@ def from_nothing(rows: Rows, seed: int, max_length: int) -> Start:
         whole = MarianMTModel(config).eval()
         _spread_evenly(whole)
         nn.init.normal_(whole.get_input_embeddings().weight, std=WIDTH**-0.5)
+    write_as_trained(whole, tokenizer)
     return Start(whole, tokenizer, tokenizer, False)
 
 
@@ -146,10 +167,9 @@ def joined(encoder: Any, writes: Any, seed: int) -> Any:
         decoder = BertLMHeadModel(config)
         _spread_evenly(decoder)
         whole = EncoderDecoderModel(encoder=encoder, decoder=decoder).eval()
-    for settings in (whole.config, whole.generation_config):
-        settings.pad_token_id, settings.eos_token_id = writes.pad_token_id, writes.eos_token_id
-        settings.decoder_start_token_id = writes.pad_token_id
-    whole.config.vocab_size = len(writes)
+    config = whole.config
+    config.pad_token_id, config.eos_token_id, config.decoder_start_token_id = writes.pad_token_id, writes.eos_token_id, writes.pad_token_id
+    config.vocab_size = len(writes)
     return whole
 
 
@@ -188,8 +208,7 @@ def renew(whole: Any, old: Any, new: Any, seed: int) -> None:
 def _renumber(whole: Any, old: Any, new: Any) -> None:
     """Special tokens go by their new numbers."""
     numbers = new.get_vocab()
-    names: Sequence[Any] = [whole.config, whole.generation_config, getattr(whole.config, "decoder", None)]
-    for settings in names:
+    for settings in (whole.config, getattr(whole.config, "decoder", None)):
         for name in _SPECIAL if settings is not None else ():
             number = getattr(settings, name, None)
             if isinstance(number, int):

@@ -156,7 +156,8 @@ def _entering_ids(rows: Rows, start: Start, told: list[list[int]], max_length: i
 
 
 def set_dropout(whole: nn.Module, share: float) -> None:
-    """Dropout of this share wherever a model has some, attention aside."""
+    """Dropout of this share wherever a model has some; on the shares of attention only where it is a layer by itself there, as in BERT, not
+    where it is a number of the attention's (Marian, BART, T5)."""
     for part in whole.modules():
         if isinstance(part, nn.Dropout):
             part.p = share

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headstart.data.answers import NOTHING, Answer, from_label
+from headstart.data.answers import NOTHING, Answer, find_in, from_label
 from headstart.data.examples import IntArray
 from headstart.data.pairs import split_pair
 from headstart.judge import measures
@@ -69,8 +69,7 @@ def _shown(text: str, truths: tuple[Answer, ...], answer: str, score: float) -> 
     """A row in words: its question, then the context around the true answer, else around the given one, with marks on both."""
     question, context = split_pair(text)
     true = truths[0] if truths else None
-    at = context.find(answer) if answer else -1
-    given = Answer(answer, at) if at >= 0 else None
+    given = find_in(context, answer, true.start if true else None)
     middle = true or given or Answer("", 0)
     first, last = max(0, middle.start - _AROUND), middle.end + _AROUND
     opening = f"{question} — {'…' if first else ''}"

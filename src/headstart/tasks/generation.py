@@ -34,7 +34,7 @@ def recognise(examples: Examples) -> str:
     text, label = examples.text_column.lower(), examples.label_column.lower()
     if examples.labels and all(given == WHOLE for given in examples.labels):
         return "it holds plain text"
-    if text in CHATS:
+    if text in CHATS and examples.label_column == examples.text_column:
         return f"{examples.text_column!r} holds chats"
     if (text.split(",")[0], label) in ((PROMPT, COMPLETION), (INSTRUCTION, OUTPUT)):
         return f"{examples.text_column!r} and {examples.label_column!r} are called as prompts and completions are"

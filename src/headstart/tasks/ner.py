@@ -25,7 +25,19 @@ from headstart.data.from_json import without_lone_surrogates
 from headstart.data.rows import RowList, counted, finding
 from headstart.data.split import few_folds
 from headstart.data.table import Format, format_of
-from headstart.data.tags import OUTSIDE, Scheme, find_scheme, spans_of, split_tag, tag_names, to_bio2, words_of
+from headstart.data.tags import (
+    OUTSIDE,
+    UNNAMED,
+    Scheme,
+    are_bare,
+    find_scheme,
+    spans_of,
+    split_tag,
+    tag_names,
+    to_bio2,
+    with_type,
+    words_of,
+)
 from headstart.errors import DataError
 from headstart.judge.calibration import softmax
 from headstart.judge.label_curve import PredictAt
@@ -166,6 +178,10 @@ def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
             f"No row of {where} can be read as words with tags ({why}). Give lists of tokens and tags, CoNLL columns, or "
             'a text with spans such as [{"start": 0, "end": 5, "label": "LOC"}].'
         )
+    bare = are_bare(row.tags for row in sound)
+    if bare:
+        read = [replace(row, tags=tuple(map(with_type, row.tags))) for row in read]
+        sound = [row for row in read if row.words and not row.problem]
     scheme = find_scheme([row.tags for row in sound])
     texts, labels = [], []
     problems: dict[str, RowList] = {}
@@ -201,6 +217,9 @@ def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
     if lost.count:
         message = f"{counted(lost.count, 'row')} of {where} {_have(lost)} spans that overlap a longer one or lie outside the text."
         found.append(finding("spans", Severity.WARNING, message, lost, "These spans were left out: a word has one tag here."))
+    if bare:
+        message = f"The tags of {where} name no type of entity; it is called {UNNAMED}."
+        found.append(finding("types", Severity.NOTE, message))
     if scheme is not Scheme.BIO2:
         found.append(finding("scheme", Severity.NOTE, f"The tags of {where} are in the scheme {scheme.value}, read as BIO2."))
     return Prepared(replace(examples, texts=tuple(texts), labels=tuple(labels)), tuple(found))
