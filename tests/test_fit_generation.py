@@ -103,6 +103,7 @@ def test_what_there_is_not_is_refused_in_one_sentence(task, tmp_path):
 # --- plain texts ---
 
 
+@pytest.mark.slow
 def test_plain_texts_are_learnt_and_gone_on_from(task, tmp_path, capsys):
     """A domain of six words."""
     rng = random.Random(7)

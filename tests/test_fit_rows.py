@@ -223,6 +223,7 @@ def test_each_set_is_weighed_alone_and_the_rows_are_told_in_labels(helped):
     assert rows.labels_worth in rows_sentences(helped.results) and "without rows of neighbouring data" in rows.labels_worth
 
 
+@pytest.mark.slow
 def test_other_ways_of_joining_are_tried_where_they_are_asked_for(task):
     run = fit(task, "prior", "like.csv", strategy=("tfidf", "prior_rows"))
     assert {"tfidf", "prior_rows"} <= {trial.strategy for trial in run.results.trials}

@@ -137,6 +137,7 @@ def test_a_child_goes_on_from_a_parent(task, vocabulary):
     assert again.results.winner.source == str(run.folder)
 
 
+@pytest.mark.slow
 def test_every_rung_of_a_parent_is_on_the_ladder_and_a_run_goes_on(task, capsys):
     arguments = ["fit", str(task / "train.jsonl"), "--test", str(task / "test.jsonl"), "--source", str(task / "parent")]
     arguments += ["--store", str(task / "store"), "--inner-folds", "2", "--epochs", "1", "--resamples", "100", "--out", str(task / "all")]
@@ -148,6 +149,7 @@ def test_every_rung_of_a_parent_is_on_the_ladder_and_a_run_goes_on(task, capsys)
     assert "finished already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_parents_are_ranked_by_a_short_training(task, tmp_path, monkeypatch):
     """The score is sacreBLEU's chrF++ over what a training on the first fold translates of what the fold holds out."""
     monkeypatch.setattr(translation_brief, "STEPS", 120)
