@@ -160,6 +160,17 @@ def calibrated(rung: Rung, decision: Decision) -> Trained:
     return fitted.scaled(calibration.factor, calibration.shift)
 
 
+def train_plain(final: Decision) -> Trained | None:
+    """The best rung without transfer trained on all labelled rows; None: there is none, or it cannot be trained on all of them."""
+    if final.plain is None:
+        return None
+    try:
+        return calibrated(final.plain, final)
+    except _TrainingFailedError as error:
+        say(f"  {final.plain.name} could not be trained on all rows ({error.args[1]})")
+        return None
+
+
 def train_winner(final: Decision) -> Trained:
     """The winner trained on all labelled rows."""
     say(f"training {final.winner.name} on all {len(final.winner.job.rows):,} labelled rows")

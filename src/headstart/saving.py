@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from headstart.deciding import calibrated
+from headstart.deciding import train_plain
 from headstart.export.adapter_folder import FOLDER, save_adapter
 from headstart.export.card import model_card
 from headstart.export.model_folder import save_model, save_text_model
@@ -106,11 +106,11 @@ def save_without_transfer(run: Path, final: Decision, target: Target, results: R
     """
     if results.gain is None or results.gain.verdict is not Verdict.HURTS or not results.winner.transfers:
         return
-    if final.plain is None or results.opponent is None or results.opponent_scores is None:
+    plain = train_plain(final)
+    if plain is None or results.opponent is None or results.opponent_scores is None:
         return
-    say(f"transfer hurts on the judged rows: {final.plain.name} is saved beside it")
-    told = replace(results, winner=results.opponent, scores=results.opponent_scores)
-    save_winner(run / WITHOUT, calibrated(final.plain, final), target, told)
+    say(f"transfer hurts on the judged rows: {results.opponent.name} is saved beside the winner")
+    save_winner(run / WITHOUT, plain, target, replace(results, winner=results.opponent, scores=results.opponent_scores))
 
 
 def _save_answering(folder: Path, model: Answering, target: Target, results: Results, *, adapter: bool) -> None:
