@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from headstart.backbone.reading import Reader, tokenize
 from headstart.strategies.base import Rows
-from headstart.strategies.model import NO_LABEL, entering_rows
+from headstart.strategies.model import NO_LABEL, PADDING, entering_rows
 
 # Bytes of what enters the trunk that stay in memory during a training.
 HELD_BYTES = 2**30
@@ -32,10 +32,11 @@ class Entering(Dataset[dict[str, Any]]):
     of each, or of each token.
 
     Rows are fetched a batch at a time; as many as `HELD_BYTES` take stay in memory, the others are fetched again. `lengths` (n,) are t.
+    `tokens` are the ids that occur, with that of padding; None: not known.
     """
 
-    def __init__(self, lengths: NDArray[np.int64], labels: Sequence[Any], fetch: Fetch) -> None:
-        self.lengths, self.labels, self.fetch = lengths, labels, fetch
+    def __init__(self, lengths: NDArray[np.int64], labels: Sequence[Any], fetch: Fetch, tokens: NDArray[np.int64] | None = None) -> None:
+        self.lengths, self.labels, self.fetch, self.tokens = lengths, labels, fetch, tokens
         self._held: dict[int, Any] = {}
         self._room = HELD_BYTES
 
@@ -59,8 +60,9 @@ class Entering(Dataset[dict[str, Any]]):
 def entering_of(reader: Reader, rows: Rows, cut: int) -> Entering:
     """Rows as they enter a trunk at `cut`, at 0 as token ids; what the store holds is fetched from it."""
     labels: Sequence[Any] = rows.y.tolist() if rows.sizes is None else np.split(rows.y, np.cumsum(rows.sizes)[:-1])
-    lengths = np.array([len(ids) for ids in tokenize(reader.backbone, rows.texts)])
-    return Entering(lengths, labels, lambda indices: entering_rows(reader, [rows.texts[i] for i in indices], cut))
+    ids = tokenize(reader.backbone, rows.texts)
+    tokens = np.fromiter(sorted({PADDING}.union(*ids)), dtype=np.int64)
+    return Entering(np.array([len(row) for row in ids]), labels, lambda at: entering_rows(reader, [rows.texts[i] for i in at], cut), tokens)
 
 
 class GroupedBatches(Sampler[list[int]]):

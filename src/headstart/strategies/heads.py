@@ -346,13 +346,23 @@ def solve_path(
     return solve(z, y, n_classes, strength, class_weight, start, tolerance, row_weight=row_weight)
 
 
-def choose_strength(
-    z: Any, y: Targets, n_classes: int, folds: Folds, class_weight: FloatArray | None
-) -> tuple[float, FloatArray, tuple[tuple[float, float], ...]]:
-    """The strength with the least held-out log-loss, pooled over folds, for rows z (n, r) on principal axes.
+@dataclass(frozen=True)
+class StrengthSearch:
+    """The strength with the least held-out log-loss, and what the search for it fitted.
+
+    `logits` (n, c) of rows (n, r) are out of fold for the first `used` folds, NaN for all other rows. `losses` is that of `HeadChoice`.
+    """
+
+    strength: float
+    logits: FloatArray
+    losses: tuple[tuple[float, float], ...]
+    used: int
+
+
+def search_strength(z: Any, y: Targets, n_classes: int, folds: Folds, class_weight: FloatArray | None) -> StrengthSearch:
+    """Search the strength with the least log-loss, pooled over as many folds as tell strengths apart, for rows z (n, r) on principal axes.
 
     The search begins at the usual strength and goes towards weaker penalties, or else stronger ones, until the loss rises.
-    Returns what `HeadChoice` holds beside the head.
     """
     used = 0
     while used < len(folds) and sum(len(held) for _, held in folds[:used]) < ENOUGH:
@@ -360,20 +370,12 @@ def choose_strength(
     tried: dict[int, tuple[float, FloatArray]] = {}
     starts: dict[int, Solution] = {}
 
-    def fit_fold(at: int, strength: float, logits: FloatArray) -> None:
-        train, held = folds[at]
-        rows, labels = z[train], y[train]
-        if at in starts:
-            starts[at] = solve(rows, labels, n_classes, strength, class_weight, starts[at], trying(len(y)))
-        else:
-            starts[at] = solve_path(rows, labels, n_classes, strength, class_weight, trying(len(y)))
-        logits[held] = starts[at].logits(z[held])
-
     def loss_at(place: int) -> float:
         if place not in tried:
             logits = np.full((len(y), n_classes), np.nan)
-            for at in range(used):
-                fit_fold(at, STRENGTHS[place], logits)
+            for at, (train, held) in enumerate(folds[:used]):
+                starts[at] = _on_fold(z[train], y[train], n_classes, STRENGTHS[place], class_weight, starts.get(at), len(y))
+                logits[held] = starts[at].logits(z[held])
             tried[place] = log_loss(logits, y, class_weight), logits
         return tried[place][0]
 
@@ -383,12 +385,34 @@ def choose_strength(
             best += step
         if best != usual:
             break
-    strength = STRENGTHS[best]
     logits = tried[best][1] if folds else np.full((len(y), n_classes), np.nan)
-    for at in range(used, len(folds)):
-        fit_fold(at, strength, logits)
     losses = tuple((STRENGTHS[place], tried[place][0]) for place in sorted(tried))
-    return strength, logits, losses
+    return StrengthSearch(STRENGTHS[best], logits, losses, used)
+
+
+def out_of_fold(z: Any, y: Targets, n_classes: int, folds: Folds, class_weight: FloatArray | None, search: StrengthSearch) -> FloatArray:
+    """Logits (n, c) at the strength that a search found: the folds that it left out are fitted too."""
+    logits = search.logits.copy()
+    for train, held in folds[search.used :]:
+        logits[held] = _on_fold(z[train], y[train], n_classes, search.strength, class_weight, None, len(y)).logits(z[held])
+    return logits
+
+
+def _on_fold(
+    z: Any, y: Targets, n_classes: int, strength: float, class_weight: FloatArray | None, start: Solution | None, rows: int
+) -> Solution:
+    """A head for the training rows of a fold of so many rows in all, as exact as is worth while on folds."""
+    if start is None:
+        return solve_path(z, y, n_classes, strength, class_weight, trying(rows))
+    return solve(z, y, n_classes, strength, class_weight, start, trying(rows))
+
+
+def choose_strength(
+    z: Any, y: Targets, n_classes: int, folds: Folds, class_weight: FloatArray | None
+) -> tuple[float, FloatArray, tuple[tuple[float, float], ...]]:
+    """The strength with the least held-out log-loss (`search_strength`), with what `HeadChoice` holds beside the head."""
+    search = search_strength(z, y, n_classes, folds, class_weight)
+    return search.strength, out_of_fold(z, y, n_classes, folds, class_weight, search), search.losses
 
 
 def choose_head(features: NDArray[np.float32], y: Targets, n_classes: int, folds: Folds, class_weight: FloatArray | None) -> HeadChoice:

@@ -25,6 +25,8 @@ from headstart.strategies.base import FloatArray, LinearHead
 
 # The label of a token that has none.
 NO_LABEL = -100
+# The id that stands behind the shorter texts of a batch; it is masked.
+PADDING = 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def collate(items: list[dict[str, Any]]) -> dict[str, torch.Tensor | None]:
     tokens have labels, (b, t), or where rows have several labels or a number, (b, c)."""
     rows = [torch.as_tensor(item["row"]) for item in items]
     lengths = torch.tensor([len(row) for row in rows])
-    entering = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    entering = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PADDING)
     mask = None
     if int(lengths.min()) < entering.shape[1]:
         mask = (torch.arange(entering.shape[1])[None, :] < lengths[:, None]).long()

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.strategies.base import Fitted, FloatArray, Folds, LinearHead, Targets, with_names
-from headstart.strategies.heads import FINAL, Space, choose_strength, make_space, solve_path, threads
+from headstart.strategies.heads import FINAL, Space, make_space, out_of_fold, search_strength, solve_path, threads
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.model import TransferModel
 from headstart.strategies.outputs import one_hot, row_losses
@@ -140,10 +140,12 @@ def choose_probe(features: NDArray[np.float32], y: Targets, n_classes: int, fold
     usual = usual_layers(features.shape[1] - 1)
     spaces, errors, scores = sort_layers(features, y, n_classes, FINALISTS)
     tried = [usual, *(each for each in spaces if each != usual and errors[each] < PROMISING * errors[usual])] if folds else [usual]
-    choices = {each: choose_strength(spaces[each].z, y, n_classes, folds, class_weight)[:2] for each in tried}
-    best = _better_than_usual({each: logits for each, (_, logits) in choices.items()}, usual, y, class_weight) if folds else usual
-    strength, logits = choices[best]
-    solution = solve_path(spaces[best].z, y, n_classes, strength, class_weight, FINAL)
+    # Layers are told apart by the folds that tell strengths apart; all folds are fitted for the layers that are taken.
+    searches = {each: search_strength(spaces[each].z, y, n_classes, folds, class_weight) for each in tried}
+    best = _better_than_usual({each: found.logits for each, found in searches.items()}, usual, y, class_weight) if folds else usual
+    z, strength = spaces[best].z, searches[best].strength
+    logits = out_of_fold(z, y, n_classes, folds, class_weight, searches[best])
+    solution = solve_path(z, y, n_classes, strength, class_weight, FINAL)
     return ProbeChoice(best, strength, spaces[best].to_head(solution), logits, tuple(scores))
 
 

@@ -23,6 +23,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from headstart.backbone.backbone import find_blocks
 from headstart.backbone.cut import Trunk
 from headstart.backbone.kernels import attention_in_float32
+from headstart.backbone.occurring import occurring_only
 from headstart.backbone.reading import Reader
 from headstart.data.split import test_split
 from headstart.environment import only_new_garbage
@@ -212,7 +213,14 @@ def tune(
     layers = (backbone.n_blocks,) if loss in (Loss.WORDS, Loss.SPANS, Loss.PAIRS) else tuned_layers(backbone.n_blocks, cut)
     model = TunedModel(trunk, reader, layers, head, class_weight, loss)
     entering = entering_of(reader, rows, cut if stored else 0)
-    points = run_training(model, entering, rows.strata, schedule, balanced=balanced, validate=validate)
+    assert entering.tokens is not None
+    with occurring_only(trunk.module, entering.tokens) as all_tokens:
+
+        def judge(model: TunedModel) -> tuple[float, float]:
+            with all_tokens():  # rows that are set aside hold others too
+                return validate(model)  # type: ignore[misc]
+
+        points = run_training(model, entering, rows.strata, schedule, balanced=balanced, validate=validate and judge)
     learned = LinearHead(model.head.weight.detach().double().numpy() * spread, model.head.bias.detach().double().numpy() * spread + mean)
     whole = trunk.restore()
     return TransferModel(reader, whole, cut, layers, learned, points)
