@@ -14,6 +14,7 @@ from headstart import __version__, cache, environment
 from headstart.backbone.store import Store
 from headstart.errors import SettingsError
 from headstart.settings import Precision
+from headstart.sources.shelf import shelf_folder
 
 
 @pytest.fixture
@@ -96,6 +97,19 @@ def test_the_store_lies_where_it_is_told_to(monkeypatch, tmp_path):
     assert str(cache.store_folder(None)) == "/somewhere"
     assert str(cache.store_folder("given")) == "given"
     assert cache.store_folder("~/given") == tmp_path / "given"
+
+
+def test_a_store_or_a_shelf_of_an_unknown_user_is_refused_in_one_sentence(monkeypatch):
+    told = "The {} '~nouser/x' begins with '~nouser', a folder that this machine does not know; write it out."
+    with pytest.raises(SettingsError) as given:
+        cache.store_folder("~nouser/x")
+    assert str(given.value) == told.format("store")
+    monkeypatch.setenv("HEADSTART_CACHE", "~nouser/x")
+    monkeypatch.setenv("HEADSTART_SHELF", "~nouser/x")
+    for folder, name in ((lambda: cache.store_folder(None), "store"), (shelf_folder, "shelf")):
+        with pytest.raises(SettingsError) as caught:
+            folder()
+        assert str(caught.value) == told.format(name)
 
 
 @pytest.mark.parametrize(

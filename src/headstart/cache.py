@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.environment import expand_home
 from headstart.errors import SettingsError
 from headstart.settings import Settings
 
@@ -19,8 +20,12 @@ RANKINGS = "rankings"  # in the store's folder: what `rank` keeps of sources
 
 
 def store_folder(given: str | None) -> Path:
-    """The folder of the store: the given one, else $HEADSTART_CACHE, else ~/.cache/headstart."""
-    return Path(given or os.environ.get("HEADSTART_CACHE") or "~/.cache/headstart").expanduser()
+    """The folder of the store: the given one, else $HEADSTART_CACHE, else ~/.cache/headstart.
+
+    Raises:
+        SettingsError: it begins with the folder of a user whom this machine does not know.
+    """
+    return expand_home(given or os.environ.get("HEADSTART_CACHE") or "~/.cache/headstart", "The store", SettingsError)
 
 
 def limit_bytes(store_limit: float) -> int:

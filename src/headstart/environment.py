@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart import __version__
+from headstart.errors import HeadstartError
 from headstart.settings import Precision
 
 if TYPE_CHECKING:
@@ -39,6 +40,19 @@ def device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def expand_home(path: str | Path, what: str, error: type[HeadstartError]) -> Path:
+    """The path with ~ and ~USER as the folder of that user. `what` names the path in the message of the `error` that is raised.
+
+    Raises:
+        HeadstartError: this machine knows no folder of that user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        user = Path(path).parts[0]
+        raise error(f"{what} {str(path)!r} begins with {user!r}, a folder that this machine does not know; write it out.") from None
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from headstart.data.pairs import join_pair
 from headstart.data.tags import OUTSIDE, spans_of, tag_names, words_of
+from headstart.environment import expand_home
 from headstart.errors import RunError
 from headstart.settings import Settings
 from headstart.sources.files import ADAPTER
@@ -229,9 +230,10 @@ def load(folder: str | Path) -> Loaded:
         folder: the folder of a run, or its `model` folder, or a copy of that.
 
     Raises:
-        RunError: there is no such model, its files are damaged, or an adapter lies among them.
+        RunError: there is no such model, its files are damaged, an adapter lies among them, or the path begins with the folder of a user
+            whom this machine does not know.
     """
-    place = _model_folder(Path(folder).expanduser())
+    place = _model_folder(expand_home(folder, "The model", RunError))
     if (place / ADAPTER).is_file():  # headstart keeps adapters in a folder of their own; transformers would put this one on the weights
         raise RunError(
             f"The model in {str(place)!r} has an adapter beside its weights ({ADAPTER}), which headstart did not put there; "

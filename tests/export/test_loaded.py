@@ -34,6 +34,11 @@ def test_a_run_folder_and_its_model_folder_open_alike_in_the_order_of_the_texts(
     np.testing.assert_allclose(model.predict_proba(TEXTS[::-1])[::-1], probabilities, atol=1e-6)
 
 
+def test_the_folder_of_an_unknown_user_is_refused_in_one_sentence() -> None:
+    told = "The model '~nouser/x' begins with '~nouser', a folder that this machine does not know; write it out."
+    assert refusal(Path("~nouser/x")) == told
+
+
 def test_many_texts_are_read_piece_by_piece(save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     model = load(save("bert"))
     whole = model.predict_proba(TEXTS * 3)

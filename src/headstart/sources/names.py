@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from headstart.environment import expand_home
 from headstart.errors import RunError, SourceError
 from headstart.sources import shelf
 from headstart.sources.entries import Kind
@@ -34,12 +35,7 @@ def given_path(name: str | Path) -> Path:
     Raises:
         SourceError: this machine knows no folder of that user.
     """
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:
-        user = Path(name).parts[0]
-        told = f"The source {str(name)!r} begins with {user!r}, a folder that this machine does not know; write it out."
-        raise SourceError(told) from None
+    return expand_home(name, "The source", SourceError)
 
 
 def refuse_own_source(run: Path, names: Sequence[str]) -> None:

@@ -18,7 +18,8 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-from headstart.errors import ResourceError, SourceError
+from headstart.environment import expand_home
+from headstart.errors import ResourceError, SettingsError, SourceError
 from headstart.settings import did_you_mean
 from headstart.sources.entries import Damaged, Entry, Kind, WrongEntryError, parse_entry
 from headstart.sources.identity import content_digest, identifying_files
@@ -32,8 +33,12 @@ _ENDING = ".json"
 
 
 def shelf_folder() -> Path:
-    """The folder of the shelf: $HEADSTART_SHELF, else ~/.local/share/headstart/shelf."""
-    return Path(os.environ.get("HEADSTART_SHELF") or "~/.local/share/headstart/shelf").expanduser()
+    """The folder of the shelf: $HEADSTART_SHELF, else ~/.local/share/headstart/shelf.
+
+    Raises:
+        SettingsError: it begins with the folder of a user whom this machine does not know.
+    """
+    return expand_home(os.environ.get("HEADSTART_SHELF") or "~/.local/share/headstart/shelf", "The shelf", SettingsError)
 
 
 def key(name: str) -> str:
