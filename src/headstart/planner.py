@@ -88,9 +88,10 @@ def decide(
     everything = states
     dropped = run_lights(states, run, label, seconds, cost)
     states = [state for state in states if state.rung.source not in dropped]
+    rivals = [state for state in states if not state.rung.strategy.compared_only]  # those that can win
     lights = [state for state in states if state.logits is not None]
     probes = [state for state in lights if state.rung.strategy.name == "probe"]
-    alone = [state for state in lights if state.rung.strategy.name not in rungs_with_rows() and not state.rung.strategy.compared_only]
+    alone = [state for state in rivals if state.logits is not None and state.rung.strategy.name not in rungs_with_rows()]
     anchor = next(iter(probes or alone[-1:] or lights[-1:]), None)
     _tell_errors(states, probes, metric)
     for probe in probes[1:]:  # which source is the better one nobody knows beforehand
@@ -103,7 +104,7 @@ def decide(
     states = _without_lesser(states, probes)
     while True:
         left = seconds - (run.clock - begin)
-        chosen = _next(states, left, cost, first, metric, anchor)
+        chosen = _next(states, rivals, left, cost, first, metric, anchor)
         if chosen is None:
             break
         if anchor is None:
@@ -122,7 +123,7 @@ def decide(
         reasons = "; ".join(f"{state.rung.name}: {state.failed}" for state in everything if state.failed)
         raise SettingsError(f"No rung could be trained ({reasons}). Choose others with --strategy, or a lower --learning-rate.")
     # A rung that was never tried may win on what is known of it, if there is time to train it.
-    fair = _may_win(sound, anchor, first, metric)
+    fair = _may_win(sound, rivals, anchor, first, metric)
     times = _trainings(states)
     ready = [state for state in fair if state.logits is not None or times * trial_seconds(state.rung, cost) <= left] or fair
     worth = {id(state): _net(state, cost) for state in ready}
@@ -239,7 +240,7 @@ def _measure(state: State, anchor: State | None, job: Job, metric: Metric) -> No
     state.measured = float(np.mean([each.difference for each in contrasts])), error
 
 
-def _may_win(states: list[State], anchor: State | None, job: Job, metric: Metric) -> list[State]:
+def _may_win(states: list[State], rivals: list[State], anchor: State | None, job: Job, metric: Metric) -> list[State]:
     """Without rungs that are only compared, and without those that learn from rows of neighbouring data where these do not help."""
     base = None if anchor is None or anchor.rung.strategy.name in rungs_with_rows() else anchor.logits
     with_rows = [state for state in states if state.rung.strategy.name in rungs_with_rows()]
@@ -248,7 +249,7 @@ def _may_win(states: list[State], anchor: State | None, job: Job, metric: Metric
     for state in states:
         # A rung that was not measured goes by the others that learn from the same rows.
         helps = state in helping or (state.logits is None and bool(helping))
-        if state.rung.strategy.compared_only:
+        if state not in rivals:
             state.stopped = "only compared"
         elif state in with_rows and base is not None and not helps:
             state.stopped = "its rows do not help on the folds"
@@ -272,16 +273,18 @@ def _lacks_fold(anchor: State, state: State) -> bool:
     return anchor.rung.strategy.out_of_fold is None and anchor is not state and state.folds >= anchor.folds
 
 
-def _next(states: list[State], left: float, cost: CostModel, job: Job, metric: Metric, anchor: State | None) -> State | None:
-    """The trial that is worth most for its seconds, or None when none is worth its time; `left` seconds remain. `anchor`: what others are
-    compared with."""
+def _next(
+    states: list[State], rivals: list[State], left: float, cost: CostModel, job: Job, metric: Metric, anchor: State | None
+) -> State | None:
+    """The trial that is worth most for its seconds, or None when none is worth its time; `left` seconds remain. `rivals`: those that can
+    win; `anchor`: what others are compared with."""
     best: tuple[float, State] | None = None
     leading = _leading(states, cost)
     covariance = _learn(states, anchor)
     # Rungs that are only compared win nothing, but others may be measured against one.
-    open_to_win = [i for i, state in enumerate(states) if not state.failed and (not state.rung.strategy.compared_only or state is anchor)]
+    open_to_win = [i for i, state in enumerate(states) if not state.failed and (state in rivals or state is anchor)]
     sound = [states[i] for i in open_to_win]
-    nets = np.array([_NEVER if state.rung.strategy.compared_only else _net(state, cost) for state in sound])
+    nets = np.array([_net(state, cost) if state in rivals else _NEVER for state in sound])
     among, against = covariance[np.ix_(open_to_win, open_to_win)], _place(anchor, sound)
     for i, state in enumerate(states):
         rung = state.rung
@@ -303,8 +306,7 @@ def _next(states: list[State], left: float, cost: CostModel, job: Job, metric: M
         if needed + _trainings(states) * trial_seconds(rung, cost) > left:  # its training on all rows must fit in too
             state.stopped = "no time left"
             continue
-        rivals = [other for other in sound if other is not state and not other.rung.strategy.compared_only]
-        rival = max((_net(other, cost) for other in rivals), default=None)
+        rival = max((_net(other, cost) for other in sound if other in rivals and other is not state), default=None)
         if rival is None:
             state.stopped = "the only rung"
             continue
