@@ -80,6 +80,19 @@ def test_findings_are_numbered_with_rows_and_remedy():
     )
 
 
+@pytest.mark.parametrize(
+    ("task", "label", "told"),
+    [
+        ("classification", "x", "1 row, 1 label;"),
+        ("ner", "B-PER O", "1 row, 1 type of entities;"),
+        ("ner", "B-PER B-LOC", "1 row, 2 types of entities;"),
+    ],
+)
+def test_what_is_counted_is_told_in_the_singular_too(task, label, told):
+    one = Examples(("a b",), (label,), (1,), "a.csv", "text", "tags")
+    assert findings_text(Checked(one, types.SimpleNamespace(findings=()), task)).splitlines()[0].startswith(f"a.csv: {told}")
+
+
 def test_no_findings_are_told_too():
     assert findings_text(checked()).splitlines()[-1] == "Nothing was found."
 

@@ -151,6 +151,16 @@ def test_size_list_and_prune_of_a_store(tmp_path):
     assert cache.listing(tmp_path) == f"{tmp_path}: empty"
 
 
+def test_what_stands_under_one_description_is_told_apart(tmp_path):
+    keys = [bytes([n]) * 16 for n in (1, 2, 3)]
+    with Store(tmp_path, 10**9) as store:
+        for key, source in zip(keys, ("tiny", "tiny", "other"), strict=True):  # two models of one name
+            store.register_space(key, {"source": source})
+            store.write(key, [bytes(16)], [np.ones(4, dtype=np.float32)])
+    told = sorted(line.split("  ")[-1] for line in cache.listing(tmp_path).splitlines()[1:])
+    assert told == ["source other", "source tiny, key 01010101", "source tiny, key 02020202"]
+
+
 def test_kept_rankings_count_and_go_where_nothing_shall_be_left(tmp_path):
     with Store(tmp_path, 10**9) as store:
         store.register_space(bytes(16), {})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from headstart.backbone.store import Store
 
 GB = 10**9
+_KEY_SHOWN = 8  # letters of a space's key, where its description is that of another too
 RANKINGS = "rankings"  # in the store's folder: what `rank` keeps of sources
 
 
@@ -73,10 +74,12 @@ def listing(folder: Path) -> str:
         spaces = store.listing()
     if not spaces:
         return f"{folder}: empty"
+    told = [", ".join(f"{name} {value}" for name, value in space.description.items()) for space in spaces]
     lines = [f"{'rows':>10}  {'size':>8}  {'last use':<10}  what"]
-    for space in spaces:
+    for space, what in zip(spaces, told, strict=True):
         day = time.strftime("%Y-%m-%d", time.localtime(space.last_use))
-        what = ", ".join(f"{name} {value}" for name, value in space.description.items()) or space.space.hex()
+        if not what or told.count(what) > 1:  # of one name, with other weights or another tokenizer
+            what = f"{what}, key {space.space.hex()[:_KEY_SHOWN]}" if what else space.space.hex()
         lines.append(f"{space.entries:>10,}  {show_bytes(space.bytes):>8}  {day:<10}  {what}")
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.data.rows import counted
 from headstart.errors import SourceError
 from headstart.records import Finding, Severity
 from headstart.tasks.registry import DEFAULT, GENERATION
@@ -213,8 +214,8 @@ def findings_text(checked: Checked) -> str:
     labels = len({name for label in set(train.labels) - {""} for name in task.checks.names(label)})
     columns = f"the text is in {train.text_column!r}"
     columns += f", the label in {train.label_column!r}" if train.label_column != train.text_column else ""
-    found = f", {labels:,} {task.checks.counted}" if labels else ""  # answers in words are not counted
-    lines = [f"{train.origin}: {len(train):,} rows{found}; {columns}."]
+    found = f", {counted(labels, *task.checks.counted)}" if labels else ""  # answers in words are not counted
+    lines = [f"{train.origin}: {counted(len(train), 'row')}{found}; {columns}."]
     if checked.recognised:
         lines.append(f"The task is {task.name}, {task.summary}: {checked.recognised}.")
     for number, finding in enumerate(findings, start=1):

@@ -184,7 +184,7 @@ def add(places: Sequence[str], name: str | None) -> Iterator[str]:
 
     def work(place: str) -> str:
         entry = adding.add_place(place, name)
-        labels = f", {len(entry.labels):,} labels" if entry.labels else ""
+        labels = f", {len(entry.labels):,} label{'s' if len(entry.labels) > 1 else ''}" if entry.labels else ""
         return f"on the shelf as {_line(entry.name)!r}: {entry.kind.value}{labels} ({_line(entry.place)})"
 
     return _each(wanted, work)

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from huggingface_hub import ModelCard
 
@@ -106,6 +107,19 @@ def test_a_local_source_is_no_base_model_and_a_hub_source_and_data_set_are_named
     card = front(model_card(results(data=dataclasses.replace(results().data, name="hub:org/data")), hub))
     assert card["base_model"] == "org/name" and card["datasets"] == ["org/data"]
     assert card["model-index"][0]["results"][0]["dataset"]["type"] == "org/data"
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "what"),
+    [
+        ("ner", (("PER", 9),), "A model that marks 1 type of entities, transferred"),
+        ("ner", (("PER", 9), ("LOC", 9)), "A model that marks 2 types of entities, transferred"),
+        ("multilabel", (("a", 9),), "A model that gives a text any of 1 label, transferred"),
+    ],
+)
+def test_one_type_of_entities_is_no_plural(task: str, labels: tuple[tuple[str, int], ...], what: str) -> None:
+    whole = results()
+    assert what in model_card(results(task=task, data=dataclasses.replace(whole.data, labels=labels)), SOURCE)
 
 
 def test_the_card_of_a_model_that_writes_tells_what_becomes_of_long_prompts() -> None:

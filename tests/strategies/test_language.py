@@ -203,7 +203,10 @@ def test_a_model_that_looks_ahead_is_refused(tmp_path):
     make_tiny(tmp_path / "bert", "bert", blocks=2)
     with pytest.raises(SourceError) as refused:
         output_layer(load_backbone(resolve_source(str(tmp_path / "bert")), 64))
-    assert str(refused.value) == f"The source {str(tmp_path / 'bert')!r} looks ahead, so that it cannot write; choose another causal model."
+    assert str(refused.value) == (
+        f"The source {str(tmp_path / 'bert')!r} looks ahead, so that it cannot write. Name a causal model (GPT-2, Llama, Gemma ...) with "
+        "--source."
+    )
 
 
 def test_how_attention_is_worked_out_is_not_for_a_source_to_say(tmp_path):

@@ -11,6 +11,7 @@ from seqeval.metrics import f1_score
 from seqeval.metrics.sequence_labeling import get_entities
 
 from headstart.backbone.reading import Reader
+from headstart.data.check import check_examples
 from headstart.data.examples import Examples
 from headstart.data.read import read_examples
 from headstart.errors import DataError
@@ -225,10 +226,27 @@ def test_each_problem_is_told_by_itself_with_its_own_rows():
     ]
 
 
-@pytest.mark.parametrize("row", [("", "O"), ("a b", " "), ("", ""), ([], []), (["", " "], ["O", "B-LOC"]), ("\n", [[0, 1, "LOC"]])])
-def test_an_empty_row_stays_without_a_label(row):
+NO_TEXT, NO_LABEL = ("empty text", "1 row has no text."), ("empty label", "1 row has no label.")
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        (("", "O"), [NO_TEXT]),
+        (([], []), [NO_TEXT]),
+        ((["", " "], ["O", "B-LOC"]), [NO_TEXT]),
+        (("\n", [[0, 1, "LOC"]]), [NO_TEXT]),
+        (("a b", " "), [NO_LABEL]),
+        (("", ""), [NO_TEXT, NO_LABEL]),
+    ],
+)
+def test_an_empty_row_is_told_for_what_it_lacks(row, wanted):
     cells, found = read([row, GOOD])
-    assert cells[0][1] == "" and cells[1] == READ and found == []
+    assert cells[1] == READ and found == []
+    made = Examples(*zip(*cells, strict=True), rows=(1, 2), origin="a.jsonl", text_column="tokens", label_column="tags")
+    result = check_examples(made, labels=TASK.checks)
+    assert [(one.kind, one.message) for one in result.findings if one.kind.startswith("empty")] == wanted
+    assert list(result.usable) == [False, True]
     assert refused([row]) == f"No row of 'a.jsonl' can be read as words with tags (no words). {FORMS}"
 
 
@@ -332,7 +350,7 @@ def test_whatever_is_given_what_is_prepared_can_be_numbered(rows):
     except DataError:
         return
     assert prepared.rows == tuple(range(1, len(rows) + 1))
-    used = [(text, label) for text, label in zip(prepared.texts, prepared.labels, strict=True) if label]
+    used = [(text, label) for text, label in zip(prepared.texts, prepared.labels, strict=True) if text.strip() and label]
     labels = ner.make_labels([label for _, label in used], [])
     numbered = ner.make_rows(*zip(*used, strict=True), labels)
     assert numbered.sizes.tolist() == [text.count(" ") + 1 for text, _ in used]
@@ -463,7 +481,7 @@ def test_rows_without_an_entity_are_an_error():
 
 
 def test_the_task_says_how_its_labels_are_counted():
-    assert (TASK.checks.counted, TASK.checks.of_the_text, TASK.name) == ("types of entities", True, "ner")
+    assert (TASK.checks.counted, TASK.checks.of_the_text, TASK.name) == (("type of entities", "types of entities"), True, "ner")
     assert TASK.checks.names("B-PER O B-LOC") == ("PER", "LOC")
 
 

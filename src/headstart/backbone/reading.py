@@ -117,9 +117,10 @@ class Reader:
             )
             self._spaces[kind, layer] = key
             if self.store is not None:
-                self.store.register_space(
-                    key, {"source": backbone.source.name, "kind": kind, "layer": layer, "max_length": backbone.max_length}
-                )
+                told = {"source": backbone.source.name, "kind": kind, "layer": layer, "max_length": backbone.max_length}
+                told |= {"pooling": backbone.pooling.value} if kind == "pooled" else {}
+                told |= {"texts": "pairs"} if backbone.pairs else {}
+                self.store.register_space(key, told)
         return self._spaces[kind, layer]
 
     def read_texts(self, texts: Sequence[str], cuts: Sequence[int] = (), shown: Any = None) -> Reading:

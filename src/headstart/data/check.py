@@ -63,15 +63,16 @@ class LabelChecks:
     """How labels are checked.
 
     `check` takes the training rows, their labels, which rows are usable (n,) and the number of folds; `names` gives the classes that a
-    label names, `counted` is how people count them, `label` what they call one. `of_the_text`: a label says something of each word, so
-    that texts that are nearly the same need not bear the same one. `several`: a text may have several right labels, as translations are.
-    `about`: what of a text must not stand on two sides of a split, as the context of a question; None: all of it. `read_whole`: what of a
-    text and its label is read in one piece and cut off where it is too long, "" for nothing; None: what is long is read in windows.
+    label names, `counted` is what people call one and several of them, `label` what they call that of a row. `of_the_text`: a label says
+    something of each word, so that texts that are nearly the same need not bear the same one. `several`: a text may have several right
+    labels, as translations are. `about`: what of a text must not stand on two sides of a split, as the context of a question; None: all of
+    it. `read_whole`: what of a text and its label is read in one piece and cut off where it is too long, "" for nothing; None: what is long
+    is read in windows.
     """
 
     check: Callable[[Examples, Sequence[str], BoolArray, int], list[Finding]]
     names: Callable[[str], Sequence[str]]
-    counted: str = "labels"
+    counted: tuple[str, str] = ("label", "labels")
     label: str = "label"
     of_the_text: bool = False
     several: bool = False

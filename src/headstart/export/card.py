@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from headstart.data.prompts import WHOLE_TEXTS
+from headstart.data.rows import counted
 from headstart.export.answer_program import LINES
 from headstart.export.translator_folder import LINES as TRANSLATION_LINES
 from headstart.judge.bleu import signature
@@ -133,10 +134,10 @@ def _kind(results: Results, source: Source | None) -> str:
             return "A translator, without transfer: a small one from random weights."
         return f"A translator, transferred from {base_model(source) or source.name}."
     elif results.task == "ner":
-        what = f"A model that marks {len(results.data.labels):,} types of entities"
+        what = f"A model that marks {counted(len(results.data.labels), 'type')} of entities"
         how = "a conditional random field on words and their shapes"
     else:
-        labels = f"{len(results.data.labels):,} labels"
+        labels = counted(len(results.data.labels), "label")
         what = {"multilabel": f"A model that gives a text any of {labels}", "regression": "A model that predicts a number for a text"}.get(
             results.task, f"A {'text' if results.task != 'pairs' else 'pair'} classifier with {labels}"
         )

@@ -42,6 +42,9 @@ _LONGER = 1.2
 _AT_ONCE = 256
 
 
+_REMEDY = "Name a causal model (GPT-2, Llama, Gemma ...) with --source."
+
+
 def output_layer(backbone: Backbone) -> nn.Linear:
     """The layer (v, d) that turns the last hidden states into logits: tied to the embeddings, or read from the source's files.
 
@@ -64,7 +67,7 @@ def output_layer(backbone: Backbone) -> nn.Linear:
     except (ValueError, KeyError, OSError) as error:
         raise SourceError(
             f"The source {name!r} ({backbone.source.model_type}) does not write texts: transformers has no causal language model of its "
-            "kind. Name a causal model (GPT-2, Llama, Gemma ...) with --source."
+            f"kind. {_REMEDY}"
         ) from error
     layer: nn.Linear = whole.get_output_embeddings()
     ids = torch.arange(1, 5)[None] % whole.config.vocab_size
@@ -72,9 +75,10 @@ def output_layer(backbone: Backbone) -> nn.Linear:
         hidden = whole.base_model(input_ids=ids).last_hidden_state
         plain = isinstance(layer, nn.Linear) and torch.allclose(layer(hidden), whole(input_ids=ids).logits, atol=1e-4)
         causal = torch.allclose(whole.base_model(input_ids=ids[:, :2]).last_hidden_state, hidden[:, :2], atol=1e-3)
-    if not plain or not causal:
-        what = "looks ahead, so that it cannot write" if not causal else "does more than one linear layer on its last hidden states"
-        raise SourceError(f"The source {name!r} {what}; choose another causal model.")
+    if not causal:
+        raise SourceError(f"The source {name!r} looks ahead, so that it cannot write. {_REMEDY}")
+    if not plain:
+        raise SourceError(f"The source {name!r} does more than one linear layer on its last hidden states; choose another causal model.")
     for parameter in layer.parameters():
         parameter.requires_grad_(False)
     return layer

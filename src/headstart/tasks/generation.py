@@ -114,7 +114,7 @@ TASK = Task(
     checks=LabelChecks(
         check_completions,
         lambda label: (),
-        "completions",
+        ("completion", "completions"),
         label="completion",
         of_the_text=True,
         several=True,

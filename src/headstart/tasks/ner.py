@@ -187,12 +187,13 @@ def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
     problems: dict[str, RowList] = {}
     by_lines = format_of(Path(examples.origin)) is Format.CONLL  # where each word has a line of its own
     broken, moved, lost = RowList(), RowList(), RowList()
-    for number, row, text in zip(examples.rows, read, examples.texts, strict=True):
+    for number, row, text, label in zip(examples.rows, read, examples.texts, examples.labels, strict=True):
         if row.problem:
             problems.setdefault(row.problem, RowList()).add(number)
         if not row.words or row.problem:
-            texts.append(text if not row.words else " ".join(row.words))
-            labels.append("")
+            bare_text = not row.words and not row.problem and label.strip()
+            texts.append("" if bare_text else text if not row.words else " ".join(row.words))
+            labels.append(OUTSIDE if bare_text else "")  # its tags are there, and what is told is that words are not
             continue
         tags, place = to_bio2(row.tags, scheme)
         if place is not None:
@@ -415,7 +416,7 @@ TASK = Task(
     probabilities=softmax,
     recognise=recognise,
     prepare=prepare,
-    checks=LabelChecks(check_tags, kinds_in, "types of entities", of_the_text=True, read_whole=None),
+    checks=LabelChecks(check_tags, kinds_in, ("type of entities", "types of entities"), of_the_text=True, read_whole=None),
     labels=make_labels,
     rows=make_rows,
     label_counts=label_counts,

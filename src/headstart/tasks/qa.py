@@ -208,7 +208,7 @@ TASK = Task(
     checks=LabelChecks(
         check_answers,
         lambda label: (),
-        "answers",
+        ("answer", "answers"),
         label="answer",
         of_the_text=True,
         about=lambda text: split_pair(text)[1],

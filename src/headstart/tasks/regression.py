@@ -199,7 +199,7 @@ TASK = Task(
     probabilities=lambda outputs: outputs,
     recognise=recognise,
     prepare=prepare,
-    checks=LabelChecks(check_numbers, lambda label: (), counted="numbers", label="number"),
+    checks=LabelChecks(check_numbers, lambda label: (), counted=("number", "numbers"), label="number"),
     labels=make_labels,
     rows=make_rows,
     label_counts=label_counts,

@@ -103,7 +103,9 @@ TASK = Task(
     probabilities=lambda outputs: outputs,
     recognise=recognise,
     prepare=prepare,
-    checks=LabelChecks(check_translations, lambda label: (), "translations", label="translation", of_the_text=True, several=True),
+    checks=LabelChecks(
+        check_translations, lambda label: (), ("translation", "translations"), label="translation", of_the_text=True, several=True
+    ),
     labels=make_labels,
     rows=make_rows,
     label_counts=lambda rows, names: (("a translation", len(rows)),),
