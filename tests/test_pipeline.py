@@ -27,6 +27,7 @@ from headstart.settings import Precision, Settings, make_settings
 from headstart.sources import shelf
 from headstart.sources.entries import Origin
 from headstart.sources.identity import content_digest
+from headstart.target import read_target
 from small import LABELS, bare, sentences, without_times, write_csv
 from tiny import make_tiny, write_sentence_files
 
@@ -232,7 +233,7 @@ def test_few_rows_are_judged_by_outer_folds_in_each_of_which_all_is_decided_agai
 def test_where_not_even_the_cheapest_rung_is_trained_for_each_fold_in_time_one_split_judges(task, quick, monkeypatch, capsys):
     asked = {"test": None, "outer_folds": 3, "budget": 700}
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline, "trial_seconds", lambda rung, cost: 100.0)  # four decisions, each with a trial and a training
+        patched.setattr(pipeline, "trial_seconds", lambda rung, cost, share=1.0: 100.0)  # four decisions, each with a trial and a training
         patched.setattr("headstart.report.build.write_report", lambda *_: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
             fit(task, "dear", **asked)
@@ -240,6 +241,16 @@ def test_where_not_even_the_cheapest_rung_is_trained_for_each_fold_in_time_one_s
     assert "  Outer folds would take about 820 s with the cheapest rung, tfidf, so one split of the rows judges.\n" in said
     run = fit(task, "dear", **asked)  # it goes on as it began
     assert run.results.judged_on == "one stratified test split" and run.results.scores["accuracy"].n == 18
+
+
+@pytest.mark.parametrize(("on_more", "parts"), [(250.0, 2), (150.0, 1)])
+def test_outer_folds_are_given_up_only_where_one_split_takes_less(task, monkeypatch, on_more, parts):
+    """Two halves and all rows against four fifths and all: 920 s against 1,020, where a half takes 100 s and more 250; 720 against 620."""
+    monkeypatch.setattr(pipeline, "trial_seconds", lambda rung, cost, share=1.0: 100.0 if len(rung.job.rows) * share <= 50 else on_more)
+    settings = make_settings({"source": str(task / "source"), "store": str(task / "store"), "outer_folds": 2, "budget": 500.0})
+    target = read_target(str(task / "train.csv"), settings)
+    with candidates.open_means(settings) as means:
+        assert len(pipeline.parts_in_time(target, settings, means, ["tfidf", "probe"])) == parts
 
 
 def test_many_rows_are_judged_on_one_split_and_the_winner_learns_from_all(task, quick):

@@ -339,7 +339,8 @@ def seconds_a_row(target: Target, parts: list[Part], settings: Settings, spent: 
 
 
 def parts_in_time(target: Target, settings: Settings, means: Means, strategies: list[str], run: RunFolder | None = None) -> list[Part]:
-    """How the run is judged; on one split in place of outer folds where not even the cheapest rung could be trained for each of these.
+    """How the run is judged; on one split in place of outer folds where not even the cheapest rung could be trained for each of these, and
+    the split takes less.
 
     `run` remembers which it was; None: nothing does.
     """
@@ -347,20 +348,22 @@ def parts_in_time(target: Target, settings: Settings, means: Means, strategies: 
     if len(parts) == 1:
         return parts
     cheapest, needed = _least_needed(target, parts, settings, means, strategies)
-    in_time = needed - AROUND <= settings.budget
+    split = parts_of(target, replace(settings, few_rows=0))
+    in_time = needed - AROUND <= settings.budget or _least_needed(target, split, settings, means, strategies)[1] >= needed
     if run is not None:
         in_time = run.remember("outer folds", lambda: {"in_time": in_time, "seconds": 0.0})["in_time"]
     if in_time:
         return parts
     say(f"  Outer folds would take about {needed:,.0f} s with the cheapest rung, {cheapest}, so one split of the rows judges.")
-    return parts_of(target, replace(settings, few_rows=0))
+    return split
 
 
 def _least_needed(target: Target, parts: list[Part], settings: Settings, means: Means, strategies: list[str]) -> tuple[str, float]:
     """The cheapest rung, and the seconds of a run that trains nothing else."""
     cheapest = min(rungs_on(target, parts[0].learn, settings, means, strategies), key=lambda rung: trial_seconds(rung, means.cost))
-    decisions = len(parts) + (0 if parts[0].judge is None else 1)
-    return cheapest.name, AROUND + decisions * 2 * trial_seconds(cheapest, means.cost)
+    learnt = [len(part.learn) for part in parts] + ([] if parts[0].judge is None else [len(target.rows)])
+    trainings = [trial_seconds(cheapest, means.cost, rows / len(cheapest.job.rows)) for rows in learnt]
+    return cheapest.name, AROUND + 2 * sum(trainings)  # each with a trial as long
 
 
 def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means: Means, strategies: list[str]) -> None:
