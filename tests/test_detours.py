@@ -169,6 +169,22 @@ def test_a_source_task_gets_as_many_rows_as_its_share_of_the_budget_allows(task)
     assert [some.examples.texts[i] for i in some.origin] == list(some.rows.texts)
 
 
+def test_where_the_budget_is_too_short_for_the_source_task_that_is_said_at_the_start(task, monkeypatch, capsys):
+    monkeypatch.setattr(detours, "trial_seconds", lambda rung, cost, share=1.0: 370.0 * share)  # 5 s for each of 74 rows
+    monkeypatch.setattr(pipeline, "trial_seconds", lambda rung, cost, share=1.0: 10.0)
+    told = {}
+    for budget in (500.0, 230.0, 100.0):
+        pipeline.plan(str(task / "train.csv"), make_settings(settings_of(task, budget=budget, out=str(task / "planned"))))
+        told[budget] = capsys.readouterr().err
+    # 20 s around it and two trainings of 10 s take the target's run. Of 500 s the source task may take 200: 18 rows in twice their time,
+    # but 16 of each of two labels are learnt in any case, in 20 + 160 s.
+    said = (
+        "The budget of {} s is too short: even the cheapest rung, tfidf, needs about 220 s in all, 180 s of them for what is learnt before"
+    )
+    assert "too short" not in told[500.0] and "too short" not in told[230.0]
+    assert told[100.0].endswith(f"{said.format(100)} (--via).\n")
+
+
 # --- the weights ---
 
 

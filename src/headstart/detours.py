@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from headstart.errors import DataError, SettingsError
 from headstart.neighbouring import apart_from, columns_like, same_file
 from headstart.progress import say
 from headstart.records import Detour, Estimate, Finding, Severity, SourceTask, Spent, names_by
-from headstart.rungs import trial_seconds
+from headstart.rungs import Rung, trial_seconds
 from headstart.runs import MODEL, Run, RunFolder
 from headstart.settings import Export, Metric, Settings
 from headstart.strategies.base import FloatArray, Rows, Trained
@@ -222,7 +222,7 @@ def take_detours(
         for source in direct:
             place = f"{FOLDER}/{task.name}" if len(direct) == 1 else f"{FOLDER}/{task.name} from {folders[source]}"
             own = _stage_settings(settings, task, source, run.path / place)
-            seconds = settings.budget * _SHARE / (len(tasks) * len(direct))
+            seconds = _seconds_at_most(settings, tasks, direct)
             taken.append(_take(task, source, place, own, run, means, learn, seconds))
     return taken
 
@@ -278,13 +278,35 @@ def _stage_settings(settings: Settings, task: Task, source: str, out: Path) -> S
     )
 
 
+def _seconds_at_most(settings: Settings, tasks: Sequence[Task], sources: Collection[str]) -> float:
+    """What one source task should take from one source at most."""
+    return settings.budget * _SHARE / (len(tasks) * len(sources))
+
+
+def _rung(task: Task, settings: Settings, means: Means, source: str) -> Rung:
+    """How a source task is learnt from a source, on all its rows."""
+    alone = Means({source: means.readers[source]}, means.cost, [])
+    [rung] = rungs_on(task.target, np.arange(len(task.target.rows)), settings, alone, [_STRATEGY])
+    return rung
+
+
 def _affordable(task: Task, settings: Settings, means: Means, source: str, seconds: float) -> int:
     """How many rows of a source task can be learnt from within so many seconds."""
     rows = len(task.target.rows)
-    alone = Means({source: means.readers[source]}, means.cost, [])
-    [rung] = rungs_on(task.target, np.arange(rows), settings, alone, [_STRATEGY])
-    within = rows * max(0.0, seconds - _AROUND) / max(_CAUTION * trial_seconds(rung, means.cost), 1e-9)
+    takes = _CAUTION * trial_seconds(_rung(task, settings, means, source), means.cost)
+    within = rows * max(0.0, seconds - _AROUND) / max(takes, 1e-9)
     return min(rows, max(_FEWEST_A_CLASS * task.target.rows.n_classes, int(within)))
+
+
+def seconds_of_tasks(tasks: Sequence[Task], settings: Settings, means: Means) -> float:
+    """Predicted seconds until every source task is learnt from every source, each with as many rows as its share of the budget allows."""
+    total = 0.0
+    for task in tasks:
+        for source in means.readers:
+            own = _stage_settings(settings, task, source, Path())
+            rows = _affordable(task, own, means, source, _seconds_at_most(settings, tasks, means.readers))
+            total += _AROUND + trial_seconds(_rung(task, own, means, source), means.cost, rows / len(task.target.rows))
+    return total
 
 
 def _first_rows(target: Target, count: int, seed: int) -> Target:

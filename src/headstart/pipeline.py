@@ -19,7 +19,17 @@ from headstart.candidates import Means, asked_strategies, open_means, rows_that_
 from headstart.cost import CostModel
 from headstart.data.examples import Examples
 from headstart.deciding import Failed, decide_on, judge_part, read_rows, train_winner, until_trained
-from headstart.detours import LEARNT_ALONE, Task, contents, describe_tasks, read_tasks, take_detours, tell, with_source_tasks
+from headstart.detours import (
+    LEARNT_ALONE,
+    Task,
+    contents,
+    describe_tasks,
+    read_tasks,
+    seconds_of_tasks,
+    take_detours,
+    tell,
+    with_source_tasks,
+)
 from headstart.errors import RunError, SettingsError, SourceError
 from headstart.instances.pool import Pool, read_pool
 from headstart.instances.target_texts import has_no_labels, read_unlabelled
@@ -112,6 +122,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         target = within_budget(target, settings, means, strategies, run)
         parts = parts_in_time(target, settings, means, strategies, run)
         write_splits(run.path, target, parts, pool)
+        warn_of_budget(target, parts, settings, means, strategies, seconds_of_tasks(tasks, settings, means))
         opened = time.perf_counter() - begin
         detours = take_detours(tasks, settings, run, means, partial(learn_first, command))
         if detours:
@@ -120,7 +131,6 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         read_rows(target, settings, means, strategies)
         spent = opened + sum(detour.seconds for detour in detours) + time.perf_counter() - before
         a_row = seconds_a_row(target, parts, settings, as_at_first(run, means, spent))
-        warn_of_budget(target, parts, settings, means, strategies)
         judged = [judge_part(part, target, settings, run, means, strategies, a_row * len(part.learn)) for part in parts]
         if target.test is not None and judged[0].fitted is not None:
             final, model = judged[0].decision, judged[0].fitted
@@ -171,8 +181,9 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
         target = within_budget(target, settings, means, strategies)
         parts = parts_in_time(target, settings, means, strategies)
         rungs = rungs_on(target, parts[0].learn, settings, means, strategies)
-        warn_of_budget(target, parts, settings, means, strategies)
-        share = seconds_a_row(target, parts, settings, 0.0) * len(parts[0].learn)
+        first = seconds_of_tasks(tasks, settings, means)
+        warn_of_budget(target, parts, settings, means, strategies, first)
+        share = seconds_a_row(target, parts, settings, first) * len(parts[0].learn)
         described = describe_plan(target, parts, rungs, means.cost, settings, share)
     return "\n".join(filter(None, [described, describe_tasks(tasks)]))
 
@@ -366,12 +377,14 @@ def _least_needed(target: Target, parts: list[Part], settings: Settings, means: 
     return cheapest.name, AROUND + 2 * sum(trainings)  # each with a trial as long
 
 
-def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means: Means, strategies: list[str]) -> None:
-    """Say at the start when even the cheapest rung needs more than the budget."""
-    cheapest, needed = _least_needed(target, parts, settings, means, strategies)
+def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means: Means, strategies: list[str], first: float) -> None:
+    """Say at the start when even the cheapest rung needs more than the budget; `first`: seconds of the source tasks before."""
+    cheapest, alone = _least_needed(target, parts, settings, means, strategies)
+    needed = first + alone
     if needed > settings.budget:
         asked = f"The budget of {settings.budget:,.0f} s is too short"
-        say(f"{asked}: even the cheapest rung, {cheapest}, needs about {needed:,.0f} s in all.")
+        before = f", {first:,.0f} s of them for what is learnt before (--via)" if first else ""
+        say(f"{asked}: even the cheapest rung, {cheapest}, needs about {needed:,.0f} s in all{before}.")
     if target.task == "qa" and target.test is not None:
         characters = sum(map(len, target.test.texts))
         weights = min(reader.backbone.block_parameters for reader in means.readers.values()) if means.readers else 0
