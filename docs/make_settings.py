@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.options import GROUP_TITLES
-from headstart.settings import Settings, flag, setting_types
+from headstart.settings import Settings, flag, for_tasks, setting_types
 
 PAGE = Path(__file__).resolve().parent / "settings.md"
 HEAD = """# Settings
@@ -54,7 +54,8 @@ def page() -> str:
             group = meta["group"]
             title = GROUP_TITLES[group]
             lines += [f"\n## {title[:1].upper()}{title[1:]}\n", "| option | default | values | unit | meaning |", "|---|---|---|---|---|"]
-        lines.append(f"| `{flag(item.name)}` | {plain(item.default)} | {values(item)} | {meta['unit']} | {meta['help']} |")
+        told = f"; {for_tasks(item)}" if for_tasks(item) else ""
+        lines.append(f"| `{flag(item.name)}` | {plain(item.default)} | {values(item)} | {meta['unit']} | {meta['help']}{told} |")
     return "\n".join(lines) + "\n"
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from headstart import __version__, cli, options
 from headstart.errors import DataError, ResourceError, RunError, SettingsError
-from headstart.settings import Metric, Settings, flag, setting_types
+from headstart.settings import Metric, Settings, flag, for_tasks, setting_types
 
 VERBS = ["check", "fit", "predict", "rank", "select", "report", "sources", "env", "cache"]
 HEAVY = ["torch", "transformers", "numpy", "sklearn", "scipy", "pyarrow", "matplotlib", "pandas", "tqdm", "yaml", "lmdb"]
@@ -85,7 +85,9 @@ def test_fit_has_an_option_for_every_setting_with_its_default_and_range(item, ca
     meta, kind = item.metadata, setting_types()[item.name]
     assert f" {flag(item.name)}" in words
     if meta["low"] is not None and meta["high"] is not None:
-        assert f"{options.plain(meta['low'])} to {options.plain(meta['high'])}]" in words
+        told = "; for the task" if meta["tasks"] else "]"
+        assert f"{options.plain(meta['low'])} to {options.plain(meta['high'])}{told}" in words
+    assert not meta["tasks"] or f"{for_tasks(item)}]" in words
     if kind is int and isinstance(item.default, int):
         assert f"[default {item.default}" in words
 

@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import headstart
 from headstart import candidates, deciding, outcome, pipeline, planner, runs
-from headstart.errors import RunError, SourceError
+from headstart.errors import RunError, SettingsError, SourceError
 from headstart.records import TrialStatus, Verdict
 from headstart.settings import Precision, Settings, make_settings
 from headstart.sources import shelf
@@ -251,6 +251,13 @@ def test_outer_folds_are_given_up_only_where_one_split_takes_less(task, monkeypa
     target = read_target(str(task / "train.csv"), settings)
     with candidates.open_means(settings) as means:
         assert len(pipeline.parts_in_time(target, settings, means, ["tfidf", "probe"])) == parts
+
+
+@pytest.mark.parametrize("verb", [headstart.fit, headstart.rank, lambda data, **given: pipeline.plan(data, make_settings(given))])
+def test_a_setting_that_only_another_task_could_follow_is_refused(task, verb):
+    with pytest.raises(SettingsError) as caught:
+        verb(str(task / "train.csv"), source=str(task / "source"), pack=True)
+    assert caught.value.problems == ["--pack is true; it is for the task generation, and the task here is classification. Leave it out."]
 
 
 def test_many_rows_are_judged_on_one_split_and_the_winner_learns_from_all(task, quick):

@@ -26,12 +26,13 @@ from headstart.settings import Settings
 from headstart.sources.names import expand_names
 from headstart.strategies.base import Fitted, FloatArray
 from headstart.target import make_target
-from headstart.tasks.registry import DEFAULT
+from headstart.tasks.registry import DEFAULT, require_settings_of
 
 
 def train_classifier(texts: Sequence[str], labels: Sequence[str], settings: Settings) -> TrainedClassifier:
     """Decide and train in memory: no judge, no report, no run folder."""
     settings = replace(settings, source=expand_names(settings.source))
+    require_settings_of(settings, DEFAULT)
     examples = Examples(tuple(texts), tuple(labels), tuple(range(1, len(texts) + 1)), "(texts, labels)", "text", "label")
     checked: Checked = check_data(
         examples,

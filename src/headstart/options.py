@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, NoReturn
 
 from headstart.errors import SettingsError
-from headstart.settings import Settings, flag, setting_types
+from headstart.settings import Settings, flag, for_tasks, setting_types
 
 GROUP_TITLES = {
     "data": "the data",
@@ -70,7 +70,7 @@ def _type_name(kind: Any) -> str:
 
 
 def _circumstances(item: dataclasses.Field[Any]) -> str:
-    """` [default 256 tokens; 8 to 8192]`: default, unit and range, where there are any."""
+    """` [default 256 tokens; 8 to 8192]`: default, unit, range and tasks, where there are any."""
     meta, default = item.metadata, item.default
     unit = f" {meta['unit']}" if meta["unit"] else ""
     parts = []
@@ -81,6 +81,8 @@ def _circumstances(item: dataclasses.Field[Any]) -> str:
     low, high = meta["low"], meta["high"]
     if low is not None:
         parts.append(f"{plain(low)} to {plain(high)}" if high is not None else f"at least {plain(low)}")
+    if told := for_tasks(item):
+        parts.append(told)
     return f" [{'; '.join(parts)}]" if parts else ""
 
 

@@ -46,7 +46,7 @@ from headstart.strategies.ladder import get_strategy
 from headstart.strategies.outputs import Output, output_of
 from headstart.strategies.pieces import TOKENS_A_CHARACTER
 from headstart.target import Part, Target, data_name, parts_of, read_target
-from headstart.tasks.registry import TRANSLATION, deciding_metric
+from headstart.tasks.registry import TRANSLATION, deciding_metric, require_settings_of
 from headstart.taught import COLUMN, SPLITS, refusal, text_digest
 
 if TYPE_CHECKING:
@@ -79,7 +79,9 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "", b
         check_onnx_installed()  # before hours are spent, not after
     target = read_whole(data, settings)
     settings = settings_for(target, settings)
-    tasks, pool = read_tasks(target, settings), read_pool(target, settings)
+    tasks = read_tasks(target, settings)
+    require_settings_of(settings, target.task, *(task.target.task for task in tasks))
+    pool = read_pool(target, settings)
     return fit_target(target, settings, tasks=tasks, pool=pool, command=command, begin=begin)
 
 
@@ -167,7 +169,7 @@ def learn_first(command: str, target: Target, settings: Settings) -> Run:
 
 
 def plan(data: str | Path | Examples, settings: Settings) -> str:
-    """What `fit` would do: trials, predicted seconds, memory and disk."""
+    """What `fit` would do: trials, predicted seconds, memory and disk; the same errors as `fit`."""
     from headstart.plan import describe_plan
 
     settings = replace(settings, source=expand_names(settings.source))
@@ -175,6 +177,7 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
     target = read_whole(data, settings)
     settings = settings_for(target, settings)
     tasks = read_tasks(target, settings)
+    require_settings_of(settings, target.task, *(task.target.task for task in tasks))
     strategies = asked_strategies(settings, unlabelled=bool(target.unlabelled))
     with open_means(settings) as means:
         means.pool = read_pool(target, settings)

@@ -115,10 +115,12 @@ def _setting(
     high: float | None = None,
     short: str = "",
     placeholder: str = "",
+    tasks: tuple[str, ...] = (),
 ) -> Any:
     """A dataclass field that carries what help texts and checks need.
 
-    `low` and `high` are inclusive. `placeholder` names the value in help texts (None: the type's name).
+    `low` and `high` are inclusive. `placeholder` names the value in help texts (None: the type's name). `tasks`: the tasks that it is for
+    alone; (): all.
     """
     return field(
         default=default,
@@ -130,8 +132,14 @@ def _setting(
             "high": high,
             "short": short,
             "placeholder": placeholder,
+            "tasks": tasks,
         },
     )
+
+
+# Tasks that a setting can be for alone: those whose rungs set rows aside to stop by, and those that are trained above a cut.
+_STOPPED = ("classification", "pairs", "multilabel", "regression", "ner")
+_CUT = (*_STOPPED, "qa", "generation")
 
 
 @dataclass(frozen=True)
@@ -186,6 +194,7 @@ class Settings:
         (),
         "neighbouring data with the labels of the target, of which rows are chosen and learnt with its own where that helps; repeatable",
         group="transfer",
+        tasks=("classification",),
         placeholder="DATA",
     )
     label_map: str | None = _setting(
@@ -193,6 +202,7 @@ class Settings:
         "YAML or JSON file that says which label of the target a label of --rows-from stands for (`theirs: ours`); labels of one name join "
         "by themselves",
         group="transfer",
+        tasks=("classification",),
         placeholder="FILE",
     )
     rows_by: str = _setting(
@@ -200,9 +210,12 @@ class Settings:
         "how rows of --rows-from are chosen: sure, nearest, class_centres, agreement, density, dsir, mean_matching, influence, "
         "block_influence, boosting or whole_sets",
         group="transfer",
+        tasks=("classification",),
         placeholder="WAY",
     )
-    rows_share: float = _setting(0.25, "share of the rows of --rows-from that is chosen", group="transfer", low=0.001, high=1)
+    rows_share: float = _setting(
+        0.25, "share of the rows of --rows-from that is chosen", group="transfer", low=0.001, high=1, tasks=("classification",)
+    )
     strategy: tuple[str, ...] = _setting(
         (), "only these rungs of the ladder; repeatable; without it the planner chooses", group="transfer", placeholder="NAME"
     )
@@ -212,12 +225,14 @@ class Settings:
         group="transfer",
         unit="blocks",
         low=0,
+        tasks=_CUT,
     )
     vocabulary: Vocabulary = _setting(
         Vocabulary.KEEP,
         "of a translator that goes on from an encoder-decoder: keep its pieces of words, extend them by those of the new texts, or learn "
         "new ones; rows of shared pieces are carried over, others are drawn from the mean and spread of the old",
         group="transfer",
+        tasks=("translation",),
     )
     max_length: int = _setting(
         256, "longest text that is read; the rest of a longer one is cut off", group="transfer", unit="tokens", low=8, high=8192
@@ -248,7 +263,7 @@ class Settings:
     # --- training above the cut ---
     learning_rate: float = _setting(3e-4, "peak learning rate of the top block", group="training", low=1e-7, high=1.0)
     layer_decay: float = _setting(
-        0.9, "each block's learning rate as a share of the next higher one's", group="training", low=0.1, high=1.0
+        0.9, "each block's learning rate as a share of the next higher one's", group="training", low=0.1, high=1.0, tasks=_CUT
     )
     epochs: int = _setting(4, "passes over the training rows at most", group="training", low=1, high=1000)
     batch_size: int = _setting(32, "rows in one training step", group="training", unit="rows", low=2, high=4096)
@@ -257,10 +272,13 @@ class Settings:
         "of completions: the texts of a step one after the other in one row, none seeing another, in place of batches of like length, "
         "which are faster on a CPU",
         group="training",
+        tasks=("generation",),
     )
     warmup: float = _setting(0.1, "share of the steps over which the learning rate rises", group="training", low=0.0, high=1.0)
     weight_decay: float = _setting(0.01, "weight decay of AdamW", group="training", low=0.0, high=1.0)
-    patience: int = _setting(2, "passes without a better validation loss before training stops", group="training", unit="passes", low=1)
+    patience: int = _setting(
+        2, "passes without a better validation loss before training stops", group="training", unit="passes", low=1, tasks=_STOPPED
+    )
     precision: Precision = _setting(
         Precision.AUTO, "number format of training; auto takes bfloat16 where this machine multiplies it faster", group="training"
     )
@@ -303,6 +321,15 @@ class Settings:
 def flag(name: str) -> str:
     """The command-line option of a setting: `max_length` is `--max-length`."""
     return "--" + name.replace("_", "-")
+
+
+def for_tasks(item: dataclasses.Field[Any]) -> str:
+    """The tasks that a setting is for alone: `for the task ner`, `for the tasks ner and qa`; "" where it is for all."""
+    tasks = item.metadata["tasks"]
+    if not tasks:
+        return ""
+    *others, last = tasks
+    return f"for the tasks {', '.join(others)} and {last}" if others else f"for the task {last}"
 
 
 def _range_problems(item: dataclasses.Field[Any], value: Any) -> list[str]:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from headstart.data.examples import Examples
 from headstart.errors import SettingsError
-from headstart.settings import Metric, Settings
+from headstart.settings import Metric, Settings, as_plain, make_settings
 from headstart.tasks import registry
 
 KNOWN = "classification, generation, multilabel, ner, pairs, qa, regression, translation"
@@ -124,3 +125,39 @@ def test_texts_that_begin_like_a_list_are_texts(rows, deep):
     texts, labels = [text for text, _ in rows], [label for _, label in rows]
     task, _ = registry.recognise_task(examples([*texts, *["[" * 100_000] * deep], [*labels, *["a"] * deep]))
     assert task.name == "classification"
+
+
+# --- settings of other tasks ---
+
+
+def refused_settings(task, *further, **values):
+    with pytest.raises(SettingsError) as caught:
+        registry.require_settings_of(make_settings(values), task, *further)
+    return caught.value.problems
+
+
+def test_a_setting_of_another_task_is_refused_with_its_value_and_its_tasks():
+    here = "and the task here is qa. Leave it out."
+    assert refused_settings("qa", pack=True) == [f"--pack is true; it is for the task generation, {here}"]
+    assert refused_settings("qa", vocabulary="extend", rows_from=("a.csv", "b.csv"), patience=9) == [
+        f"--rows-from is a.csv, b.csv; it is for the task classification, {here}",
+        f"--vocabulary is extend; it is for the task translation, {here}",
+        f"--patience is 9; it is for the tasks classification, pairs, multilabel, regression and ner, {here}",
+    ]
+
+
+def test_a_setting_of_the_task_itself_of_a_source_task_or_at_its_default_is_taken():
+    usual = as_plain(Settings())
+    for task in registry.known_tasks():
+        registry.require_settings_of(make_settings(usual), task)
+    registry.require_settings_of(make_settings({"pack": True, "cut": 2}), "generation")
+    registry.require_settings_of(make_settings({"patience": 9}), "qa", "ner")
+    tasks = "the tasks classification, pairs, multilabel, regression, ner, qa and generation"
+    assert refused_settings("translation", layer_decay=0.5, cut=0) == [
+        f"{given}; it is for {tasks}, and the task here is translation. Leave it out." for given in ("--cut is 0", "--layer-decay is 0.5")
+    ]
+
+
+def test_settings_are_for_tasks_that_there_are():
+    named = {task for item in dataclasses.fields(Settings) for task in item.metadata["tasks"]}
+    assert named == set(registry.known_tasks())

@@ -27,7 +27,7 @@ from headstart.neighbouring import apart_from, columns_like, same_file
 from headstart.records import Finding, Severity
 from headstart.settings import Settings, did_you_mean
 from headstart.target import Target, data_name
-from headstart.tasks.registry import DEFAULT
+from headstart.tasks.registry import require_settings_of
 from headstart.taught import text_digest
 
 # Of a larger set so many rows are drawn at random before any is looked at: every one is read by the source.
@@ -95,8 +95,7 @@ def read_pool(target: Target, settings: Settings) -> Pool | None:
         raise SettingsError(
             "--via and --rows-from are both given; try one of them at a time, for each changes what the other is compared with."
         )
-    if target.task != DEFAULT:
-        raise SettingsError(f"--rows-from is for {DEFAULT}; the task is {target.task}. Leave it out.")
+    require_settings_of(settings, target.task)
     get_way(settings.rows_by)  # before anything is read
     joining = joining_of(target, settings)
     texts: list[str] = []

@@ -28,7 +28,7 @@ from headstart.settings import Precision, Settings
 from headstart.sources.names import expand_names
 from headstart.sources.resolve import resolve_source
 from headstart.target import read_target
-from headstart.tasks.registry import deciding_metric
+from headstart.tasks.registry import deciding_metric, require_settings_of
 from headstart.taught import refusal
 
 
@@ -54,6 +54,7 @@ def rank(data: str | Path | Examples, settings: Settings, *, command: str = "") 
     settings = replace(settings, source=tuple(place for _, place in candidates))
     target = read_target(data, settings)
     settings = replace(settings, task=target.task)
+    require_settings_of(settings, target.task)
     asked_strategies(settings)
     deciding_metric(settings)
     task = make_task(target, settings)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from typing import TYPE_CHECKING
 
 from headstart.data.examples import Examples
 from headstart.errors import SettingsError
-from headstart.settings import Metric, Settings, did_you_mean
+from headstart.settings import Metric, Settings, as_plain, did_you_mean, flag, for_tasks
 
 if TYPE_CHECKING:
     from headstart.tasks.base import Task
@@ -57,6 +58,25 @@ def recognise_task(examples: Examples) -> tuple[Task, str]:
         if why:
             return task, why
     return get_task(DEFAULT), ""
+
+
+def require_settings_of(settings: Settings, task: str, *further: str) -> None:
+    """Refuse what was asked for and only another task could follow; `further` are those of source tasks, which go by the same settings.
+
+    Raises:
+        SettingsError: such settings differ from their defaults; all of them at once.
+    """
+    given = as_plain(settings)
+    problems = []
+    for item in dataclasses.fields(settings):
+        tasks = item.metadata["tasks"]
+        if not tasks or getattr(settings, item.name) == item.default or {task, *further} & set(tasks):
+            continue
+        value = given[item.name]
+        shown = ", ".join(value) if isinstance(value, list) else str(value).lower() if isinstance(value, bool) else str(value)
+        problems.append(f"{flag(item.name)} is {shown}; it is {for_tasks(item)}, and the task here is {task}. Leave it out.")
+    if problems:
+        raise SettingsError(problems)
 
 
 def deciding_metric(settings: Settings) -> Metric:
