@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, pipeline
+from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 import headstart
 from headstart import cli
@@ -18,6 +18,7 @@ from headstart.ranking.table import table
 from headstart.report.build import build_report
 from headstart.report.ranking_page import build_page
 from headstart.strategies import language_scratch
+from small import bare
 from tiny import WORDS, make_causal, make_tiny
 
 
@@ -98,6 +99,30 @@ def test_what_there_is_not_is_refused_in_one_sentence(task, tmp_path):
     assert (
         str(refused.value) == "--via is not there for the task generation; learn the source task by itself, and name its run with --source."
     )
+
+
+def test_a_source_whose_template_refuses_a_chat_is_left_out_where_there_are_others(task, tmp_path):
+    make_causal(tmp_path / "fussy", "llama")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "fussy")
+    tokenizer.chat_template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}{{ messages[0].content }}"
+    tokenizer.save_pretrained(tmp_path / "fussy")
+    rows = [[{"role": "user", "content": prompt}, {"role": "assistant", "content": said}] for prompt, said in told(20, 3)]
+    rows[7] = [{"role": "system", "content": "be brief"}, *rows[7]]
+    data = tmp_path / "chats.jsonl"
+    data.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
+    why = (
+        f"The chat template of {str(tmp_path / 'fussy')!r} refuses a chat of the roles system, user (no system). Bring such chats into the "
+        "form that it takes or leave them out, or choose another source."
+    )
+    values = {"source": (str(tmp_path / "fussy"), str(task / "source")), "out": str(tmp_path / "run"), "strategy": ("untouched",)}
+    values |= {"store": str(task / "store"), "resamples": 100, "test_share": 0.3, "few_rows": 0, "inner_folds": 2}
+    with bare():
+        results = headstart.fit(str(data), **values).results
+    assert [finding.message for finding in results.findings if finding.kind == "source left out"] == [why]
+    assert results.winner.source == str(task / "source")
+    with pytest.raises(SourceError) as refused:
+        headstart.fit(str(data), **(values | {"source": str(tmp_path / "fussy"), "out": str(tmp_path / "other")}))
+    assert str(refused.value) == why
 
 
 # --- plain texts ---

@@ -266,7 +266,7 @@ def leave_out_unfit(target: Target, means: Means) -> None:
     """
     for name, reader in list(means.readers.items()):
         try:
-            _require_fit(target.task, reader)
+            _require_fit(target, reader)
         except SourceError as error:
             if len(means.readers) == 1:
                 raise
@@ -275,23 +275,25 @@ def leave_out_unfit(target: Target, means: Means) -> None:
             say(f"  {error}")
 
 
-def _require_fit(task: str, reader: Reader) -> None:
-    """Raise where the source's architecture has no stock class that could hold the model, or cannot write.
+def _require_fit(target: Target, reader: Reader) -> None:
+    """Raise where the source's architecture has no stock class that could hold the model, or cannot write, or refuses a chat.
 
     Raises:
         SourceError: that is so.
     """
-    backbone = reader.backbone
+    backbone, task = reader.backbone, target.task
     if task in ("ner", "qa"):
         from headstart.export.token_folder import ANSWERS, WORDS, require_token_class
 
         require_token_class(backbone.module, backbone.source.name, WORDS if task == "ner" else ANSWERS)
     elif task == "generation":
         from headstart.strategies.language import output_layer
-        from headstart.strategies.prompts import end_of
+        from headstart.strategies.prompts import end_of, require_readable
 
         output_layer(backbone)
         end_of(backbone.tokenizer, backbone.source.name)
+        for rows in filter(None, (target.rows, target.test)):
+            require_readable(backbone.tokenizer, rows.texts, rows.y.tolist())
     elif task == TRANSLATION:
         from headstart.strategies.translation_start import require_translator
 

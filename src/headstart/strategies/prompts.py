@@ -61,6 +61,19 @@ def as_read(tokenizer: Any, prompt: str, *, continues: bool = False) -> str:
     return "".join(f"{message['role']}:\n{message['content']}\n" for message in messages) + "assistant:\n"
 
 
+def require_readable(tokenizer: Any, prompts: Sequence[str], completions: Sequence[str]) -> None:
+    """Raise where the model's own template refuses one of the chats, which would else be found out in mid-run.
+
+    Raises:
+        SourceError: it does.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        return
+    for prompt, completion in zip(prompts, completions, strict=True):
+        if completion != WHOLE:
+            as_read(tokenizer, prompt)
+
+
 def _templated(tokenizer: Any, messages: list[dict[str, str]]) -> str:
     from jinja2.exceptions import TemplateError
 
