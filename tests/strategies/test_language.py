@@ -9,11 +9,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+import headstart
 from headstart.backbone.backbone import load_backbone
 from headstart.backbone.cut import Trunk
 from headstart.backbone.reading import Reader
 from headstart.data.prompts import WHOLE
 from headstart.errors import SourceError
+from headstart.export.writing_folder import save_writing_model
 from headstart.settings import make_settings
 from headstart.sources.resolve import resolve_source
 from headstart.strategies.base import Rows
@@ -152,12 +154,25 @@ def test_training_makes_the_completions_likelier_and_leaves_the_source_as_it_was
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_full_training_moves_the_embeddings_and_only_an_output_layer_that_is_tied_to_them(reader):
+def test_full_training_moves_the_embeddings_and_the_output_layer_tied_or_not(reader, tmp_path):
     tied = bool(reader.backbone.module.config.tie_word_embeddings)
     tuned = get_strategy("full", "generation").fit(job_of(reader, epochs=1))
-    before = reader.backbone.module.get_input_embeddings().weight
-    assert not torch.equal(tuned.module.get_input_embeddings().weight, before)
-    assert torch.equal(tuned.head.weight, output_layer(reader.backbone).weight) is not tied
+    before, layer = reader.backbone.module.get_input_embeddings().weight, output_layer(reader.backbone).weight
+    embeddings = tuned.module.get_input_embeddings().weight
+    assert not torch.equal(embeddings, before) and not torch.equal(tuned.head.weight, layer)
+    assert torch.equal(tuned.head.weight, embeddings) is tied
+    # Adam's steps are as long as the rate: warmed up and going down again, each weight has moved by no more than all of them together.
+    steps = planned_steps("full", 4, job_of(reader, epochs=1).settings)
+    assert 0 < (tuned.head.weight - layer).abs().max() <= 1.1 * 3e-4 * steps
+    save_writing_model(tmp_path / "model", tuned, "# a card")
+    again = headstart.load(tmp_path / "model")
+    assert torch.equal(again.whole.get_output_embeddings().weight, tuned.head.weight)
+    assert again.predict(list(PROMPTS)) == tuned.complete(PROMPTS)
+
+
+def test_blocks_above_a_cut_leave_the_output_layer_as_it_is(reader):
+    tuned = get_strategy("partial", "generation").fit(job_of(reader, epochs=1))
+    assert torch.equal(tuned.head.weight, output_layer(reader.backbone).weight)
 
 
 def test_gradual_unfreezing_is_training_above_one_cut_after_the_other(reader):

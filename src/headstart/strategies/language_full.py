@@ -1,4 +1,4 @@
-"""All weights tuned on completions, embeddings included, and with them an output layer that is tied to them; another one stays as it is."""
+"""All weights tuned on completions, embeddings and output layer included, tied to each other or not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ STRATEGY = Strategy(
     name="full",
     transfers=True,
     needs_source=True,
-    summary="all weights tuned, an output layer that is not tied to the embeddings aside",
+    summary="all weights tuned",
     fit=lambda job: fit_language(job, "full", 0),
     tunes_from=lambda _job: 0,
 )

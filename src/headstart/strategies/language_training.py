@@ -36,7 +36,7 @@ _AT_ONCE = 256
 
 class NextToken(nn.Module):
     """Trunk and output layer; the loss is the mean cross-entropy of the tokens that are told. The output layer learns
-    only where it is tied to embeddings that do."""
+    where its weights do: tied to embeddings that learn, or by itself."""
 
     def __init__(self, trunk: Trunk, head: nn.Linear, above: frozenset[str]) -> None:
         super().__init__()
@@ -46,8 +46,11 @@ class NextToken(nn.Module):
         self._short: torch.Tensor | None = None
 
     def learning(self, plan: Schedule) -> list[Learned]:
-        """The trunk alone."""
-        return trunk_learning(self.trunk, self.above, plan)
+        """The trunk, and an output layer that is not tied to it as fast as the top block, where it learns."""
+        found = trunk_learning(self.trunk, self.above, plan)
+        known = {id(parameter) for parameter, _, _ in found}
+        own = [parameter for parameter in self.head.parameters() if parameter.requires_grad and id(parameter) not in known]
+        return found + [(each, plan.learning_rate, plan.weight_decay if each.ndim > 1 else 0.0) for each in own]
 
     def forward(
         self, entering: torch.Tensor, mask: torch.Tensor | None, labels: torch.Tensor, positions: torch.Tensor | None = None
@@ -60,7 +63,7 @@ class NextToken(nn.Module):
         with torch.autocast(kind, enabled=False):
             some = labels[:, 1:] != NO_LABEL
             states, told = states[:, :-1].float()[some], labels[:, 1:][some]
-            if self.head.weight.requires_grad:  # tied to embeddings that learn
+            if self.head.weight.requires_grad:
                 parts = zip(torch.split(states, _AT_ONCE), torch.split(told, _AT_ONCE), strict=True)
                 loss = states.new_zeros(()) + sum(checkpoint(self._loss_of, part, ids, use_reentrant=False) for part, ids in parts)
             else:
@@ -121,7 +124,7 @@ def told_rows(reader: Reader, rows: Rows) -> tuple[Rows, int]:
 
 
 def fit_language(job: Job, strategy: str, cut: int) -> WritingModel:
-    """Tune the blocks from `cut` on; at 0 the embeddings too, and with them a tied output layer."""
+    """Tune the blocks from `cut` on; at 0 the embeddings and the output layer too."""
     plan = schedule_of(job, planned_steps(strategy, len(job.rows), job.settings))
     if cut == 0:
         plan = replace(plan, learning_rate=_FULL_RATE * plan.learning_rate)
@@ -159,11 +162,13 @@ def tune_language(
     head = output_layer(reader.backbone)
     if getattr(module.config, "tie_word_embeddings", False):
         head.weight = module.get_input_embeddings().weight  # type: ignore[operator]
+    elif cut == 0 and only is None:
+        head.requires_grad_(True)
     trunk = Trunk(module, cut, reader.backbone.above, stored=stored, only=only)
     model = NextToken(trunk, head, reader.backbone.above)
     entering = entering_of(reader, told, cut if stored else 0)
     curve = run_training(model, entering, told.strata, schedule, batch=packed if pack else collate)
-    return WritingModel(reader, trunk.restore(), cut, head, longest, curve, bool((rows.y == WHOLE).all()))
+    return WritingModel(reader, trunk.restore(), cut, head.requires_grad_(False), longest, curve, bool((rows.y == WHOLE).all()))
 
 
 def untouched(job: Job) -> WritingModel:
