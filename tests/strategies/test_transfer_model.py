@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.backbone import reading
+from headstart.backbone import batching, reading
 from headstart.backbone.backbone import Backbone, find_blocks
 from headstart.backbone.cut import Trunk
 from headstart.backbone.reading import Reader, tokenize
 from headstart.backbone.store import Store
 from headstart.strategies.base import LinearHead
-from headstart.strategies.model import TransferModel, collate, entering_rows, pooled_through
+from headstart.strategies.model import TransferModel, collate, entering_rows, mean_pooled, pooled_through
 from tiny import HIDDEN
 
 Tiny = Callable[..., Backbone]
@@ -116,3 +116,36 @@ def test_pooling_through_a_trunk_is_the_mean_over_its_layers_whatever_the_portio
     assert len(list(reader.portions(texts))) == 4
     pooled = pooled_through(trunk, reader, texts, (3, 4))
     np.testing.assert_allclose(pooled, (whole[:, 3] + whole[:, 4]) / 2, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2"])
+def test_a_batch_of_unlike_lengths_is_pooled_in_parts_with_the_same_gradients(
+    architecture: str, tiny_backbone: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = tiny_backbone(architecture)
+    texts = ["the car " * 30, "card", "refund please", "my card is lost", "the car was good " * 15, "", *["late order"] * 8]
+    batch = collate([{"row": ids, "label": 0} for ids in entering_rows(Reader(backbone, None, 4096), texts, 0)])
+    seen: list[tuple[int, ...]] = []
+    forward = Trunk.forward
+
+    def noting(self, entering, mask, positions=None):
+        seen.append(tuple(entering.shape))
+        return forward(self, entering, mask, positions)
+
+    monkeypatch.setattr(Trunk, "forward", noting)
+    found = {}
+    for way, overhead in (("parts", 0), ("whole", 10**9)):
+        monkeypatch.setattr(batching, "BATCH_OVERHEAD", overhead)
+        trunk = Trunk(copy.deepcopy(backbone.module), 0, backbone.above, stored=False)
+        pooled = mean_pooled(trunk, batch["entering"], batch["mask"], (2, 4), backbone.pooling)
+        (pooled * torch.linspace(-1, 1, pooled.numel()).view_as(pooled)).sum().backward()
+        gradients = {name: p.grad for name, p in trunk.module.named_parameters() if p.grad is not None}
+        found[way] = pooled.detach(), gradients, list(seen)
+        seen.clear()
+    (parts, some, passes), (whole, all_, one) = found["parts"], found["whole"]
+    assert len(passes) > 2 and sum(b for b, _ in passes) == len(texts) and len(one) == 1
+    assert sum(b * t for b, t in passes) < 0.5 * one[0][0] * one[0][1]
+    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-5)
+    assert some.keys() == all_.keys()
+    for name, gradient in some.items():
+        torch.testing.assert_close(gradient, all_[name], rtol=1e-3, atol=1e-4, msg=name)

@@ -89,7 +89,26 @@ def entering_rows(reader: Reader, texts: Sequence[str], cut: int) -> list[Any]:
 
 
 def mean_pooled(trunk: Trunk, entering: torch.Tensor, mask: torch.Tensor | None, layers: Sequence[int], pooling: Pooling) -> torch.Tensor:
-    """What a head acts on, (b, d): the mean over the layers of pooled hidden states, in float32; `entering` as `Trunk.forward` takes it."""
+    """What a head acts on, (b, d): the mean over the layers of pooled hidden states, in float32; `entering` as `Trunk.forward` takes it.
+
+    A batch of texts of unlike length passes the trunk in several parts where the padding that this spares is worth it.
+    """
+    if mask is None:
+        return _mean_pooled(trunk, entering, None, layers, pooling)
+    lengths = mask.sum(dim=1).tolist()
+    parts = plan_batches(lengths, entering.shape[0] * entering.shape[1])
+    if len(parts) == 1:
+        return _mean_pooled(trunk, entering, mask, layers, pooling)
+    pooled = []
+    for part in parts:
+        t = max(lengths[i] for i in part)
+        even = min(lengths[i] for i in part) == t
+        rows = torch.as_tensor(part, device=entering.device)
+        pooled.append(_mean_pooled(trunk, entering[rows, :t], None if even else mask[rows, :t], layers, pooling))
+    return torch.cat(pooled)[torch.as_tensor(np.argsort(np.concatenate(parts)), device=entering.device)]
+
+
+def _mean_pooled(trunk: Trunk, entering: torch.Tensor, mask: torch.Tensor | None, layers: Sequence[int], pooling: Pooling) -> torch.Tensor:
     pooled = [pool(states, mask, pooling).float() for states in trunk.hidden(entering, mask, layers)]
     return pooled[0] if len(pooled) == 1 else torch.stack(pooled).mean(dim=0)
 
