@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
 import headstart
-from headstart import candidates, deciding, detours, pipeline, runs
+from headstart import budget, candidates, deciding, detours, pipeline, runs
 from headstart.backbone.backbone import load_backbone
 from headstart.errors import DataError, SettingsError
 from headstart.settings import make_settings
@@ -171,11 +171,11 @@ def test_a_source_task_gets_as_many_rows_as_its_share_of_the_budget_allows(task)
 
 def test_where_the_budget_is_too_short_for_the_source_task_that_is_said_at_the_start(task, monkeypatch, capsys):
     monkeypatch.setattr(detours, "trial_seconds", lambda rung, cost, share=1.0: 370.0 * share)  # 5 s for each of 74 rows
-    monkeypatch.setattr(pipeline, "trial_seconds", lambda rung, cost, share=1.0: 10.0)
+    monkeypatch.setattr(budget, "trial_seconds", lambda rung, cost, share=1.0: 10.0)
     told = {}
-    for budget in (500.0, 230.0, 100.0):
-        pipeline.plan(str(task / "train.csv"), make_settings(settings_of(task, budget=budget, out=str(task / "planned"))))
-        told[budget] = capsys.readouterr().err
+    for seconds in (500.0, 230.0, 100.0):
+        pipeline.plan(str(task / "train.csv"), make_settings(settings_of(task, budget=seconds, out=str(task / "planned"))))
+        told[seconds] = capsys.readouterr().err
     # 20 s around it and two trainings of 10 s take the target's run. Of 500 s the source task may take 200: 18 rows in twice their time,
     # but 16 of each of two labels are learnt in any case, in 20 + 160 s.
     said = (

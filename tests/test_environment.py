@@ -170,9 +170,9 @@ def test_kept_rankings_count_and_go_where_nothing_shall_be_left(tmp_path):
     for name, content in (("a.json", 3), ("a.npz", 50_000), ("b.json", 7)):
         (tmp_path / cache.RANKINGS / name).write_bytes(bytes(content))
     whole = cache.show_bytes(size + 50_010)
-    assert cache.size(tmp_path) == f"{tmp_path}: {whole} in 1 rows and 2 kept rankings"
+    assert cache.size(tmp_path) == f"{tmp_path}: {whole} in 1 row and 2 kept rankings"
     assert cache.prune(tmp_path, to_bytes=10**9).startswith(f"{tmp_path}: 0 rows removed, ")
-    assert cache.prune(tmp_path, to_bytes=0).startswith(f"{tmp_path}: 1 rows and 2 kept rankings removed, ")
+    assert cache.prune(tmp_path, to_bytes=0).startswith(f"{tmp_path}: 1 row and 2 kept rankings removed, ")
     assert not (tmp_path / cache.RANKINGS).exists()
     assert cache.size(tmp_path).endswith(" in 0 rows")
 

@@ -20,14 +20,13 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import headstart
-from headstart import candidates, deciding, outcome, pipeline, planner, runs
+from headstart import budget, candidates, deciding, outcome, pipeline, planner, runs
 from headstart.errors import RunError, SettingsError, SourceError
 from headstart.records import TrialStatus, Verdict
 from headstart.settings import Precision, Settings, make_settings
 from headstart.sources import shelf
 from headstart.sources.entries import Origin
 from headstart.sources.identity import content_digest
-from headstart.target import read_target
 from small import LABELS, bare, sentences, without_times, write_csv
 from tiny import make_tiny, write_sentence_files
 
@@ -233,7 +232,7 @@ def test_few_rows_are_judged_by_outer_folds_in_each_of_which_all_is_decided_agai
 def test_where_not_even_the_cheapest_rung_is_trained_for_each_fold_in_time_one_split_judges(task, quick, monkeypatch, capsys):
     asked = {"test": None, "outer_folds": 3, "budget": 700}
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline, "trial_seconds", lambda rung, cost, share=1.0: 100.0)  # four decisions, each with a trial and a training
+        patched.setattr(budget, "trial_seconds", lambda rung, cost, share=1.0: 100.0)  # four decisions, each with a trial and a training
         patched.setattr("headstart.report.build.write_report", lambda *_: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
             fit(task, "dear", **asked)
@@ -241,16 +240,6 @@ def test_where_not_even_the_cheapest_rung_is_trained_for_each_fold_in_time_one_s
     assert "  Outer folds would take about 820 s with the cheapest rung, tfidf, so one split of the rows judges.\n" in said
     run = fit(task, "dear", **asked)  # it goes on as it began
     assert run.results.judged_on == "one stratified test split" and run.results.scores["accuracy"].n == 18
-
-
-@pytest.mark.parametrize(("on_more", "parts"), [(250.0, 2), (150.0, 1)])
-def test_outer_folds_are_given_up_only_where_one_split_takes_less(task, monkeypatch, on_more, parts):
-    """Two halves and all rows against four fifths and all: 920 s against 1,020, where a half takes 100 s and more 250; 720 against 620."""
-    monkeypatch.setattr(pipeline, "trial_seconds", lambda rung, cost, share=1.0: 100.0 if len(rung.job.rows) * share <= 50 else on_more)
-    settings = make_settings({"source": str(task / "source"), "store": str(task / "store"), "outer_folds": 2, "budget": 500.0})
-    target = read_target(str(task / "train.csv"), settings)
-    with candidates.open_means(settings) as means:
-        assert len(pipeline.parts_in_time(target, settings, means, ["tfidf", "probe"])) == parts
 
 
 @pytest.mark.parametrize("verb", [headstart.fit, headstart.rank, lambda data, **given: pipeline.plan(data, make_settings(given))])
@@ -627,7 +616,39 @@ def test_a_whole_run_keeps_its_budget(task, seconds):
     assert run.results.winner.strategy in rungs
 
 
+def test_a_folder_of_an_unknown_user_is_refused_before_anything_is_read(task, monkeypatch):
+    told = "The {} '~nouser/x' begins with '~nouser', a folder that this machine does not know; write it out."
+    with pytest.raises(SettingsError) as caught:
+        headstart.fit(str(task / "train.csv"), out="~nouser/x")
+    assert str(caught.value) == told.format("output folder")
+    monkeypatch.setattr(pipeline, "read_whole", lambda *_: pytest.fail("the data were read"))
+    monkeypatch.setenv("HEADSTART_SHELF", "~nouser/x")
+    with pytest.raises(SettingsError) as caught:
+        headstart.fit(str(task / "train.csv"), out=str(task / "never"))
+    assert str(caught.value) == told.format("shelf")
+
+
+def test_the_output_folder_may_lie_in_ones_own_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert pipeline.run_folder("data", make_settings({"out": "~/runs/one"})) == tmp_path / "runs" / "one"
+
+
 # --- sources ---
+
+
+def test_a_plan_leaves_out_what_a_fit_would(task, capsys):
+    sources = (str(task / "source"), str(make_tiny(task / "unfit", "modernbert", blocks=2)))
+
+    def refused(target, reader):
+        if reader.backbone.source.name.endswith("unfit"):
+            raise SourceError("It is unfit.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "_require_fit", refused)
+        told = pipeline.plan(
+            str(task / "train.csv"), make_settings({"source": sources, "store": str(task / "store"), "out": str(task / "p")})
+        )
+    assert "unfit" not in told and capsys.readouterr().err.endswith("  It is unfit.\n")
 
 
 def test_one_bad_source_of_several_is_a_finding_and_the_run_goes_on(task, quick):

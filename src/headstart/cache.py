@@ -63,7 +63,7 @@ def size(folder: Path) -> str:
         return _absent(folder)
     with _open(folder) as store:
         rows = sum(space.entries for space in store.listing())
-        return f"{folder}: {show_bytes(store.size_bytes() + _rankings_bytes(folder))} in {rows:,} rows{_and_rankings(folder)}"
+        return f"{folder}: {show_bytes(store.size_bytes() + _rankings_bytes(folder))} in {_rows(rows)}{_and_rankings(folder)}"
 
 
 def listing(folder: Path) -> str:
@@ -96,8 +96,12 @@ def prune(folder: Path, *, to_bytes: int) -> str:
     left = kept - freed
     with _open(folder) as store:
         done = store.prune(to_bytes=to_bytes - left)
-    said = f"{done.entries:,} rows{gone} removed, {show_bytes(done.freed_bytes + freed)} freed"
+    said = f"{_rows(done.entries)}{gone} removed, {show_bytes(done.freed_bytes + freed)} freed"
     return f"{folder}: {said}; {show_bytes(done.size_bytes + left)} are left"
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _rankings_bytes(folder: Path) -> int:

@@ -14,12 +14,12 @@ from typing import cast
 
 import numpy as np
 
+from headstart.budget import AROUND, within_budget
 from headstart.candidates import asked_strategies, open_means
 from headstart.checking import Checked, check_data
 from headstart.data.examples import Examples
 from headstart.deciding import Failed, decide_on, read_rows, train_winner, until_trained
 from headstart.judge.calibration import softmax
-from headstart.pipeline import AROUND, within_budget
 from headstart.planner import Decision
 from headstart.runs import RunFolder
 from headstart.settings import Settings

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.candidates import Means, asked_strategies, open_means, rows_that_fit, rungs_on
-from headstart.cost import CostModel
+from headstart.budget import as_at_first, parts_in_time, seconds_a_row, warn_of_budget, within_budget
+from headstart.candidates import Means, asked_strategies, open_means, rungs_on
 from headstart.data.examples import Examples
 from headstart.deciding import Failed, decide_on, judge_part, read_rows, train_winner, until_trained
 from headstart.detours import (
@@ -30,6 +30,7 @@ from headstart.detours import (
     tell,
     with_source_tasks,
 )
+from headstart.environment import expand_home
 from headstart.errors import RunError, SettingsError, SourceError
 from headstart.instances.pool import Pool, read_pool
 from headstart.instances.target_texts import has_no_labels, read_unlabelled
@@ -38,14 +39,13 @@ from headstart.judge.verdict import verdict_sentence
 from headstart.planner import Decision
 from headstart.progress import say
 from headstart.records import Finding, Severity
-from headstart.rungs import trial_seconds
 from headstart.runs import MODEL, Run, RunFolder, open_run, write_results
 from headstart.settings import Export, Settings, as_plain
 from headstart.sources.names import expand_names, refuse_own_source
+from headstart.sources.shelf import shelf_folder
 from headstart.strategies.ladder import get_strategy
 from headstart.strategies.outputs import Output, output_of
-from headstart.strategies.pieces import TOKENS_A_CHARACTER
-from headstart.target import Part, Target, data_name, parts_of, read_target
+from headstart.target import Part, Target, data_name, read_target
 from headstart.tasks.registry import TRANSLATION, deciding_metric, require_settings_of
 from headstart.taught import COLUMN, SPLITS, refusal, text_digest
 
@@ -54,8 +54,6 @@ if TYPE_CHECKING:
 
 # Settings that say where and how to talk, not what to compute: a run may go on under others.
 _NOT_ASKED = {"via", "rows_from", "label_map", "out", "quiet", "dry_run", "store", "store_limit", "export", "budget", "shelf"}
-# Seconds of a run that are neither trials nor training: starting, judging, saving, opening again, the report.
-AROUND = 20.0
 
 
 def fit(data: str | Path | Examples, settings: Settings, *, command: str = "", begin: float | None = None) -> Run:
@@ -77,6 +75,8 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "", b
     refuse_own_source(run_folder(data_name(data), settings), settings.source)
     if settings.export is Export.ONNX:
         check_onnx_installed()  # before hours are spent, not after
+    if settings.shelf:
+        shelf_folder()  # likewise: the run is to stand there at its end
     target = read_whole(data, settings)
     settings = settings_for(target, settings)
     tasks = read_tasks(target, settings)
@@ -117,21 +117,20 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         if pool is not None:
             means.pool = pool
             means.findings += pool.findings
-        leave_out_taught(target, means)
-        if any(get_strategy(name, target.task).needs_source for name in strategies):
-            leave_out_unfit(target, means)
+        leave_out_useless(target, means, strategies)
         require_same_sources(run, means)
         target = within_budget(target, settings, means, strategies, run)
-        parts = parts_in_time(target, settings, means, strategies, run)
+        before = seconds_of_tasks(tasks, settings, means)
+        parts = parts_in_time(target, settings, means, strategies, before, run)
         write_splits(run.path, target, parts, pool)
-        warn_of_budget(target, parts, settings, means, strategies, seconds_of_tasks(tasks, settings, means))
+        warn_of_budget(target, parts, settings, means, strategies, before)
         opened = time.perf_counter() - begin
         detours = take_detours(tasks, settings, run, means, partial(learn_first, command))
         if detours:
             require_same_sources(run, means)
-        before = time.perf_counter()
+        reading = time.perf_counter()
         read_rows(target, settings, means, strategies)
-        spent = opened + sum(detour.seconds for detour in detours) + time.perf_counter() - before
+        spent = opened + sum(detour.seconds for detour in detours) + time.perf_counter() - reading
         a_row = seconds_a_row(target, parts, settings, as_at_first(run, means, spent))
         judged = [judge_part(part, target, settings, run, means, strategies, a_row * len(part.learn)) for part in parts]
         if target.test is not None and judged[0].fitted is not None:
@@ -181,12 +180,13 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
     strategies = asked_strategies(settings, unlabelled=bool(target.unlabelled))
     with open_means(settings) as means:
         means.pool = read_pool(target, settings)
+        leave_out_useless(target, means, strategies)
         target = within_budget(target, settings, means, strategies)
-        parts = parts_in_time(target, settings, means, strategies)
+        before = seconds_of_tasks(tasks, settings, means)
+        parts = parts_in_time(target, settings, means, strategies, before)
         rungs = rungs_on(target, parts[0].learn, settings, means, strategies)
-        first = seconds_of_tasks(tasks, settings, means)
-        warn_of_budget(target, parts, settings, means, strategies, first)
-        share = seconds_a_row(target, parts, settings, first) * len(parts[0].learn)
+        warn_of_budget(target, parts, settings, means, strategies, before)
+        share = seconds_a_row(target, parts, settings, before) * len(parts[0].learn)
         described = describe_plan(target, parts, rungs, means.cost, settings, share)
     return "\n".join(filter(None, [described, describe_tasks(tasks)]))
 
@@ -222,7 +222,7 @@ def settings_for(target: Target, settings: Settings) -> Settings:
 
 def run_folder(name: str, settings: Settings) -> Path:
     """Where the run on the data of this name lives."""
-    return Path(settings.out) if settings.out else Path("runs") / name
+    return expand_home(settings.out, "The output folder", SettingsError) if settings.out else Path("runs") / name
 
 
 def asked(target: Target, settings: Settings, tasks: Sequence[Task] = (), pool: Pool | None = None) -> dict[str, object]:
@@ -238,6 +238,17 @@ def asked(target: Target, settings: Settings, tasks: Sequence[Task] = (), pool: 
     via: dict[str, object] = {"via": contents(tasks)} if tasks else {}
     via |= {} if pool is None else {"rows_from": pool.content()}
     return {"data": target.examples.origin, "columns": columns, "content": target.content(), **via, "settings": plain, "versions": versions}
+
+
+def leave_out_useless(target: Target, means: Means, strategies: list[str]) -> None:
+    """Leave out the sources that the target's own rows have taught, and those of which none of the strategies can make a model.
+
+    Raises:
+        SourceError: there is no other source.
+    """
+    leave_out_taught(target, means)
+    if any(get_strategy(name, target.task).needs_source for name in strategies):
+        leave_out_unfit(target, means)
 
 
 def leave_out_taught(target: Target, means: Means) -> None:
@@ -317,85 +328,6 @@ def require_same_sources(run: RunFolder, means: Means) -> None:
             raise RunError(
                 f"The source {name!r} has changed since the run in {str(run.path)!r} began; put it back, or name another folder with --out."
             )
-
-
-def as_at_first(run: RunFolder, means: Means, spent: float) -> float:
-    """The seconds that were spent before the first decision when the run began, and this machine's speed then, in `means`: what is read
-    again from the store takes no time, and a run that goes on must decide as it would have."""
-    speeds = {"training_speed": means.cost.training_speed, "reading_speed": means.cost.reading_speed}
-    known = run.remember("time and speed", lambda: {"spent": spent, **speeds, "seconds": 0.0})
-    means.cost = CostModel(known["training_speed"], known["reading_speed"])
-    return float(known["spent"])
-
-
-def within_budget(target: Target, settings: Settings, means: Means, strategies: list[str], run: RunFolder | None = None) -> Target:
-    """The target with as many of its rows as can be read in the budget, said and noted where those are not all.
-
-    `run` remembers how many, since the machine may be faster or slower when it goes on; None: nothing does.
-    """
-    fit, takes = rows_that_fit(target, settings, means, strategies)
-    if run is not None:
-        known = run.remember("rows that fit", lambda: {"rows": fit, "takes": takes, "seconds": 0.0})
-        fit, takes = known["rows"], known["takes"]
-    if fit >= len(target.rows):
-        return target
-    asked = "" if takes.endswith("memory") else f" of the {settings.budget:,.0f} s there are"
-    why = f"Of {len(target.rows):,} rows some {fit:,} are learnt from, drawn by label: reading all would take {takes}{asked}."
-    say(f"  {why}" + ("" if takes.endswith("memory") else " Give a longer --budget for more."))
-    return target.some(fit, why, settings)
-
-
-def seconds_a_row(target: Target, parts: list[Part], settings: Settings, spent: float) -> float:
-    """Seconds for each decision with the trainings that follow it, a row: the budget, less what runs around it.
-
-    By rows, so that a rung which fits into the share of an outer fold fits into that of the last decision, on all rows, too.
-    """
-    rows = sum(len(part.learn) for part in parts) + (0 if parts[0].judge is None else len(target.rows))
-    return max(0.0, settings.budget - spent - AROUND) / max(rows, 1)
-
-
-def parts_in_time(target: Target, settings: Settings, means: Means, strategies: list[str], run: RunFolder | None = None) -> list[Part]:
-    """How the run is judged; on one split in place of outer folds where not even the cheapest rung could be trained for each of these, and
-    the split takes less.
-
-    `run` remembers which it was; None: nothing does.
-    """
-    parts = parts_of(target, settings)
-    if len(parts) == 1:
-        return parts
-    cheapest, needed = _least_needed(target, parts, settings, means, strategies)
-    split = parts_of(target, replace(settings, few_rows=0))
-    in_time = needed - AROUND <= settings.budget or _least_needed(target, split, settings, means, strategies)[1] >= needed
-    if run is not None:
-        in_time = run.remember("outer folds", lambda: {"in_time": in_time, "seconds": 0.0})["in_time"]
-    if in_time:
-        return parts
-    say(f"  Outer folds would take about {needed:,.0f} s with the cheapest rung, {cheapest}, so one split of the rows judges.")
-    return split
-
-
-def _least_needed(target: Target, parts: list[Part], settings: Settings, means: Means, strategies: list[str]) -> tuple[str, float]:
-    """The cheapest rung, and the seconds of a run that trains nothing else."""
-    cheapest = min(rungs_on(target, parts[0].learn, settings, means, strategies), key=lambda rung: trial_seconds(rung, means.cost))
-    learnt = [len(part.learn) for part in parts] + ([] if parts[0].judge is None else [len(target.rows)])
-    trainings = [trial_seconds(cheapest, means.cost, rows / len(cheapest.job.rows)) for rows in learnt]
-    return cheapest.name, AROUND + 2 * sum(trainings)  # each with a trial as long
-
-
-def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means: Means, strategies: list[str], first: float) -> None:
-    """Say at the start when even the cheapest rung needs more than the budget; `first`: seconds of the source tasks before."""
-    cheapest, alone = _least_needed(target, parts, settings, means, strategies)
-    needed = first + alone
-    if needed > settings.budget:
-        asked = f"The budget of {settings.budget:,.0f} s is too short"
-        before = f", {first:,.0f} s of them for what is learnt before (--via)" if first else ""
-        say(f"{asked}: even the cheapest rung, {cheapest}, needs about {needed:,.0f} s in all{before}.")
-    if target.task == "qa" and target.test is not None:
-        characters = sum(map(len, target.test.texts))
-        weights = min(reader.backbone.block_parameters for reader in means.readers.values()) if means.readers else 0
-        seconds = means.cost.reading(characters * TOKENS_A_CHARACTER, weights)
-        if seconds > settings.budget / 2:
-            say(f"Answering the {len(target.test):,} questions of the test file reads {characters:,} characters: about {seconds:,.0f} s.")
 
 
 def write_splits(folder: Path, target: Target, parts: list[Part], pool: Pool | None = None) -> None:

@@ -21,7 +21,7 @@ from headstart.strategies.ladder import Job
 from headstart.strategies.outputs import outputs_of
 
 
-@dataclass
+@dataclass(eq=False)  # each is itself
 class State:
     """What is known of one rung so far.
 

@@ -178,11 +178,13 @@ def test_the_targets_own_files_and_absent_ones_are_refused(task, file, message):
     assert str(refused.value).startswith(message.format(path=str(task / file)).removesuffix("."))
 
 
-def test_a_map_without_rows_is_refused_and_no_rows_are_no_pool(task):
+@pytest.mark.parametrize("asked", [{"label_map": "x.yaml"}, {"rows_by": "nearest"}, {"rows_share": 0.5}])
+def test_how_rows_are_chosen_is_refused_without_rows_and_no_rows_are_no_pool(task, asked):
     assert read(task) is None
     with pytest.raises(SettingsError) as refused:
-        read(task, label_map="x.yaml")
-    assert str(refused.value) == "--label-map is given without --rows-from; name the data whose labels it maps."
+        read(task, **asked)
+    [name] = asked
+    assert str(refused.value) == f"--{name.replace('_', '-')} is given without --rows-from; name the data that it is for."
 
 
 def test_rows_without_text_or_label_are_counted(task):

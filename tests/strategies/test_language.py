@@ -83,14 +83,21 @@ def test_a_chat_is_written_by_the_models_template_else_line_by_line():
     assert as_read(tokenizer, "hi") == "hi\n" and as_read(tokenizer, "hi ") == "hi "
 
 
-def test_a_chat_that_the_template_refuses_is_told_in_one_sentence():
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("raise_exception('System role not supported')", "System role not supported"),
+        ("messages[0].content + 1", 'can only concatenate str (not "int") to str'),  # a fault of the template itself
+    ],
+)
+def test_a_chat_that_the_template_refuses_is_told_in_one_sentence(what, why):
     tokenizer = make_tokenizer("llama")
     tokenizer.name_or_path = "gemma"
-    tokenizer.chat_template = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    tokenizer.chat_template = "{% if messages[0].role == 'system' %}{{ " + what + " }}{% endif %}"
     with pytest.raises(SourceError) as refused:
         as_read(tokenizer, json.dumps([{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]))
     assert str(refused.value) == (
-        "The chat template of 'gemma' refuses a chat of the roles system, user (System role not supported). Bring such chats into the form "
+        f"The chat template of 'gemma' refuses a chat of the roles system, user ({why}). Bring such chats into the form "
         "that it takes or leave them out, or choose another source."
     )
 

@@ -130,7 +130,7 @@ def test_sets_that_are_too_small_or_of_two_sources_are_refused():
     for score in (mmd, a_distance):
         with pytest.raises(DataError) as few:
             score(x, x[:1])
-        assert str(few.value) == "The target data set has 1 rows; to compare it with another at least 2 are needed: add rows."
+        assert str(few.value) == "The target data set has 1 row; to compare it with another at least 2 are needed: add rows."
     with pytest.raises(DataError) as none:
         mean_similarity(x[:0], x)
     assert str(none.value) == "The source data set has 0 rows; to compare it with another at least 1 are needed: add rows."

@@ -25,7 +25,7 @@ from headstart.errors import DataError, SettingsError
 from headstart.instances.registry import get_way
 from headstart.neighbouring import apart_from, columns_like, same_file
 from headstart.records import Finding, Severity
-from headstart.settings import Settings, did_you_mean
+from headstart.settings import Settings, did_you_mean, flag
 from headstart.target import Target, data_name
 from headstart.tasks.registry import require_settings_of
 from headstart.taught import text_digest
@@ -86,8 +86,9 @@ def read_pool(target: Target, settings: Settings) -> Pool | None:
         DataError: a file cannot be read, is the target's own, or has no row of use; the message names it.
     """
     if not settings.rows_from:
-        if settings.label_map is not None:
-            raise SettingsError("--label-map is given without --rows-from; name the data whose labels it maps.")
+        for name in ("label_map", "rows_by", "rows_share"):
+            if getattr(settings, name) != getattr(Settings, name):
+                raise SettingsError(f"{flag(name)} is given without --rows-from; name the data that it is for.")
         return None
     if target.unlabelled:
         return None  # such rows are the target's own rows

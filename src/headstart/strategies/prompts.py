@@ -75,11 +75,9 @@ def require_readable(tokenizer: Any, prompts: Sequence[str], completions: Sequen
 
 
 def _templated(tokenizer: Any, messages: list[dict[str, str]]) -> str:
-    from jinja2.exceptions import TemplateError
-
     try:
         text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    except TemplateError as error:
+    except Exception as error:  # a template is a program of the source's own and may raise anything
         roles = ", ".join(message["role"] for message in messages[:5]) + (", ..." if len(messages) > 5 else "")
         raise SourceError(
             f"The chat template of {tokenizer.name_or_path!r} refuses a chat of the roles {roles} ({error}). Bring such chats into the "

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.rows import counted
 from headstart.errors import DataError
 
 
@@ -24,7 +25,9 @@ def check_pair(source: NDArray[Any], target: NDArray[Any], least: int) -> None:
         raise ValueError(f"features of shapes {source.shape} and {target.shape} are not of one source")
     for name, rows in (("source", len(source)), ("target", len(target))):
         if rows < least:
-            raise DataError(f"The {name} data set has {rows:,} rows; to compare it with another at least {least} are needed: add rows.")
+            raise DataError(
+                f"The {name} data set has {counted(rows, 'row')}; to compare it with another at least {least} are needed: add rows."
+            )
 
 
 def draw(features: NDArray[Any], most: int, seed: int) -> NDArray[Any]:

@@ -1,0 +1,98 @@
+"""The budget before anything is trained: how many rows fit in it, how the run is judged within it, what each decision may take of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from headstart.candidates import Means, rows_that_fit, rungs_on
+from headstart.cost import CostModel
+from headstart.progress import say
+from headstart.rungs import trial_seconds
+from headstart.runs import RunFolder
+from headstart.settings import Settings
+from headstart.strategies.pieces import TOKENS_A_CHARACTER
+from headstart.target import Part, Target, parts_of
+
+# Seconds of a run that are neither trials nor training: starting, judging, saving, opening again, the report.
+AROUND = 20.0
+
+
+def as_at_first(run: RunFolder, means: Means, spent: float) -> float:
+    """The seconds that were spent before the first decision when the run began, and this machine's speed then, in `means`: what is read
+    again from the store takes no time, and a run that goes on must decide as it would have."""
+    speeds = {"training_speed": means.cost.training_speed, "reading_speed": means.cost.reading_speed}
+    known = run.remember("time and speed", lambda: {"spent": spent, **speeds, "seconds": 0.0})
+    means.cost = CostModel(known["training_speed"], known["reading_speed"])
+    return float(known["spent"])
+
+
+def within_budget(target: Target, settings: Settings, means: Means, strategies: list[str], run: RunFolder | None = None) -> Target:
+    """The target with as many of its rows as can be read in the budget, said and noted where those are not all.
+
+    `run` remembers how many, since the machine may be faster or slower when it goes on; None: nothing does.
+    """
+    fit, takes = rows_that_fit(target, settings, means, strategies)
+    if run is not None:
+        known = run.remember("rows that fit", lambda: {"rows": fit, "takes": takes, "seconds": 0.0})
+        fit, takes = known["rows"], known["takes"]
+    if fit >= len(target.rows):
+        return target
+    asked = "" if takes.endswith("memory") else f" of the {settings.budget:,.0f} s there are"
+    why = f"Of {len(target.rows):,} rows some {fit:,} are learnt from, drawn by label: reading all would take {takes}{asked}."
+    say(f"  {why}" + ("" if takes.endswith("memory") else " Give a longer --budget for more."))
+    return target.some(fit, why, settings)
+
+
+def seconds_a_row(target: Target, parts: list[Part], settings: Settings, spent: float) -> float:
+    """Seconds for each decision with the trainings that follow it, a row: the budget, less what runs around it.
+
+    By rows, so that a rung which fits into the share of an outer fold fits into that of the last decision, on all rows, too.
+    """
+    rows = sum(len(part.learn) for part in parts) + (0 if parts[0].judge is None else len(target.rows))
+    return max(0.0, settings.budget - spent - AROUND) / max(rows, 1)
+
+
+def parts_in_time(
+    target: Target, settings: Settings, means: Means, strategies: list[str], first: float, run: RunFolder | None = None
+) -> list[Part]:
+    """How the run is judged; on one split in place of outer folds where not even the cheapest rung could be trained for each of these, and
+    the split takes less. `first`: seconds of the source tasks before.
+
+    `run` remembers which it was; None: nothing does.
+    """
+    parts = parts_of(target, settings)
+    if len(parts) == 1:
+        return parts
+    cheapest, needed = _least_needed(target, parts, settings, means, strategies)
+    split = parts_of(target, replace(settings, few_rows=0))
+    in_time = first + needed - AROUND <= settings.budget or _least_needed(target, split, settings, means, strategies)[1] >= needed
+    if run is not None:
+        in_time = run.remember("outer folds", lambda: {"in_time": in_time, "seconds": 0.0})["in_time"]
+    if in_time:
+        return parts
+    say(f"  Outer folds would take about {needed:,.0f} s with the cheapest rung, {cheapest}, so one split of the rows judges.")
+    return split
+
+
+def _least_needed(target: Target, parts: list[Part], settings: Settings, means: Means, strategies: list[str]) -> tuple[str, float]:
+    """The cheapest rung, and the seconds of a run that trains nothing else."""
+    cheapest = min(rungs_on(target, parts[0].learn, settings, means, strategies), key=lambda rung: trial_seconds(rung, means.cost))
+    learnt = [len(part.learn) for part in parts] + ([] if parts[0].judge is None else [len(target.rows)])
+    trainings = [trial_seconds(cheapest, means.cost, rows / len(cheapest.job.rows)) for rows in learnt]
+    return cheapest.name, AROUND + 2 * sum(trainings)  # each with a trial as long
+
+
+def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means: Means, strategies: list[str], first: float) -> None:
+    """Say at the start when even the cheapest rung needs more than the budget; `first`: seconds of the source tasks before."""
+    cheapest, alone = _least_needed(target, parts, settings, means, strategies)
+    needed = first + alone
+    if needed > settings.budget:
+        asked = f"The budget of {settings.budget:,.0f} s is too short"
+        before = f", {first:,.0f} s of them for what is learnt before (--via)" if first else ""
+        say(f"{asked}: even the cheapest rung, {cheapest}, needs about {needed:,.0f} s in all{before}.")
+    if target.task == "qa" and target.test is not None:
+        characters = sum(map(len, target.test.texts))
+        weights = min(reader.backbone.block_parameters for reader in means.readers.values()) if means.readers else 0
+        seconds = means.cost.reading(characters * TOKENS_A_CHARACTER, weights)
+        if seconds > settings.budget / 2:
+            say(f"Answering the {len(target.test):,} questions of the test file reads {characters:,} characters: about {seconds:,.0f} s.")
