@@ -261,6 +261,22 @@ def test_the_loss_of_a_frozen_output_layer_and_its_gradient_are_those_of_autogra
     torch.testing.assert_close(ours.grad, theirs.grad)
 
 
+@pytest.mark.parametrize(("pieces", "wide"), [(40, True), (39, False)])
+def test_a_wide_output_layer_is_multiplied_by_the_kernel_that_is_fastest_for_it(pieces, wide, monkeypatch):
+    monkeypatch.setattr("headstart.strategies.language_training._WIDE", 40)
+    asked, calls = [], []
+
+    def counted(x, weight, bias):
+        calls.append((tuple(x.shape), tuple(weight.shape), bias))
+        return torch.nn.functional.linear(x, weight, bias)
+
+    monkeypatch.setattr("headstart.strategies.language_training.fastest_linear", lambda *shape: asked.append(shape) or counted)
+    head, states, ids = torch.nn.Linear(5, pieces).requires_grad_(False), torch.randn(8, 5), torch.arange(8)
+    loss = FrozenHeadLoss.apply(states, head.weight, head.bias, ids)
+    assert float(loss) == pytest.approx(float(torch.nn.functional.cross_entropy(head(states), ids, reduction="sum")), rel=1e-5)
+    assert (asked, calls) == (([(256, 5, 40)], [((8, 5), (40, 5), None)]) if wide else ([], []))
+
+
 def test_a_training_in_bfloat16_multiplies_by_the_output_layer_in_it_and_sums_in_float32(reader):
     told, _ = told_rows(reader, rows_of())
     made = collate(entering_of(reader, told, 1).__getitems__(range(len(told))))

@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from headstart.backbone.cut import Trunk
+from headstart.backbone.kernels import Linear, fastest_linear
 from headstart.backbone.reading import Reader
 from headstart.data.prompts import WHOLE
 from headstart.strategies.adapter import add_adapters, merge_adapters
@@ -32,6 +33,8 @@ from headstart.strategies.training import Learned, run_training, trunk_learning
 _FULL_RATE = 0.1
 # Tokens whose logits are in memory at once: 256 of Gemma's 262,144 pieces are 268 MB.
 _AT_ONCE = 256
+# Pieces from which a vocabulary is worth a look at which product is the fastest, and as many as are looked at.
+_WIDE = 16_384
 
 
 class NextToken(nn.Module):
@@ -95,9 +98,10 @@ class FrozenHeadLoss(torch.autograd.Function):
     def forward(ctx: Any, states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, ids: torch.Tensor) -> torch.Tensor:
         """The loss, a number."""
         loss, gradient = states.new_zeros(()), torch.empty_like(states)
+        linear = _head_linear(weight)
         for begin in range(0, len(states), _AT_ONCE):
             part = slice(begin, begin + _AT_ONCE)
-            logits = functional.linear(states[part].to(weight.dtype), weight).to(states.dtype)
+            logits = linear(states[part].to(weight.dtype), weight, None).to(states.dtype)
             logits = logits if bias is None else logits + bias
             loss = loss + functional.cross_entropy(logits, ids[part], reduction="sum")
             logits = torch.softmax(logits, dim=1)
@@ -111,6 +115,13 @@ class FrozenHeadLoss(torch.autograd.Function):
         """What the loss gives the states; nothing else learns."""
         (gradient,) = ctx.saved_tensors
         return outer * gradient, None, None, None
+
+
+def _head_linear(weight: torch.Tensor) -> Linear:
+    """The fastest product for an output layer (v, d)."""
+    if weight.dtype != torch.float32 or weight.device.type != "cpu" or len(weight) < _WIDE:
+        return functional.linear
+    return fastest_linear(_AT_ONCE, weight.shape[1], _WIDE)
 
 
 def told_rows(reader: Reader, rows: Rows) -> tuple[Rows, int]:
