@@ -196,9 +196,7 @@ BENCHMARK = Benchmark(
     ours=frozenset({"headstart"}),
     cells=cells,
     report=report,
-    notes=(
-        "`headstart fit` with its defaults on rows drawn at random of public data sets, in a store of its own; seconds are those of the whole run.",
-    ),
+    notes=("`headstart fit` with its defaults on rows of public data sets; seconds are those of the whole run.",),
 )
 
 if __name__ == "__main__":
