@@ -58,7 +58,7 @@ def test_what_occurs_learns_as_in_the_whole_table_and_all_else_stays(architectur
     assert some.module is not None and whole.module is not None
     assert [name for name, _ in some.module.named_parameters()] == [name for name, _ in whole.module.named_parameters()]
     assert list(some.module.state_dict()) == list(whole.module.state_dict())
-    tokens = sorted({0}.union(*tokenize(backbone, ROWS.texts)))
+    tokens = sorted({0, backbone.tokenizer.pad_token_id or 0}.union(*tokenize(backbone, ROWS.texts)))
     others = np.setdiff1d(np.arange(len(before)), tokens)
     after, wanted = table_of(some.module), table_of(whole.module)
     assert np.abs(after[tokens] - wanted[tokens]).max() < 1e-5 < np.abs(after[tokens] - before[tokens]).max()
@@ -113,9 +113,16 @@ class _TwoPlaces(nn.Module):
         return self.shared
 
 
-@pytest.mark.parametrize("case", ["in two places", "frozen", "most of the vocabulary"])
+class _Nameless(_TwoPlaces):
+    """A model of which transformers does not know where its embeddings are."""
+
+    def get_input_embeddings(self) -> nn.Module:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("case", ["in two places", "frozen", "most of the vocabulary", "nameless"])
 def test_other_tables_stay_whole(case: str) -> None:
-    model = _TwoPlaces()
+    model = _Nameless() if case == "nameless" else _TwoPlaces()
     if case != "in two places":
         model.own = nn.Embedding(9, 2)
     if case == "frozen":

@@ -29,7 +29,10 @@ def occurring_only(module: Any, tokens: IntArray) -> Iterator[Callable[[], Abstr
     Yields a context in which all tokens can be read, as they have been learnt until then, but none learns. `tokens` are ids; what stands
     for padding belongs to them.
     """
-    table = module.get_input_embeddings()
+    try:
+        table = module.get_input_embeddings()
+    except NotImplementedError:  # transformers cannot name those of every architecture
+        table = None
     pays = isinstance(table, nn.Embedding) and table.weight.requires_grad and len(tokens) <= _FEW * table.num_embeddings
     if not pays or sum(weight is table.weight for part in module.modules() for weight in part.parameters(recurse=False)) > 1:
         yield nullcontext  # a table that stands in several places (T5's) is read elsewhere too

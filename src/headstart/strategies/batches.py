@@ -61,7 +61,8 @@ def entering_of(reader: Reader, rows: Rows, cut: int) -> Entering:
     """Rows as they enter a trunk at `cut`, at 0 as token ids; what the store holds is fetched from it."""
     labels: Sequence[Any] = rows.y.tolist() if rows.sizes is None else np.split(rows.y, np.cumsum(rows.sizes)[:-1])
     ids = tokenize(reader.backbone, rows.texts)
-    tokens = np.fromiter(sorted({PADDING}.union(*ids)), dtype=np.int64)
+    filler = reader.backbone.tokenizer.pad_token_id  # some architectures pad further by themselves
+    tokens = np.fromiter(sorted({PADDING, filler or PADDING}.union(*ids)), dtype=np.int64)
     return Entering(np.array([len(row) for row in ids]), labels, lambda at: entering_rows(reader, [rows.texts[i] for i in at], cut), tokens)
 
 
