@@ -22,10 +22,11 @@ _NUMBERS = itertools.count()
 
 @pytest.fixture(scope="session", autouse=True)
 def session_shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A shelf for the runs that several tests share: nothing is ever written on the shelf of whoever runs the tests."""
+    """A shelf for the runs that several tests share, and a store: nothing is ever written in those of whoever runs the tests."""
     place = tmp_path_factory.mktemp("shelves")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSTART_SHELF", str(place / "shared"))
+        patch.setenv("HEADSTART_CACHE", str(place / "store"))
         yield place
 
 
