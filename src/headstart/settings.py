@@ -261,25 +261,11 @@ class Settings:
     quiet: bool = _setting(False, "no progress bars", group="run")
 
     # --- training above the cut ---
-    learning_rate: float = _setting(
-        3e-4,
-        "peak learning rate of the top block; with it and --epochs as they are, 1.4 times as much where 300 rows or more of single labels "
-        "are learnt",
-        group="training",
-        low=1e-7,
-        high=1.0,
-    )
+    learning_rate: float = _setting(3e-4, "peak learning rate of the top block", group="training", low=1e-7, high=1.0)
     layer_decay: float = _setting(
         0.9, "each block's learning rate as a share of the next higher one's", group="training", low=0.1, high=1.0, tasks=_CUT
     )
-    epochs: int = _setting(
-        4,
-        "passes over the training rows at most; with it and --learning-rate as they are, three where 300 rows or more of single labels are "
-        "learnt",
-        group="training",
-        low=1,
-        high=1000,
-    )
+    epochs: int = _setting(4, "passes over the training rows at most", group="training", low=1, high=1000)
     batch_size: int = _setting(32, "rows in one training step", group="training", unit="rows", low=2, high=4096)
     pack: bool = _setting(
         False,

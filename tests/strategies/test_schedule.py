@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from headstart.settings import Precision, Settings
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job
-from headstart.strategies.schedule import HEAD_RATE, planned_steps, rows_a_step, schedule_of, usual_schedule
+from headstart.strategies.schedule import HEAD_RATE, planned_steps, rows_a_step, schedule_of
 
 
 def some_job(settings: Settings, logs: Path | None = None) -> Job:
@@ -41,7 +40,7 @@ def test_the_schedule_is_what_the_settings_ask_for(tmp_path: Path) -> None:
         # Of questions twice the passes of single labels.
         ("qa", "partial", 1000, 32, 4, 8, 1000),
         ("qa", "full", 100, 32, 4, 8, 260),
-        ("pairs", "partial", 1001, 32, 4, 32, 128),
+        ("classification", "partial", 1001, 32, 4, 32, 128),
         (None, "full", 10, 32, 1, 32, 1),
         (None, "contrastive", 10, 32, 1, 32, 60),
     ],
@@ -52,27 +51,3 @@ def test_sentences_of_many_labels_make_many_small_steps(
     asked = Settings(task=task, batch_size=batch_size, epochs=epochs)
     assert (rows_a_step(asked), planned_steps(strategy, rows, asked)) == (a_step, steps)
     assert schedule_of(some_job(asked), 7).batch_size == a_step
-
-
-@pytest.mark.parametrize(
-    ("asked", "strategy", "rows", "steps", "rate"),
-    [
-        ({}, "full", 300, 30, 1.4),
-        ({"task": "classification"}, "partial", 1001, 96, 1.4),
-        ({}, "contrastive", 640, 60, 1.4),
-        ({}, "contrastive", 300, 60, 1.4),
-        ({}, "full", 299, 40, 1.0),
-        ({}, "scratch", 320, 40, 1.0),
-        ({"task": "pairs"}, "full", 320, 40, 1.0),
-        ({"epochs": 5}, "full", 320, 50, 1.0),
-        ({"learning_rate": 1e-4}, "full", 320, 40, 1.0),
-    ],
-)
-def test_many_rows_of_single_labels_take_fewer_passes_at_a_higher_rate_unless_asked_otherwise(
-    asked: dict[str, Any], strategy: str, rows: int, steps: int, rate: float
-) -> None:
-    job = some_job(Settings(**asked))
-    plan = usual_schedule(job, strategy, rows)
-    assert plan.steps == planned_steps(strategy, rows, job.settings) == steps
-    assert plan.learning_rate == pytest.approx(rate * job.settings.learning_rate)
-    assert plan.head_rate == pytest.approx(rate * HEAD_RATE * job.settings.learning_rate)

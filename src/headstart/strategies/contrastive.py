@@ -15,14 +15,14 @@ from headstart.strategies.base import LinearHead
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.losses import Loss
 from headstart.strategies.model import TransferModel
-from headstart.strategies.schedule import usual_schedule
+from headstart.strategies.schedule import planned_steps, schedule_of
 from headstart.strategies.training import tune
 from headstart.strategies.tuned_heads import tuned_layers, with_fitted_head
 
 
 def tuned_on_pairs(job: Job) -> TransferModel:
     """The blocks above the job's cut tuned; the head is still to be fitted."""
-    plan = usual_schedule(job, "contrastive", len(job.rows))
+    plan = schedule_of(job, planned_steps("contrastive", len(job.rows), job.settings))
     blocks = job.source.backbone.n_blocks
     idle = LinearHead(np.zeros((job.rows.n_classes, job.source.backbone.width)), np.zeros(job.rows.n_classes))
     tuned = tune(job.source, job.rows, cut=job.cut, head=idle, schedule=plan, loss=Loss.PAIRS, balanced=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.losses import Loss, loss_of
 from headstart.strategies.model import TransferModel
-from headstart.strategies.schedule import usual_schedule
+from headstart.strategies.schedule import planned_steps, schedule_of
 from headstart.strategies.training import stopping_rows, tune
 from headstart.strategies.tuned_heads import start_head, with_fitted_head
 
@@ -19,7 +19,7 @@ from headstart.strategies.tuned_heads import start_head, with_fitted_head
 def tuned_from(job: Job, cut: int) -> TransferModel:
     """The blocks from `cut` on tuned from a head on frozen features, with the head that learnt beside them."""
     rows, validate = stopping_rows(job)
-    plan = usual_schedule(job, "partial", len(rows))
+    plan = schedule_of(job, planned_steps("partial", len(rows), job.settings))
     return tune(
         job.source,
         rows,

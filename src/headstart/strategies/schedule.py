@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.environment import fast_precision
@@ -21,10 +21,6 @@ _OF_WORDS = ("ner", "qa")
 _FEW_AT_ONCE = (*_OF_WORDS, "generation")
 _WORDS_SHARE, _WORDS_PASSES = 4, 2
 FEWEST_WORD_STEPS, _ROWS_OF_FEWEST = 260, 60
-# From so many rows of single labels on, three quarters of the usual passes at 1.4 times the usual rate come to the same accuracy: over 32
-# draws of five sets, 300 and 1,000 rows, of `partial`, `contrastive` and `full`, 0.02 points less, standard error 0.17 (docs/log.md).
-ENOUGH_ROWS, _FEWER, _FASTER = 300, 0.75, 1.4
-_SHORTENED = ("partial", "contrastive", "full", "soup")
 
 
 @dataclass(frozen=True)
@@ -47,20 +43,12 @@ class Schedule:
 def planned_steps(strategy: str, rows: int, settings: Settings) -> int:
     """Optimiser steps of a strategy on so many rows."""
     steps = math.ceil(rows / rows_a_step(settings)) * settings.epochs
-    if _shortened(strategy, rows, settings):
-        steps = round(_FEWER * steps)
     if settings.task == "ner":
         share = settings.epochs / Settings.epochs * Settings.batch_size / settings.batch_size
         return round(FEWEST_WORD_STEPS * max(1.0, share * math.sqrt(rows / _ROWS_OF_FEWEST)))
     if settings.task in _OF_WORDS:
         return max(FEWEST_WORD_STEPS, steps * _WORDS_PASSES)
     return max(FEWEST_CONTRASTIVE_STEPS, steps) if strategy == "contrastive" else steps
-
-
-def _shortened(strategy: str, rows: int, settings: Settings) -> bool:
-    """Whether fewer passes at a higher rate do, which is so where neither was asked for."""
-    usual = settings.epochs == Settings.epochs and settings.learning_rate == Settings.learning_rate
-    return usual and rows >= ENOUGH_ROWS and strategy in _SHORTENED and settings.task in (None, "classification")
 
 
 def rows_a_step(settings: Settings) -> int:
@@ -84,10 +72,3 @@ def schedule_of(job: Job, steps: int) -> Schedule:
         patience=s.patience,
         logs=job.logs,
     )
-
-
-def usual_schedule(job: Job, strategy: str, rows: int) -> Schedule:
-    """The schedule of a strategy that tunes on so many of a job's rows."""
-    plan = schedule_of(job, planned_steps(strategy, rows, job.settings))
-    rate = _FASTER if _shortened(strategy, rows, job.settings) else 1.0
-    return replace(plan, learning_rate=rate * plan.learning_rate, head_rate=rate * plan.head_rate)
