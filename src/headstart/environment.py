@@ -145,17 +145,19 @@ def release_free_memory() -> None:
 def only_new_garbage() -> Iterator[None]:
     """Within, garbage is looked for among the objects made there, and not among those of every library that was imported.
 
-    A collection over half a million of them takes a quarter of a second, and a training asks for one as it begins. Afterwards everything
-    is looked at again. Where the program has set objects aside itself (`gc.freeze`), its own choice is left as it is.
+    A collection over half a million of them takes a quarter of a second, and a training asks for one as it begins. At the end what was made
+    within and is out of reach is collected; then everything is looked at again. Where the program has set objects aside itself
+    (`gc.freeze`), its own choice is left as it is.
     """
-    if gc.get_freeze_count():
-        yield
-        return
-    gc.freeze()
+    own = not gc.get_freeze_count()
+    if own:
+        gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        gc.collect()  # a few new objects can hold much: a trainer and its model hold each other, and the optimiser with them
+        if own:
+            gc.unfreeze()
 
 
 def processor() -> str:

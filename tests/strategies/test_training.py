@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -173,6 +175,26 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(tiny_backbo
     texts = ["my card", "refund"]
     assert (first.predict_logits(texts) == again.predict_logits(texts)).all() and (first.head.weight == again.head.weight).all()
     assert not (first.predict_logits(texts) == other.predict_logits(texts)).all()
+
+
+def test_what_a_training_took_is_given_back_when_it_is_over(tiny_backbone: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, not when Python next looks for garbage among everything: each training would else leave model and optimiser behind."""
+    kept: list[weakref.ref[object]] = []
+    for part in (training.TunedModel, training._Trainer, torch.optim.AdamW):
+        begin = part.__init__
+
+        def noting(self: object, *args: object, begin: Callable[..., None] = begin, **kwargs: object) -> None:
+            kept.append(weakref.ref(self))
+            begin(self, *args, **kwargs)
+
+        monkeypatch.setattr(part, "__init__", noting)
+    gc.disable()
+    try:
+        model = tune(Reader(tiny_backbone("bert"), None, 4096), some_rows(), cut=2, head=some_head(), schedule=PLAN)
+        assert [each() for each in kept] == [None] * 3
+    finally:
+        gc.enable()
+    assert np.isfinite(model.predict_logits(["my card"])).all()
 
 
 def test_stopping_keeps_the_best_weights_and_comes_after_the_patience(tiny_backbone: Tiny, tmp_path: Path, monkeypatch) -> None:

@@ -26,7 +26,7 @@ from headstart.backbone.kernels import attention_in_float32
 from headstart.backbone.occurring import occurring_only
 from headstart.backbone.reading import Reader
 from headstart.data.split import test_split
-from headstart.environment import only_new_garbage
+from headstart.environment import only_new_garbage, release_free_memory
 from headstart.progress import bar
 from headstart.records import CurvePoint
 from headstart.settings import Precision
@@ -262,6 +262,32 @@ def run_training(
         validate: called after each pass with the model; None: no early stopping.
         batch: puts rows together, padded (`collate`) or one after the other (`packed`).
     """
+    with only_new_garbage():
+        curve = _train(model, entering, strata, schedule, balanced, validate, batch)
+    # What wraps a model for its training is a cycle that would keep it until Python looks for garbage among everything.
+    for name in ("forward", "_original_forward"):
+        vars(model).pop(name, None)
+    release_free_memory()
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters() if parameter.requires_grad):
+        raise FloatingPointError("its weights grew beyond all numbers")
+    model.cpu()  # readers work there, and the frozen blocks never left it
+    model.eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+        parameter.grad = None
+    return curve
+
+
+def _train(
+    model: Any,
+    entering: Entering,
+    strata: NDArray[np.int64],
+    schedule: Schedule,
+    balanced: bool,
+    validate: Validate | None,
+    batch: Callable[[list[dict[str, Any]]], Any],
+) -> tuple[CurvePoint, ...]:
+    """The training itself; what it takes beside the model, such as the optimiser's moments, is out of reach once it is over."""
     sampler = GroupedBatches(entering.lengths, strata, schedule.batch_size, schedule.seed, balanced)
     with bar(schedule.steps, "training", "step") as shown:
         watch = _Watch(model, validate, schedule.patience, shown)
@@ -278,17 +304,10 @@ def run_training(
         if schedule.logs is not None:
             trainer.add_callback(trainer_events(schedule.logs))
         attention = attention_in_float32(model) if schedule.precision is Precision.BFLOAT16 else nullcontext()
-        with attention, only_new_garbage():
+        with attention:
             trainer.train()
     if watch.best is not None:
         model.load_state_dict(watch.best[1], strict=False)
-    if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters() if parameter.requires_grad):
-        raise FloatingPointError("its weights grew beyond all numbers")
-    model.cpu()  # readers work there, and the frozen blocks never left it
-    model.eval()
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-        parameter.grad = None
     return tuple(watch.points)
 
 
