@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import headstart
-from headstart import cli, pipeline
+from headstart import budget, cli, pipeline
 from headstart.data.pairs import join_pair
 from headstart.errors import DataError, RunError, SettingsError, SourceError
 from headstart.export.verify import as_given, verify_answers
@@ -107,7 +107,7 @@ def test_a_run_leaves_its_results_in_its_folder(whole):
 def test_a_test_file_that_takes_half_of_the_budget_to_read_is_told_at_the_start(task, quick, monkeypatch, capsys):
     characters = sum(len(join_pair(question, context)) for question, context in PAIRS)
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "TOKENS_A_CHARACTER", 1e8)
+        patch.setattr(budget, "TOKENS_A_CHARACTER", 1e8)
         fit(task, "long", strategy=("sentence", "probe"))
     [told] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Answering the 30 questions")]
     assert told.startswith(f"Answering the 30 questions of the test file reads {characters:,} characters: about ")
