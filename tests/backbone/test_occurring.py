@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -89,7 +90,7 @@ def test_rows_that_are_set_aside_may_hold_other_tokens(tiny_backbone: Tiny) -> N
 
 
 def test_other_tokens_cannot_be_read_in_training(tiny_backbone: Tiny) -> None:
-    module = tiny_backbone("bert").module.requires_grad_(True)
+    module = copy.deepcopy(tiny_backbone("bert").module).requires_grad_(True)
     before = table_of(module)
     with occurring_only(module, np.array([0, 5, 7])) as whole:
         module(input_ids=torch.tensor([[5, 7, 0]]))
