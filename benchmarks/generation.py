@@ -49,9 +49,10 @@ def train(cell: Cell, clock: Clock) -> Mapping[str, Any]:
     from headstart.strategies.base import Rows
     from headstart.strategies.batches import entering_of
     from headstart.strategies.ladder import Job
-    from headstart.strategies.language import NATS, TOKENS, WritingModel, causal_model, output_layer
+    from headstart.strategies.language import NATS, TOKENS, WritingModel, causal_model
     from headstart.strategies.language_training import NextToken, told_rows
     from headstart.strategies.lora import ALPHA, RANK, lora_schedule
+    from headstart.strategies.output_layer import output_layer
     from headstart.strategies.training import run_training
 
     stored, stock = cell["side"] == "stored", cell["side"] == "stock"

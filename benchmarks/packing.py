@@ -56,9 +56,9 @@ def side(cell: Cell, clock: Clock) -> Mapping[str, Any]:
     from headstart.sources.resolve import resolve_source
     from headstart.strategies.base import Rows
     from headstart.strategies.batches import GroupedBatches, entering_of, packed
-    from headstart.strategies.language import output_layer
     from headstart.strategies.language_training import NextToken, told_rows
     from headstart.strategies.model import collate
+    from headstart.strategies.output_layer import output_layer
     from headstart.strategies.schedule import Schedule
     from headstart.strategies.training import run_training
 

@@ -62,7 +62,7 @@ def command(words: list[str], statuses: tuple[int, ...]) -> dict[str, Any]:
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8") as complaints:
         begin = time.monotonic()
-        child = subprocess.Popen([sys.executable, "-m", "headstart.cli", *words], stdout=subprocess.DEVNULL, stderr=complaints)
+        child = subprocess.Popen([sys.executable, "-m", "headstart", *words], stdout=subprocess.DEVNULL, stderr=complaints)
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.monotonic() - begin
         child.returncode = os.waitstatus_to_exitcode(status)

@@ -12,7 +12,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "architecture.md"
 
 def listed():
     """The rooms in the order of the page."""
-    block = re.search(r"```text\n(cli.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    block = re.search(r"```text\n(__main__.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
     names = [re.split(r"\s{2,}", line)[0] for line in block.group(1).splitlines()]
     return [room.strip().rstrip("/") for name in names for room in name.split(",")]
 

@@ -1,12 +1,15 @@
 """What fits in the budget, before anything is trained."""
 
+import json
+
 import pytest
 
 from headstart import budget, candidates
+from headstart.cost import CostModel
 from headstart.settings import make_settings
-from headstart.target import read_target
+from headstart.target import parts_of, read_target
 from small import sentences, write_csv
-from tiny import make_tiny
+from tiny import make_causal, make_tiny
 
 
 @pytest.fixture(scope="module")
@@ -29,3 +32,31 @@ def test_outer_folds_are_given_up_only_where_one_split_takes_less(task, monkeypa
     target = read_target(str(task / "train.csv"), settings)
     with candidates.open_means(settings) as means:
         assert len(budget.parts_in_time(target, settings, means, ["tfidf", "probe"], first)) == parts
+
+
+@pytest.mark.parametrize("judge", ["split", "folds"])
+def test_what_answering_takes_is_kept_from_the_decisions(tmp_path, judge):
+    """Sixteen prompts at once, all weights for each of some 40 tokens; winner and opponent; of outer folds each."""
+    answer = "x" * 100
+    lines = (json.dumps({"prompt": f"say {i}", "completion": answer}) for i in range(30))
+    (tmp_path / "train.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    source = make_causal(tmp_path / "source", "gpt2")
+    settings = make_settings(
+        {
+            "source": str(source),
+            "store": str(tmp_path / "store"),
+            "budget": 1000.0,
+            "few_rows": 0 if judge == "split" else 100,
+            "outer_folds": 3,
+        }
+    )
+    target = read_target(str(tmp_path / "train.jsonl"), settings)
+    with candidates.open_means(settings) as means:
+        means.cost = CostModel(training_speed=1e9, reading_speed=1e8)
+        parts = parts_of(target, settings)
+        assert target.task == "generation" and len(parts) == (1 if judge == "split" else 3)
+        [reader] = means.readers.values()
+        one = means.cost.reading(16 * 40 * 3, reader.backbone.parameters_total)
+        left = budget.seconds_a_row(target, parts, settings, means, 100.0)
+        learnt = sum(len(part.learn) for part in parts) + len(target.rows)
+        assert left == pytest.approx((1000.0 - 100.0 - budget.AROUND - 2 * len(parts) * one) / learnt)

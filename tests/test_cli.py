@@ -22,7 +22,7 @@ HEAVY = ["torch", "transformers", "numpy", "sklearn", "scipy", "pyarrow", "matpl
 
 def headstart(*words, **options):
     """The command line in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "headstart.cli", *words], capture_output=True, text=True, check=False, **options)
+    return subprocess.run([sys.executable, "-m", "headstart", *words], capture_output=True, text=True, check=False, **options)
 
 
 def told(capsys, *words):

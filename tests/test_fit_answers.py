@@ -2,13 +2,14 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
 import headstart
-from headstart import budget, cli, pipeline
+from headstart import cli, pipeline
 from headstart.data.pairs import join_pair
 from headstart.errors import DataError, RunError, SettingsError, SourceError
 from headstart.export.verify import as_given, verify_answers
@@ -104,13 +105,12 @@ def test_a_run_leaves_its_results_in_its_folder(whole):
     assert set(results.scores) == {"answer_f1", "exact_match", "f1_where_there_is_an_answer", "right_where_there_is_none"}
 
 
-def test_a_test_file_that_takes_half_of_the_budget_to_read_is_told_at_the_start(task, quick, monkeypatch, capsys):
-    characters = sum(len(join_pair(question, context)) for question, context in PAIRS)
+def test_rows_that_take_half_of_the_budget_to_answer_are_told_at_the_start(task, quick, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(budget, "TOKENS_A_CHARACTER", 1e8)
+        patch.setattr("headstart.tasks.qa.TOKENS_A_CHARACTER", 1e8)
         fit(task, "long", strategy=("sentence", "probe"))
-    [told] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Answering the 30 questions")]
-    assert told.startswith(f"Answering the 30 questions of the test file reads {characters:,} characters: about ")
+    [told] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Answering the rows")]
+    assert re.fullmatch(r"Answering the rows that judge takes about [\d,]+ s of the [\d,]+ s there are\.", told)
     fit(task, "short", strategy=("sentence", "probe"), inner_folds=3)
     assert "Answering the" not in capsys.readouterr().err
 

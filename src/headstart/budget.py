@@ -10,11 +10,13 @@ from headstart.progress import say
 from headstart.rungs import trial_seconds
 from headstart.runs import RunFolder
 from headstart.settings import Settings
-from headstart.strategies.pieces import TOKENS_A_CHARACTER
 from headstart.target import Part, Target, parts_of
+from headstart.tasks.registry import get_task
 
-# Seconds of a run that are neither trials nor training: starting, judging, saving, opening again, the report.
+# Seconds of a run that are neither trials nor training: starting, judging where that is quick, saving, opening again, the report.
 AROUND = 20.0
+# Winner and opponent answer the rows that judge.
+_ANSWER = 2
 
 
 def as_at_first(run: RunFolder, means: Means, spent: float) -> float:
@@ -43,13 +45,23 @@ def within_budget(target: Target, settings: Settings, means: Means, strategies: 
     return target.some(fit, why, settings)
 
 
-def seconds_a_row(target: Target, parts: list[Part], settings: Settings, spent: float) -> float:
+def seconds_a_row(target: Target, parts: list[Part], settings: Settings, means: Means, spent: float) -> float:
     """Seconds for each decision with the trainings that follow it, a row: the budget, less what runs around it.
 
     By rows, so that a rung which fits into the share of an outer fold fits into that of the last decision, on all rows, too.
     """
     rows = sum(len(part.learn) for part in parts) + (0 if parts[0].judge is None else len(target.rows))
-    return max(0.0, settings.budget - spent - AROUND) / max(rows, 1)
+    return max(0.0, settings.budget - spent - AROUND - _judging(target, parts, means)) / max(rows, 1)
+
+
+def _judging(target: Target, parts: list[Part], means: Means) -> float:
+    """Seconds to answer the rows that judge, where an answer is more than a row read."""
+    answering = get_task(target.task).answering
+    if answering is None or not means.readers:
+        return 0.0
+    judging = [target.test if part.judge is None else target.rows.take(part.judge) for part in parts]
+    work = max(sum(answering(rows, reader.backbone) for rows in judging if rows is not None) for reader in means.readers.values())
+    return _ANSWER * means.cost.reading(work, 1.0)
 
 
 def parts_in_time(
@@ -79,7 +91,7 @@ def _least_needed(target: Target, parts: list[Part], settings: Settings, means: 
     cheapest = min(rungs_on(target, parts[0].learn, settings, means, strategies), key=lambda rung: trial_seconds(rung, means.cost))
     learnt = [len(part.learn) for part in parts] + ([] if parts[0].judge is None else [len(target.rows)])
     trainings = [trial_seconds(cheapest, means.cost, rows / len(cheapest.job.rows)) for rows in learnt]
-    return cheapest.name, AROUND + 2 * sum(trainings)  # each with a trial as long
+    return cheapest.name, AROUND + _judging(target, parts, means) + 2 * sum(trainings)  # each with a trial as long
 
 
 def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means: Means, strategies: list[str], first: float) -> None:
@@ -90,9 +102,6 @@ def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means:
         asked = f"The budget of {settings.budget:,.0f} s is too short"
         before = f", {first:,.0f} s of them for what is learnt before (--via)" if first else ""
         say(f"{asked}: even the cheapest rung, {cheapest}, needs about {needed:,.0f} s in all{before}.")
-    if target.task == "qa" and target.test is not None:
-        characters = sum(map(len, target.test.texts))
-        weights = min(reader.backbone.block_parameters for reader in means.readers.values()) if means.readers else 0
-        seconds = means.cost.reading(characters * TOKENS_A_CHARACTER, weights)
-        if seconds > settings.budget / 2:
-            say(f"Answering the {len(target.test):,} questions of the test file reads {characters:,} characters: about {seconds:,.0f} s.")
+    judging = _judging(target, parts, means)
+    if judging > settings.budget / 2:
+        say(f"Answering the rows that judge takes about {judging:,.0f} s of the {settings.budget:,.0f} s there are.")

@@ -308,7 +308,3 @@ def _cache(parsed: argparse.Namespace, words: list[str]) -> int:
     else:
         print(cache.listing(folder) if parsed.action == "list" else cache.size(folder))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

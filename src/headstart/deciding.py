@@ -15,7 +15,7 @@ from headstart.candidates import Means, folder_name, rungs_on
 from headstart.data.examples import IntArray
 from headstart.planner import Decision, decide
 from headstart.progress import say
-from headstart.rungs import Rung, calibration_of
+from headstart.rungs import Rung, calibration_of, trial_seconds
 from headstart.runs import RunFolder
 from headstart.settings import Settings
 from headstart.strategies.base import FloatArray, Rows, Trained
@@ -101,6 +101,8 @@ def judge_part(
                 return None if rung is None else known[rung.name]
 
             def work() -> dict[str, Any]:
+                if rung.strategy.out_of_fold is None:
+                    say(f"  training {rung.name} (about {trial_seconds(rung, means.cost):.0f} s)")
                 trained[rung.name] = calibrated(rung, decision)
                 said = said_of(trained[rung.name], judging)
                 return {"logits": said.outputs, **({"answers": list(said.answers)} if said.answers else {})}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from headstart.errors import RunError
-from headstart.strategies.language import complete
+from headstart.strategies.completing import complete
 
 
 @dataclass(frozen=True)

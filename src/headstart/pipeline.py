@@ -131,7 +131,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         reading = time.perf_counter()
         read_rows(target, settings, means, strategies)
         spent = opened + sum(detour.seconds for detour in detours) + time.perf_counter() - reading
-        a_row = seconds_a_row(target, parts, settings, as_at_first(run, means, spent))
+        a_row = seconds_a_row(target, parts, settings, means, as_at_first(run, means, spent))
         judged = [judge_part(part, target, settings, run, means, strategies, a_row * len(part.learn)) for part in parts]
         if target.test is not None and judged[0].fitted is not None:
             final, model = judged[0].decision, judged[0].fitted
@@ -186,7 +186,7 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
         parts = parts_in_time(target, settings, means, strategies, before)
         rungs = rungs_on(target, parts[0].learn, settings, means, strategies)
         warn_of_budget(target, parts, settings, means, strategies, before)
-        share = seconds_a_row(target, parts, settings, before) * len(parts[0].learn)
+        share = seconds_a_row(target, parts, settings, means, before) * len(parts[0].learn)
         described = describe_plan(target, parts, rungs, means.cost, settings, share)
     return "\n".join(filter(None, [described, describe_tasks(tasks)]))
 
@@ -298,7 +298,7 @@ def _require_fit(target: Target, reader: Reader) -> None:
 
         require_token_class(backbone.module, backbone.source.name, WORDS if task == "ner" else ANSWERS)
     elif task == "generation":
-        from headstart.strategies.language import output_layer
+        from headstart.strategies.output_layer import output_layer
         from headstart.strategies.prompts import end_of, require_readable
 
         output_layer(backbone)

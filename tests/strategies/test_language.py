@@ -20,14 +20,16 @@ from headstart.settings import make_settings
 from headstart.sources.resolve import resolve_source
 from headstart.strategies.base import Rows
 from headstart.strategies.batches import entering_of, packed
+from headstart.strategies.completing import complete
 from headstart.strategies.ladder import Job, get_strategy
-from headstart.strategies.language import BYTES, EXACT, NATS, ROUGE, TOKENS, WRITTEN, complete, output_layer
-from headstart.strategies.language_training import FrozenHeadLoss, NextToken, fit_language_adapters, told_rows, tune_language, untouched
+from headstart.strategies.language import BYTES, EXACT, NATS, ROUGE, TOKENS, WRITTEN
+from headstart.strategies.language_training import NextToken, fit_language_adapters, told_rows, tune_language, untouched
 from headstart.strategies.model import NO_LABEL, collate
+from headstart.strategies.output_layer import output_layer
 from headstart.strategies.prompts import as_read, shortened, template_of, write
 from headstart.strategies.schedule import planned_steps, schedule_of
 from headstart.strategies.vocabulary import learn_vocabulary
-from tiny import make_causal, make_tiny, make_tokenizer
+from tiny import make_causal, make_tokenizer
 
 PROMPTS = ("what is my card", "please cancel the order", "why", "how can i pay the money for the new card on time")
 ANSWERS = ("it is lost", "good", "the price is bad and wrong", "help")
@@ -109,17 +111,6 @@ def test_a_prompt_that_is_too_long_keeps_its_end_behind_what_opens_a_text(name):
     [long, short] = shortened(tokenizer, ["card " * 40 + "please", "why"], [10, 10])
     assert (long, short) == ("card " * (9 - around) + "please", "why")
     assert shortened(tokenizer, ["x" * 40], [1]) == ["x"]
-    heard = []
-
-    class Spy:
-        device = torch.device("cpu")
-
-        def generate(self, input_ids, **asked):
-            heard.append(input_ids[0].tolist())
-            return input_ids
-
-    complete(Spy(), tokenizer, 16, ["card " * 40 + "please"], 6)
-    assert heard == [tokenizer("card " * (9 - around) + "please\n")["input_ids"]] and len(heard[0]) == 10
 
 
 def test_chats_that_are_too_long_are_compared_by_their_ends(reader):
@@ -203,78 +194,17 @@ def test_from_stored_activations_and_through_the_whole_model_training_is_the_sam
     assert stored.compared(rows_of())[:, NATS] == pytest.approx(whole.compared(rows_of())[:, NATS], abs=1e-3)
 
 
-def test_what_is_written_is_what_the_stock_class_writes_token_by_token(reader):
+def test_some_prompts_of_those_that_are_judged_are_written_and_compared(reader):
     model = untouched(job_of(reader))
-    whole = AutoModelForCausalLM.from_pretrained(reader.backbone.source.folder).eval()
     said = model.answer(rows_of())
-    tokenizer = reader.backbone.tokenizer
-    for i, prompt in enumerate(PROMPTS):
-        ids = tokenizer(prompt + "\n")["input_ids"]
-        first = len(ids)
-        for _ in range(model.longest):
-            with torch.inference_mode():
-                token = int(whole(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
-            ids.append(token)
-            if token == tokenizer.eos_token_id:
-                break
-        assert said.answers[i] == tokenizer.decode(ids[first:], skip_special_tokens=True)
+    assert list(said.answers) == complete(model.whole, reader.backbone.tokenizer, 64, PROMPTS, model.longest)
     assert (said.outputs[:, WRITTEN] == 1).all() and (said.outputs[:, [ROUGE, EXACT]] <= 1).all()
-
-
-def test_a_model_that_looks_ahead_is_refused(tmp_path):
-    make_tiny(tmp_path / "bert", "bert", blocks=2)
-    with pytest.raises(SourceError) as refused:
-        output_layer(load_backbone(resolve_source(str(tmp_path / "bert")), 64))
-    assert str(refused.value) == (
-        f"The source {str(tmp_path / 'bert')!r} looks ahead, so that it cannot write. Name a causal model (GPT-2, Llama, Gemma ...) with "
-        "--source."
-    )
-
-
-def test_how_attention_is_worked_out_is_not_for_a_source_to_say(tmp_path):
-    folder = make_causal(tmp_path, "llama")
-    backbone = load_backbone(resolve_source(str(folder)), 64)
-    before = output_layer(backbone).weight
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"attn_implementation": "kernels-community/some-kernel"}))
-    assert torch.equal(output_layer(backbone).weight, before)
 
 
 def test_rows_are_told_their_own_tokens_alone(reader):
     told, longest = told_rows(reader, rows_of())
     assert len(told.y) == told.sizes.sum() and longest <= 64
     assert (told.y != NO_LABEL).sum() == untouched(job_of(reader)).compared(rows_of())[:, TOKENS].sum()
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_the_loss_of_a_frozen_output_layer_and_its_gradient_are_those_of_autograd(bias, monkeypatch):
-    monkeypatch.setattr("headstart.strategies.language_training._AT_ONCE", 3)
-    generator = torch.Generator().manual_seed(0)
-    head = torch.nn.Linear(5, 11, bias=bias).requires_grad_(False).double()
-    states, ids = torch.randn(8, 5, generator=generator).double(), torch.randint(0, 11, (8,), generator=generator)
-    ours, theirs = states.clone().requires_grad_(True), states.clone().requires_grad_(True)
-    loss = FrozenHeadLoss.apply(ours, head.weight, head.bias, ids)
-    wanted = torch.nn.functional.cross_entropy(head(theirs), ids, reduction="sum")
-    (2.0 * loss).backward()
-    (2.0 * wanted).backward()
-    assert float(loss.detach()) == pytest.approx(float(wanted.detach()))
-    torch.testing.assert_close(ours.grad, theirs.grad)
-
-
-@pytest.mark.parametrize(("pieces", "wide"), [(40, True), (39, False)])
-def test_a_wide_output_layer_is_multiplied_by_the_kernel_that_is_fastest_for_it(pieces, wide, monkeypatch):
-    monkeypatch.setattr("headstart.strategies.language_training._WIDE", 40)
-    asked, calls = [], []
-
-    def counted(x, weight, bias):
-        calls.append((tuple(x.shape), tuple(weight.shape), bias))
-        return torch.nn.functional.linear(x, weight, bias)
-
-    monkeypatch.setattr("headstart.strategies.language_training.fastest_linear", lambda *shape: asked.append(shape) or counted)
-    head, states, ids = torch.nn.Linear(5, pieces).requires_grad_(False), torch.randn(8, 5), torch.arange(8)
-    loss = FrozenHeadLoss.apply(states, head.weight, head.bias, ids)
-    assert float(loss) == pytest.approx(float(torch.nn.functional.cross_entropy(head(states), ids, reduction="sum")), rel=1e-5)
-    assert (asked, calls) == (([(256, 5, 40)], [((8, 5), (40, 5), None)]) if wide else ([], []))
 
 
 def test_a_training_in_bfloat16_multiplies_by_the_output_layer_in_it_and_sums_in_float32(reader):
@@ -374,23 +304,15 @@ def test_the_cost_of_a_text_in_pieces_is_the_sum_over_them(reader):
     assert not outputs[:, WRITTEN].any()
 
 
-def test_however_long_completions_are_a_prompt_keeps_the_room_that_it_had_in_training(reader):
+def test_however_long_completions_are_a_prompt_keeps_the_room_that_it_had_in_training(reader, monkeypatch):
     rows = rows_of(answers=(" ".join(["money"] * 60), *ANSWERS[1:]))
     _, longest = told_rows(reader, rows)
     assert longest == 32  # half of the 64 tokens that are read
     model = untouched(job_of(reader))
     prompts = [" ".join([word] + ["card"] * 20) for word in ("why", "what")]
     assert replace(model, longest=longest).fitting(prompts) == prompts
-    heard = []
-    whole = model.whole
-
-    class Spy:
-        device = whole.device
-
-        def generate(self, input_ids, **asked):
-            heard.append(input_ids.shape[1])
-            return whole.generate(input_ids=input_ids, **asked)
-
-    tokenizer = reader.backbone.tokenizer
-    complete(Spy(), tokenizer, 64, prompts, longest)
-    assert heard == [len(tokenizer(f"{prompt}\n")["input_ids"]) for prompt in prompts]
+    heard, whole, tokenizer = [], model.whole, reader.backbone.tokenizer
+    usual = whole.generate
+    monkeypatch.setattr(whole, "generate", lambda *, input_ids, **rest: heard.append(input_ids.shape) or usual(input_ids, **rest))
+    complete(whole, tokenizer, 64, prompts, longest)
+    assert heard[0] == (2, len(tokenizer(f"{prompts[0]}\n")["input_ids"]))

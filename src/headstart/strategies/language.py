@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +17,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from headstart.backbone.backbone import Backbone
 from headstart.backbone.cut import Trunk
 from headstart.backbone.kernels import fast_linears
 from headstart.backbone.reading import Float32, Reader
+from headstart.data.examples import IntArray
 from headstart.data.prompts import WHOLE
-from headstart.errors import SourceError
 from headstart.judge.rouge import rouge_l
 from headstart.records import CurvePoint
-from headstart.sources.opening import quiet_transformers, read_config
 from headstart.strategies.adapter import Adapter
 from headstart.strategies.base import FloatArray, Rows, Said
+from headstart.strategies.completing import complete
 from headstart.strategies.model import NO_LABEL, states_through
+from headstart.strategies.output_layer import AT_ONCE, nats_of
 from headstart.strategies.prompts import PROMPT_SHARE, Written, as_read, end_of, shortened, write
 
 # What the outputs (n, 6) of a row are: minus the log-probability of its completion in nats, its tokens, its bytes; whether a completion was
@@ -36,52 +36,10 @@ from headstart.strategies.prompts import PROMPT_SHARE, Written, as_read, end_of,
 NATS, TOKENS, BYTES, WRITTEN, ROUGE, EXACT = range(6)
 # Writing takes a pass a token: of many rows so many are written, spread evenly.
 MOST_WRITTEN = 50
-_LONGEST = 256
+LONGEST = 256
 _LONGER = 1.2
-# Completion tokens whose logits are in memory at once.
-_AT_ONCE = 256
-
-
-_REMEDY = "Name a causal model (GPT-2, Llama, Gemma ...) with --source."
-
-
-def output_layer(backbone: Backbone) -> nn.Linear:
-    """The layer (v, d) that turns the last hidden states into logits: tied to the embeddings, or read from the source's files.
-
-    Raises:
-        SourceError: the source is no causal language model, or does more than one linear layer on its last hidden states.
-    """
-    from transformers import AutoModelForCausalLM
-
-    name = backbone.source.name
-    try:
-        with quiet_transformers():
-            whole: Any = AutoModelForCausalLM.from_pretrained(
-                backbone.source.folder,
-                config=read_config(backbone.source.folder),
-                use_safetensors=True,
-                dtype=torch.float32,
-                trust_remote_code=False,
-                local_files_only=True,
-            ).eval()
-    except (ValueError, KeyError, OSError) as error:
-        raise SourceError(
-            f"The source {name!r} ({backbone.source.model_type}) does not write texts: transformers has no causal language model of its "
-            f"kind. {_REMEDY}"
-        ) from error
-    layer: nn.Linear = whole.get_output_embeddings()
-    ids = torch.arange(1, 5)[None] % whole.config.vocab_size
-    with torch.inference_mode():
-        hidden = whole.base_model(input_ids=ids).last_hidden_state
-        plain = isinstance(layer, nn.Linear) and torch.allclose(layer(hidden), whole(input_ids=ids).logits, atol=1e-4)
-        causal = torch.allclose(whole.base_model(input_ids=ids[:, :2]).last_hidden_state, hidden[:, :2], atol=1e-3)
-    if not causal:
-        raise SourceError(f"The source {name!r} looks ahead, so that it cannot write. {_REMEDY}")
-    if not plain:
-        raise SourceError(f"The source {name!r} does more than one linear layer on its last hidden states; choose another causal model.")
-    for parameter in layer.parameters():
-        parameter.requires_grad_(False)
-    return layer
+# Tokens of completions, with their hidden states, that are brought together before the output layer sees them.
+_TOGETHER = 16 * AT_ONCE
 
 
 def causal_model(module: nn.Module, head: nn.Linear) -> Any:
@@ -135,11 +93,11 @@ class WritingModel:
         """Outputs (n, 6), nothing written."""
         rows_read = self.written(rows.texts, rows.y.tolist())
         outputs = np.zeros((len(rows), 6))
-        for i, states in self._states([row.text for row in rows_read]):
-            read = rows_read[i]
+        for read in rows_read:
             outputs[read.row, BYTES] += read.size
-            outputs[read.row, NATS] += nats_of(states, read.told, self.head)
             outputs[read.row, TOKENS] += float((read.told != NO_LABEL).sum())
+        for owners, states, told in _many_at_once(self._states([row.text for row in rows_read]), rows_read):
+            outputs[:, NATS] += np.bincount(owners, nats_of(states, told, self.head), len(outputs))
         return outputs
 
     def answer(self, rows: Rows) -> Said:
@@ -193,40 +151,27 @@ class WritingModel:
                 trunk.restore()
 
 
-@torch.inference_mode()
-def nats_of(states: Float32, told: np.ndarray[Any, Any], head: nn.Linear) -> float:
-    """Minus the log-probability of a completion's tokens, from the hidden states (t, d) before each."""
-    places = np.flatnonzero(told != NO_LABEL)
-    total = 0.0
-    for begin in range(0, len(places), _AT_ONCE):
-        some = places[begin : begin + _AT_ONCE]
-        logits = head(torch.from_numpy(np.ascontiguousarray(states[some - 1])).to(head.weight.dtype)).double()
-        total += float(nn.functional.cross_entropy(logits, torch.from_numpy(told[some]), reduction="sum"))
-    return total
+def _many_at_once(found: Iterable[tuple[int, Float32]], rows_read: Sequence[Written]) -> Iterator[tuple[IntArray, Float32, IntArray]]:
+    """Of texts by their position, with their hidden states (t, d): for some hundred tokens that are told at a time whose row each belongs
+    to, the states before each, and the token."""
+    waiting: list[tuple[IntArray, Float32, IntArray]] = []
+    for i, states in found:
+        read = rows_read[i]
+        places = np.flatnonzero(read.told != NO_LABEL)
+        waiting.append((np.full(len(places), read.row), states[places - 1], read.told[places]))
+        if sum(len(owners) for owners, _, _ in waiting) >= _TOGETHER:
+            yield _joined(waiting)
+            waiting = []
+    if waiting:
+        yield _joined(waiting)
 
 
-@torch.inference_mode()
-def complete(whole: Any, tokenizer: Any, max_length: int, prompts: Sequence[str], longest: int, *, continues: bool = False) -> list[str]:
-    """Greedy completions, each prompt by itself, so that what stands beside it changes nothing; `continues` as of `as_read`."""
-    found, room = [], max(1, max_length - longest)
-    for prompt in prompts:
-        [text] = shortened(tokenizer, [as_read(tokenizer, prompt, continues=continues)], [room])
-        ids = tokenizer(text, return_tensors="pt", verbose=False)["input_ids"][:, -room:].to(whole.device)
-        if not ids.shape[1]:  # a tokenizer that puts nothing before a text makes nothing of an empty one
-            ids = torch.tensor([[tokenizer.eos_token_id]], device=whole.device)
-        said = whole.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            do_sample=False,
-            max_new_tokens=longest,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-        found.append(tokenizer.decode(said[0, ids.shape[1] :], skip_special_tokens=True))
-    return found
+def _joined(parts: Sequence[tuple[IntArray, Float32, IntArray]]) -> tuple[IntArray, Float32, IntArray]:
+    owners, states, told = zip(*parts, strict=True)
+    return np.concatenate(owners), np.concatenate(states), np.concatenate(told)
 
 
 def longest_of(written: Sequence[Written], max_length: int) -> int:
     """Tokens that a completion may have: a little more than those of training, and never so many that a prompt has less room than there."""
     most = max((int((row.told != NO_LABEL).sum()) for row in written), default=1)
-    return max(1, min(_LONGEST, max_length - round(PROMPT_SHARE * max_length), math.ceil(_LONGER * most)))
+    return max(1, min(LONGEST, max_length - round(PROMPT_SHARE * max_length), math.ceil(_LONGER * most)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headstart.strategies.ladder import Strategy
-from headstart.strategies.language_training import fit_language
+from headstart.strategies.language_training import fit_language, work_of
 
 STRATEGY = Strategy(
     name="full",
@@ -12,4 +12,5 @@ STRATEGY = Strategy(
     summary="all weights tuned",
     fit=lambda job: fit_language(job, "full", 0),
     tunes_from=lambda _job: 0,
+    work=lambda job, share: work_of("full", job, share),
 )

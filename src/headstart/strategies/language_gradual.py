@@ -7,7 +7,7 @@ import copy
 from headstart.strategies.gradual import in_stages, share_of_steps
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.language import WritingModel
-from headstart.strategies.language_training import tune_language
+from headstart.strategies.language_training import tune_language, work_of
 from headstart.strategies.schedule import schedule_of
 
 
@@ -32,5 +32,6 @@ STRATEGY = Strategy(
     summary="the blocks above the cut tuned from the top down, a block more at each stage",
     fit=fit,
     tunes_from=lambda job: max(1, job.cut),
+    work=lambda job, share: work_of("gradual", job, share),
     usual=False,
 )

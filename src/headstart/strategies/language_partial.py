@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headstart.strategies.ladder import Strategy
-from headstart.strategies.language_training import fit_language
+from headstart.strategies.language_training import fit_language, work_of
 
 STRATEGY = Strategy(
     name="partial",
@@ -12,4 +12,5 @@ STRATEGY = Strategy(
     summary="the blocks above the cut tuned",
     fit=lambda job: fit_language(job, "partial", job.cut),
     tunes_from=lambda job: job.cut,
+    work=lambda job, share: work_of("partial", job, share),
 )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,25 +15,23 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from headstart.backbone.cut import Trunk
-from headstart.backbone.kernels import Linear, fastest_linear
 from headstart.backbone.reading import Reader
 from headstart.data.prompts import WHOLE
 from headstart.strategies.adapter import add_adapters, merge_adapters
 from headstart.strategies.base import Rows
 from headstart.strategies.batches import entering_of, packed
-from headstart.strategies.ladder import Job
-from headstart.strategies.language import WritingModel, longest_of, output_layer
+from headstart.strategies.ladder import Job, Work
+from headstart.strategies.language import WritingModel, longest_of
 from headstart.strategies.lora import ALPHA, RANK, lora_schedule
 from headstart.strategies.model import NO_LABEL, collate
-from headstart.strategies.schedule import Schedule, planned_steps, schedule_of
+from headstart.strategies.output_layer import AT_ONCE, FrozenHeadLoss, output_layer
+from headstart.strategies.schedule import Schedule, planned_steps, rows_a_step, schedule_of
 from headstart.strategies.training import Learned, run_training, trunk_learning
 
+# Rows whose tokens are counted, to foretell what training takes.
+_LOOKED_AT = 50
 # The whole model learns at a tenth of what blocks above a cut do: a language model forgets how to write before it learns what to.
 _FULL_RATE = 0.1
-# Tokens whose logits are in memory at once: 256 of Gemma's 262,144 pieces are 268 MB.
-_AT_ONCE = 256
-# Pieces from which a vocabulary is worth a look at which product is the fastest, and as many as are looked at.
-_WIDE = 16_384
 
 
 class NextToken(nn.Module):
@@ -67,7 +64,7 @@ class NextToken(nn.Module):
             some = labels[:, 1:] != NO_LABEL
             states, told = states[:, :-1].float()[some], labels[:, 1:][some]
             if self.head.weight.requires_grad:
-                parts = zip(torch.split(states, _AT_ONCE), torch.split(told, _AT_ONCE), strict=True)
+                parts = zip(torch.split(states, AT_ONCE), torch.split(told, AT_ONCE), strict=True)
                 loss = states.new_zeros(()) + sum(checkpoint(self._loss_of, part, ids, use_reentrant=False) for part, ids in parts)
             else:
                 loss = FrozenHeadLoss.apply(states, self._weight(short), self.head.bias, told)  # type: ignore[no-untyped-call]
@@ -83,45 +80,6 @@ class NextToken(nn.Module):
 
     def _loss_of(self, states: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(self.head(states), ids, reduction="sum")
-
-
-class FrozenHeadLoss(torch.autograd.Function):
-    """The summed cross-entropy of ids (n,) under an output layer (v, d) that does not learn, of states (n, d).
-
-    Products are made in the number format of the weights, all else in that of the states.
-
-    Logits are made `_AT_ONCE` tokens at a time, and what they give the states is worked out at once, (softmax - one-hot) W: so none is
-    kept and none is made twice, which over a large vocabulary is most of a step.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, ids: torch.Tensor) -> torch.Tensor:
-        """The loss, a number."""
-        loss, gradient = states.new_zeros(()), torch.empty_like(states)
-        linear = _head_linear(weight)
-        for begin in range(0, len(states), _AT_ONCE):
-            part = slice(begin, begin + _AT_ONCE)
-            logits = linear(states[part].to(weight.dtype), weight, None).to(states.dtype)
-            logits = logits if bias is None else logits + bias
-            loss = loss + functional.cross_entropy(logits, ids[part], reduction="sum")
-            logits = torch.softmax(logits, dim=1)
-            logits[torch.arange(len(logits), device=logits.device), ids[part]] -= 1.0
-            gradient[part] = (logits.to(weight.dtype) @ weight).to(states.dtype)
-        ctx.save_for_backward(gradient)
-        return loss
-
-    @staticmethod
-    def backward(ctx: Any, outer: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """What the loss gives the states; nothing else learns."""
-        (gradient,) = ctx.saved_tensors
-        return outer * gradient, None, None, None
-
-
-def _head_linear(weight: torch.Tensor) -> Linear:
-    """The fastest product for an output layer (v, d)."""
-    if weight.dtype != torch.float32 or weight.device.type != "cpu" or len(weight) < _WIDE:
-        return functional.linear
-    return fastest_linear(_AT_ONCE, weight.shape[1], _WIDE)
 
 
 def told_rows(reader: Reader, rows: Rows) -> tuple[Rows, int]:
@@ -180,6 +138,20 @@ def tune_language(
     entering = entering_of(reader, told, cut if stored else 0)
     curve = run_training(model, entering, told.strata, schedule, batch=packed if pack else collate)
     return WritingModel(reader, trunk.restore(), cut, head.requires_grad_(False), longest, curve, bool((rows.y == WHOLE).all()))
+
+
+def work_of(strategy: str, job: Job, share: float) -> Work:
+    """What training on a share of the rows takes: all tokens pass the blocks that learn, and those that are told the output layer too."""
+    backbone, rows = job.source.backbone, max(2, round(len(job.rows) * share))
+    some = job.rows.take(np.arange(0, len(job.rows), max(1, len(job.rows) // _LOOKED_AT)))
+    read, _ = told_rows(job.source, some)
+    tokens, told = len(read.y) / len(some), float((read.y != NO_LABEL).sum()) / len(some)
+    steps = planned_steps(strategy, rows, job.settings)
+    blocks = backbone.block_parameters * (1 - (0 if strategy == "full" else job.cut) / backbone.n_blocks)
+    head = len(backbone.tokenizer) * backbone.width * told / max(tokens, 1.0)
+    # Forwards and to the states; where it learns forwards once more and to its weights too.
+    head *= 4 / 3 if strategy == "full" else 2 / 3
+    return Work(steps * min(rows_a_step(job.settings), rows) * tokens, blocks + head, 0.0, steps)
 
 
 def untouched(job: Job) -> WritingModel:

@@ -29,7 +29,7 @@ BEAMS = 5
 MOST_COMPARED = 200
 # Texts that are translated at once, all of the same number of tokens, so that none is padded and what stands beside it changes nothing.
 _AT_ONCE = 64
-_LONGEST = 256
+LONGEST = 256
 _LONGER = 1.3
 
 
@@ -149,7 +149,7 @@ def source_ids(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[li
     return [row or [filler] for row in encode(tokenizer, texts, max_length, pairs=False)]
 
 
-def target_ids(tokenizer: Any, texts: Sequence[str], most: int = _LONGEST) -> list[list[int]]:
+def target_ids(tokenizer: Any, texts: Sequence[str], most: int = LONGEST) -> list[list[int]]:
     """Token ids of translations, at most `most`, the last of them that which ends a text."""
     if not texts:
         return []
@@ -166,7 +166,7 @@ def end_of(tokenizer: Any) -> int:
     return int(found)
 
 
-def longest_of(rows: Sequence[Sequence[int]], most: int = _LONGEST) -> int:
+def longest_of(rows: Sequence[Sequence[int]], most: int = LONGEST) -> int:
     """Tokens that a translation may have: a little more than those of training, at most `most`."""
     return min(most, max(8, math.ceil(_LONGER * max(map(len, rows), default=1))))
 
@@ -174,4 +174,4 @@ def longest_of(rows: Sequence[Sequence[int]], most: int = _LONGEST) -> int:
 def most_of(whole: Any) -> int:
     """Tokens of a translation that an encoder-decoder can write: its decoder may have places for so many alone (T5's counts none)."""
     config = whole.config.get_text_config(decoder=True)
-    return min(_LONGEST, int(getattr(config, "max_position_embeddings", None) or _LONGEST))
+    return min(LONGEST, int(getattr(config, "max_position_embeddings", None) or LONGEST))

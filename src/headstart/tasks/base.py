@@ -19,6 +19,7 @@ from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows, Said
 
 if TYPE_CHECKING:
+    from headstart.backbone.backbone import Backbone
     from headstart.backbone.reading import Reader
 
 
@@ -115,7 +116,8 @@ class Task:
     without; `curve_at` trains them on some of the rows. Both take rows and groups (n,); None: the task has no light rungs on frozen
     features. `calibrate` tells from out-of-fold outputs of some rows how those of a task of texts are moved; None: not at all. `ranked_by`
     is the rung by which sources are compared before any is trained. `in_pieces`: texts are not read as they stand, but in pieces, or with
-    what follows them.
+    what follows them. `answering` tells how many multiplications it takes one rung to answer such rows, to foretell the judge's time; None:
+    so few that they need not be foretold.
     """
 
     name: str
@@ -137,3 +139,4 @@ class Task:
     calibrate: Callable[[FloatArray, Rows], Calibration] | None = None
     ranked_by: str = "probe"
     in_pieces: bool = False
+    answering: Callable[[Rows, Backbone], float] | None = None

@@ -7,11 +7,14 @@ Letters in shapes: n rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from headstart.backbone.backbone import Backbone
+from headstart.cost import ONE_BY_ONE
 from headstart.data.check import LabelChecks
 from headstart.data.examples import BoolArray, Examples
 from headstart.data.prompts import CHATS, COMPLETION, INSTRUCTION, OUTPUT, PROMPT, WHOLE, WHOLE_TEXTS
@@ -21,7 +24,9 @@ from headstart.judge.metrics import FloatArray
 from headstart.records import Finding, RowNote, Severity
 from headstart.settings import Metric
 from headstart.strategies.base import Rows
-from headstart.strategies.language import BYTES, NATS
+from headstart.strategies.completing import AT_ONCE
+from headstart.strategies.language import BYTES, LONGEST, MOST_WRITTEN, NATS
+from headstart.strategies.pieces import TOKENS_A_CHARACTER
 from headstart.strategies.prompts import shown_prompt
 from headstart.tasks.base import Labels, Prepared, Task
 from headstart.tasks.writing_judge import WritingJudge
@@ -104,6 +109,13 @@ def label_counts(rows: Rows, names: Sequence[str]) -> tuple[tuple[str, int], ...
     return tuple((what, count) for what, count in (("a completion", len(rows) - whole), (WHOLE_TEXTS, whole)) if count)
 
 
+def answering(rows: Rows, backbone: Backbone) -> float:
+    """Multiplications of one rung that writes behind some of the prompts, all weights for each step of sixteen."""
+    sizes = [len(label) * TOKENS_A_CHARACTER for label in rows.y.tolist() if label != WHOLE]
+    batches = math.ceil(min(MOST_WRITTEN, len(sizes)) / AT_ONCE)
+    return batches * AT_ONCE * min(LONGEST, max(sizes, default=0.0)) * backbone.parameters_total * ONE_BY_ONE
+
+
 TASK = Task(
     name="generation",
     summary="a text to follow each prompt",
@@ -131,4 +143,5 @@ TASK = Task(
     curve_at=None,
     ranked_by="untouched",
     in_pieces=True,
+    answering=answering,
 )

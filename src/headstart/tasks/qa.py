@@ -26,6 +26,7 @@ from headstart.judge.metrics import FloatArray
 from headstart.records import Finding, RowNote, Severity
 from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows
+from headstart.strategies.pieces import TOKENS_A_CHARACTER
 from headstart.strategies.spans import F1
 from headstart.tasks.answer_judge import AnswerJudge, best_margin
 from headstart.tasks.base import Labels, Prepared, Task
@@ -225,4 +226,5 @@ TASK = Task(
     curve_at=curve_at,
     calibrate=best_margin,
     in_pieces=True,
+    answering=lambda rows, backbone: sum(map(len, rows.texts)) * TOKENS_A_CHARACTER * backbone.block_parameters,
 )

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from headstart.backbone.backbone import Backbone
+from headstart.cost import ONE_BY_ONE
 from headstart.data.check import LabelChecks
 from headstart.data.examples import BoolArray, Examples
 from headstart.data.parallel import is_language
@@ -18,6 +20,8 @@ from headstart.judge.metrics import FloatArray
 from headstart.records import Finding, RowNote, Severity
 from headstart.settings import Metric
 from headstart.strategies.base import Rows
+from headstart.strategies.pieces import TOKENS_A_CHARACTER
+from headstart.strategies.translation import BEAMS
 from headstart.tasks.base import Labels, Prepared, Task
 from headstart.tasks.translation_judge import TranslationJudge, row_chrf
 
@@ -96,6 +100,12 @@ def hard(outputs: FloatArray, rows: Rows, examples: Examples, names: Sequence[st
     return [RowNote("hard", examples.rows[i], f"{rows.texts[i]} — {rows.y[i]}", "") for i in kept]
 
 
+def answering(rows: Rows, backbone: Backbone) -> float:
+    """Multiplications of one rung that translates these rows, by a decoder of the encoder's size."""
+    tokens = sum(len(label) * TOKENS_A_CHARACTER for label in rows.y.tolist())
+    return BEAMS * tokens * backbone.parameters_total * ONE_BY_ONE
+
+
 TASK = Task(
     name="translation",
     summary="a text in another language",
@@ -116,4 +126,5 @@ TASK = Task(
     curve=("full", "scratch"),
     curve_at=None,
     ranked_by="brief",
+    answering=answering,
 )
