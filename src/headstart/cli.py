@@ -223,16 +223,17 @@ def _rank(parsed: argparse.Namespace, words: list[str]) -> int:
     from headstart import progress
     from headstart.ranking import data_sets, table
     from headstart.ranking.rank import rank, save_ranking
+    from headstart.records import DataRanking, Ranking
 
     progress.set_quiet(settings.quiet)
+    found: Ranking | DataRanking
     if settings.via:
-        if parsed.save is not None:
-            raise SettingsError("--save keeps a ranking of sources; with --via it is data sets that are ranked. Leave one of them out.")
-        for line in data_sets.data_table(data_sets.rank_data(parsed.data, settings)):
-            print(line)
-        return 0
-    found = rank(parsed.data, settings, command=_command(words))
-    for line in table.table(found, scores=parsed.scores):
+        found = data_sets.rank_data(parsed.data, settings, command=_command(words))
+        lines = data_sets.data_table(found)
+    else:
+        found = rank(parsed.data, settings, command=_command(words))
+        lines = table.table(found, scores=parsed.scores)
+    for line in lines:
         print(line)
     if parsed.save is not None:
         print(f"page  {save_ranking(found, Path(parsed.save))}")

@@ -409,3 +409,35 @@ class Ranking:
     seconds: float
     command: str = ""
     task: str = "classification"
+
+
+@dataclass(frozen=True)
+class RankedData:
+    """A labelled data set as a source task: `rows` that could be learnt from, `left_out` ones that the target has too, scores by name; nan
+    where a measure cannot be taken of its texts. `place` is that on the map, where the target stands at (0, 0).
+    """
+
+    name: str
+    path: str
+    rows: int
+    classes: int
+    left_out: int
+    scores: dict[str, float]
+    place: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class DataRanking:
+    """Data sets for one target, nearest first by the measure `ordering`, and those that cannot be learnt from: what `headstart rank --via`
+    prints and saves. `source` read the texts of `rows` target rows.
+    """
+
+    title: str
+    created: str
+    source: str
+    rows: int
+    ordering: str
+    sets: tuple[RankedData, ...]
+    left_out: tuple[LeftOut, ...]
+    seconds: float
+    command: str = ""

@@ -1,9 +1,12 @@
 """`headstart rank --via`: data sets compared with the target before anything is trained."""
 
+import json
+
 import numpy as np
 import pytest
 
 from headstart import cli
+from headstart.ranking import data_sets
 from headstart.ranking.data_sets import rank_data
 from headstart.settings import make_settings
 from small import sentences, write_csv
@@ -85,8 +88,26 @@ def test_a_measure_that_cannot_be_taken_is_a_dash_and_the_others_stand(place, tm
     assert all(float(cell) for line in lines[1:] for cell in line[4:-1])
 
 
-def test_a_page_of_data_sets_is_not_promised(place, tmp_path, capsys):
-    assert cli.main([*words(place, tmp_path, "near.csv"), "--save", str(tmp_path / "page")]) == 2
-    assert capsys.readouterr().err == (
-        "headstart: --save keeps a ranking of sources; with --via it is data sets that are ranked. Leave one of them out.\n"
-    )
+def test_a_ranking_of_data_sets_is_saved_with_its_page(place, tmp_path, capsys):
+    write_csv(tmp_path / "marks.csv", [("!" * (1 + i % 7) + "?" * (1 + i // 7), "ab"[i % 2]) for i in range(40)])
+    asked = words(place, tmp_path, "near.csv", "far.csv", "one.csv")
+    asked[1] = str(tmp_path / "marks.csv")
+    assert cli.main([*asked, "--save", str(tmp_path / "page")]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[-1] == f"page  {tmp_path / 'page' / 'ranking.html'}"
+    told = json.loads((tmp_path / "page" / "ranking.json").read_text())
+    assert [item["name"] for item in told["sets"]] == [line.split()[1] for line in out[1:3]]
+    assert [item["scores"]["vocabulary"] for item in told["sets"]] == [None, None]  # the target has no words, and JSON no NaN
+    assert told["ordering"] == "mmd" and told["command"].startswith("headstart rank ") and len(told["left_out"]) == 1
+    assert {path.name for path in (tmp_path / "page").iterdir()} == {"ranking.json", "ranking.html"}
+
+
+def test_on_the_map_distances_are_those_between_the_means_of_features():
+    """Three means in a plane within ten dimensions: the places have the same distances from each other and from the target."""
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(10, 2)))[0]
+    means = [basis @ place for place in (np.array([0.3, 0.2]), np.array([1.0, 2.0]), np.array([-1.0, 0.5]))]
+    places = np.array([(0.0, 0.0), *data_sets._around_the_target(means)])
+    for i in range(3):
+        for j in range(3):
+            assert np.linalg.norm(places[i] - places[j]) == pytest.approx(np.linalg.norm(means[i] - means[j]))

@@ -11,6 +11,7 @@ from typing import Any
 from headstart.records import (
     ClassScore,
     CurvePoint,
+    DataRanking,
     DataSummary,
     Estimate,
     Finding,
@@ -19,6 +20,7 @@ from headstart.records import (
     LabelPoint,
     LayerScore,
     LeftOut,
+    RankedData,
     RankedSource,
     Ranking,
     Results,
@@ -393,6 +395,27 @@ def sample_ranking() -> Ranking:
         12.5,
         "headstart rank tickets.csv",
     )
+
+
+def sample_data_ranking() -> DataRanking:
+    """Six data sets, two of them in the same place, one of texts without words, and one left out."""
+    names = ("clinc150", "reviews-of-" + "very-" * 12 + "many-things", "<b>bold</b> & $x$", "\u8bc4\u8bba", "snips", "marks")
+    sets = tuple(
+        RankedData(
+            name=name,
+            path=f"{name}.csv",
+            rows=300 * 4**at,
+            classes=2 + 9 * at,
+            left_out=at % 2,
+            scores={"mean_similarity": 0.98 - 0.1 * at, "mmd": 0.004 * 2**at, "vocabulary": math.nan if name == "marks" else 0.5},
+            place=(0.2 * min(at, 4), 0.1 * (min(at, 4) % 3) - 0.1),
+        )
+        for at, name in enumerate(names)
+    )
+    left_out = (LeftOut("one.csv", "The source task 'one.csv' (--via) cannot be learnt: All 60 usable rows bear the same label, 'same'."),)
+    when = "2026-01-02T03:04:05+00:00"
+    command = "headstart rank tickets.csv --via clinc150.csv"
+    return DataRanking("tickets", when, "all-MiniLM-L6-v2", 2000, "mmd", sets, left_out, 12.5, command)
 
 
 def sheet_of(monkeypatch: Any, room: Any, draw: Callable[[], Any]) -> Sheet:

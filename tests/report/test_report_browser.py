@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from pytest import fixture, mark
-from sample import bare_results, crowded_results, sample_ranking, sample_results
+from sample import bare_results, crowded_results, sample_data_ranking, sample_ranking, sample_results
 
 from headstart.report.build import write_report
 from headstart.report.ranking_page import write_page
@@ -51,12 +51,13 @@ def folder(tmp_path_factory):
     for name, results in (("rich", sample_results()), ("bare", bare_results()), ("crowded", crowded_results())):
         write_report(results, folder / f"{name}.html")
     write_page(sample_ranking(), folder / "ranking.html")
+    write_page(sample_data_ranking(), folder / "data.html")
     return folder
 
 
 @mark.parametrize("scheme", ["light", "dark"])
 @mark.parametrize("width", [390, 1400])
-@mark.parametrize("name", ["rich", "bare", "crowded", "ranking"])
+@mark.parametrize("name", ["rich", "bare", "crowded", "ranking", "data"])
 def test_the_report_opens_without_complaint_and_fits(browser, folder, name, width, scheme):
     address = (folder / f"{name}.html").as_uri()
     said: list[str] = []

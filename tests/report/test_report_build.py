@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 from markupsafe import Markup
 from pytest import fixture, mark, raises
-from sample import FOLDS, HOSTILE_TEXT, RTL_TEXT, bare_results, crowded_results, sample_ranking, sample_results
+from sample import FOLDS, HOSTILE_TEXT, RTL_TEXT, bare_results, crowded_results, sample_data_ranking, sample_ranking, sample_results
 
 from headstart.errors import ResourceError
 from headstart.records import ClassScore, Detour, Estimate, Gain, Results, RowNote, Shown, SourceTask, Verdict
@@ -371,3 +371,17 @@ def test_a_ranking_without_single_scores_has_no_section_of_them(words_alone):
     assert with_scores.headings == ["Ranking", "Left out", "Which layer knows most", "Map of the sources", "Single scores", "Run it again"]
     assert [heading for heading in with_scores.headings if heading != "Single scores"] == without.headings
     assert "headstart rank tickets.csv" in words(without) and "Single scores" not in words(without)
+
+
+def test_a_ranking_of_data_sets_tells_their_measures_and_draws_them_around_the_target(words_alone):
+    ranking = sample_data_ranking()
+    page = Outline(build_page(ranking))
+    assert page.headings == ["Data sets as source tasks", "Left out", "Map of the data sets", "Run it again"]
+    said = words(page)
+    assert "Of 6 data sets clinc150 lies nearest. Nearest first by mmd, as all-MiniLM-L6-v2 reads 2,000 rows of the target" in said
+    assert "1 clinc150300200.9800.0040.500" in said and "3 <b>bold</b> & $x$4,8002000.7800.0160.500" in said
+    assert "6 marks307,2004710.4800.128\u2013" in said
+    one = replace(ranking, sets=ranking.sets[:1], left_out=())
+    alone = Outline(build_page(one))
+    assert alone.headings == ["Data sets as source tasks", "Run it again"]  # two points make no map
+    assert "clinc150 is the only data set that was compared." in words(alone)

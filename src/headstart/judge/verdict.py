@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headstart.records import Estimate, Gain, Ranking, Results, TrialRecord, Verdict
+from headstart.records import DataRanking, Estimate, Gain, Ranking, Results, TrialRecord, Verdict
 from headstart.settings import Metric, shown_metric
 
 # Weights that are worth fewer equal rows than this share of all rest on few.
@@ -120,6 +120,14 @@ def collapsed(effective: float, rows: int) -> str:
 
 # Of tasks whose sources are not ranked by a probe, what their scores are those of.
 RANKED_WITHOUT_PROBE = {"generation": "as it is", "translation": "after a short training"}
+
+
+def nearness_footing(ranking: DataRanking) -> tuple[str, str]:
+    """What the order of data sets stands on, and what it does not say."""
+    return (
+        f"Nearest first by {ranking.ordering}, as {ranking.source} reads {ranking.rows:,} rows of the target; from training rows only.",
+        "Nearness is an order in which to try them, not a promise: `headstart fit DATA --via SET` measures what each gains.",
+    )
 
 
 def ranking_footing(ranking: Ranking) -> str:

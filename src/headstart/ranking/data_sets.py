@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ import numpy as np
 from headstart.data.examples import Examples
 from headstart.detours import Task, read_task, task_names
 from headstart.errors import DataError
+from headstart.judge.verdict import nearness_footing
+from headstart.ranking.order import in_plane
 from headstart.ranking.task import MOST_ROWS, make_task
-from headstart.records import LeftOut
+from headstart.records import DataRanking, LeftOut, RankedData
 from headstart.report.wording import clean
 from headstart.settings import Settings
+from headstart.strategies.base import FloatArray
 from headstart.strategies.probe import mean_of_layers, usual_layers
 from headstart.target import Target, read_target
 from headstart.transferability.registry import Estimator, FeaturePair, Needs, TextPair, get_estimator, known_estimators
@@ -31,38 +35,13 @@ from headstart.transferability.registry import Estimator, FeaturePair, Needs, Te
 ORDERING = "mmd"
 
 
-@dataclass(frozen=True)
-class RankedData:
-    """A labelled data set as a source task: `rows` that could be learnt from, `left_out` ones that the target has too, scores by name; nan
-    where a measure cannot be taken of its texts.
-    """
-
-    name: str
-    path: str
-    rows: int
-    classes: int
-    left_out: int
-    scores: dict[str, float]
-
-
-@dataclass(frozen=True)
-class DataRanking:
-    """Data sets for one target, nearest first, and those that cannot be learnt from; `source` read the texts of `rows` target rows."""
-
-    title: str
-    source: str
-    rows: int
-    sets: tuple[RankedData, ...]
-    left_out: tuple[LeftOut, ...]
-    seconds: float
-
-
-def rank_data(data: str | Path | Examples, settings: Settings) -> DataRanking:
+def rank_data(data: str | Path | Examples, settings: Settings, *, command: str = "") -> DataRanking:
     """Compare the data sets of `settings.via` with the target, nearest first by the maximum mean discrepancy of their features.
 
     Of the measures it chose best on the benchmark's eight targets (docs/choosing_a_source.md).
 
-    The first of `settings.source` reads the texts (without any, the embedded one), at most 2,000 of each set.
+    The first of `settings.source` reads the texts (without any, the embedded one), at most 2,000 of each set. `command` is the command line
+    that asked, for the page; "" in Python.
 
     Raises:
         DataError: the target, or every one of the data sets, cannot be read or learnt from; the message names it.
@@ -86,16 +65,36 @@ def rank_data(data: str | Path | Examples, settings: Settings) -> DataRanking:
     with Store(store_folder(settings.store), limit_bytes(settings.store_limit)) as store:
         reader = Reader(backbone, store, settings.batch_tokens)
         own = mean_of_layers(reader.pooled(rows.texts), layers)
-        sets = []
+        sets, means = [], [own.mean(axis=0)]
         for path, task in tasks.items():
             texts = _some(task, settings.seed)
-            pair = FeaturePair(mean_of_layers(reader.pooled(texts), layers), own, settings.seed)
+            features = mean_of_layers(reader.pooled(texts), layers)
+            pair = FeaturePair(features, own, settings.seed)
+            means.append(features.mean(axis=0))
             given = {Needs.DATA_SETS: pair, Needs.TEXTS: TextPair(texts, rows.texts)}
             estimators = [get_estimator(name) for name in known_estimators()]
             scores = {each.name: _score(each, given[each.needs]) for each in estimators if each.needs in given}
-            sets.append(RankedData(task.name, path, len(task.target.rows), task.target.rows.n_classes, task.left_out, scores))
+            sets.append(RankedData(task.name, path, len(task.target.rows), task.target.rows.n_classes, task.left_out, scores, (0.0, 0.0)))
+    sets = [replace(item, place=place) for item, place in zip(sets, _around_the_target(means), strict=True)]
     sets.sort(key=lambda item: item.scores[ORDERING])
-    return DataRanking(target.name, backbone.source.name, len(rows.picked), tuple(sets), tuple(left_out), time.perf_counter() - begin)
+    return DataRanking(
+        title=target.name,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        source=backbone.source.name,
+        rows=len(rows.picked),
+        ordering=ORDERING,
+        sets=tuple(sets),
+        left_out=tuple(left_out),
+        seconds=time.perf_counter() - begin,
+        command=command,
+    )
+
+
+def _around_the_target(means: list[FloatArray]) -> list[tuple[float, float]]:
+    """Places in the plane by the distances between mean features (d,), the first of which is the target's and stands at (0, 0)."""
+    every = np.stack(means)
+    (x, y), *others = in_plane(np.linalg.norm(every[:, None] - every[None], axis=2))
+    return [(across - x, up - y) for across, up in others]
 
 
 def _score(estimator: Estimator, given: Any) -> float:
@@ -150,8 +149,7 @@ def data_table(ranking: DataRanking) -> Iterator[str]:
             yield f"{clean(item.name)}: {_rows(item.left_out)} nearly the same as rows of the target and left out."
     for set_aside in ranking.left_out:
         yield f"left out: {clean(set_aside.reason)}"
-    yield f"Nearest first by {ORDERING}, as {clean(ranking.source)} reads {ranking.rows:,} rows of the target; from training rows only."
-    yield "Nearness is an order in which to try them, not a promise: `headstart fit DATA --via SET` measures what each gains."
+    yield from nearness_footing(ranking)
 
 
 def _rows(count: int) -> str:

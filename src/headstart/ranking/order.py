@@ -110,18 +110,23 @@ def on_map(sketches: Sequence[FloatArray]) -> list[tuple[float, float]]:
     """Places of s sources in the plane: near ones see the rows alike.
 
     Distances are the angles of centred kernel alignment (Kornblith et al. 2019, arXiv 1905.00414), 0 for features that differ by a
-    rotation; classical scaling (Torgerson 1952) puts them into the plane.
+    rotation.
     """
     flat = np.stack([sketch.ravel() for sketch in sketches])
     angles = np.arccos(np.clip(flat @ flat.T, 0.0, 1.0))
     np.fill_diagonal(angles, 0.0)
-    s = len(sketches)
+    return in_plane(angles)
+
+
+def in_plane(distances: FloatArray) -> list[tuple[float, float]]:
+    """Places in the plane whose distances are as near to these (s, s) as may be: classical scaling (Torgerson 1952)."""
+    s = len(distances)
     middle = np.eye(s) - 1.0 / s
-    values, vectors = np.linalg.eigh(-0.5 * middle @ angles**2 @ middle)
+    values, vectors = np.linalg.eigh(-0.5 * middle @ distances**2 @ middle)
     places = np.zeros((s, 2))
     for axis in range(min(2, s)):
         column = vectors[:, -1 - axis] * math.sqrt(max(float(values[-1 - axis]), 0.0))
-        # The sign of an eigenvector is chance: the source that lies furthest out stands on the positive side.
+        # The sign of an eigenvector is chance: what lies furthest out stands on the positive side.
         places[:, axis] = column * (np.sign(column[np.abs(column).argmax()]) or 1.0)
     return [(float(x), float(y)) for x, y in places]
 

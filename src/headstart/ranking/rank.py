@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from headstart.candidates import asked_strategies
 from headstart.cost import CostModel
@@ -23,7 +25,7 @@ from headstart.ranking.kept import Kept, keep, kept_key, recall
 from headstart.ranking.measure import measure
 from headstart.ranking.order import in_order
 from headstart.ranking.task import make_task
-from headstart.records import LeftOut, Ranking
+from headstart.records import DataRanking, LeftOut, Ranking
 from headstart.settings import Precision, Settings
 from headstart.sources.names import expand_names
 from headstart.sources.resolve import resolve_source
@@ -118,7 +120,7 @@ def every_known_source() -> tuple[list[tuple[str, str]], list[LeftOut]]:
     return found, left_out
 
 
-def save_ranking(ranking: Ranking, folder: Path) -> Path:
+def save_ranking(ranking: Ranking | DataRanking, folder: Path) -> Path:
     """Write ranking.json and the page ranking.html into a folder, each whole or not at all; returns the page's path."""
     from headstart.report.ranking_page import write_page
     from headstart.runs import whole_file
@@ -127,6 +129,16 @@ def save_ranking(ranking: Ranking, folder: Path) -> Path:
         raise HeadstartError(f"{str(folder)!r} is a file; name a folder with --save.")
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / "ranking.json") as temporary:
-        temporary.write_text(json.dumps(dataclasses.asdict(ranking), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        told = _without_nan(dataclasses.asdict(ranking))
+        temporary.write_text(json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     write_page(ranking, folder / "ranking.html")
     return folder / "ranking.html"
+
+
+def _without_nan(value: Any) -> Any:
+    """null for what could not be measured: JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,15 +7,39 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from headstart.judge.verdict import RANKED_WITHOUT_PROBE, ranking_footing
-from headstart.records import Ranking
+from headstart.judge.verdict import RANKED_WITHOUT_PROBE, nearness_footing, ranking_footing
+from headstart.records import DataRanking, Ranking
 from headstart.report import figures, ranking_figures
 from headstart.report.build import environment
 from headstart.runs import whole_file
 
 
-def build_page(ranking: Ranking) -> str:
+def build_page(ranking: Ranking | DataRanking) -> str:
     """The ranking as one HTML page without outside requests and without scripts. The same ranking gives the same text."""
+    return _of_sources(ranking) if isinstance(ranking, Ranking) else _of_data_sets(ranking)
+
+
+def _of_data_sets(ranking: DataRanking) -> str:
+    return (
+        environment()
+        .get_template("data_ranking.html")
+        .render(
+            r=ranking,
+            footing=nearness_footing(ranking),
+            style=_style(),
+            figure_nearness=ranking_figures.nearness(ranking.sets, ranking.ordering),
+            figure_map=ranking_figures.data_map(ranking.title, ranking.sets),
+            measures=list(ranking.sets[0].scores),
+            max_sources=ranking_figures.MAX_SOURCES,
+        )
+    )
+
+
+def _style() -> Markup:
+    return Markup(resources.files("headstart.report").joinpath("report.css").read_text(encoding="utf-8"))
+
+
+def _of_sources(ranking: Ranking) -> str:
     layers = [item for source in ranking.sources for item in source.layer_scores]
     return (
         environment()
@@ -26,7 +50,7 @@ def build_page(ranking: Ranking) -> str:
             tied=[source for source in ranking.sources[1:] if source.tied],
             footing=ranking_footing(ranking),
             how=RANKED_WITHOUT_PROBE.get(ranking.task, ""),
-            style=Markup(resources.files("headstart.report").joinpath("report.css").read_text(encoding="utf-8")),
+            style=_style(),
             figure_predicted=ranking_figures.predicted_scores(ranking.sources, ranking.metric),
             figure_layers=figures.score_by_layer(layers, "accuracy" if ranking.task in ("classification", "pairs") else ranking.metric),
             figure_map=ranking_figures.source_map(ranking.sources),
@@ -37,7 +61,7 @@ def build_page(ranking: Ranking) -> str:
     )
 
 
-def write_page(ranking: Ranking, path: Path) -> None:
+def write_page(ranking: Ranking | DataRanking, path: Path) -> None:
     """Write the page, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_bytes(build_page(ranking).encode("utf-8", errors="replace"))
