@@ -50,7 +50,7 @@ def train(cell: Cell, clock: Clock) -> Mapping[str, Any]:
     from headstart.strategies.batches import entering_of
     from headstart.strategies.ladder import Job
     from headstart.strategies.language import NATS, TOKENS, WritingModel, causal_model
-    from headstart.strategies.language_training import NextToken, told_rows
+    from headstart.strategies.language_training import LORA_RATE, NextToken, told_rows
     from headstart.strategies.lora import ALPHA, RANK, lora_schedule
     from headstart.strategies.output_layer import output_layer
     from headstart.strategies.training import run_training
@@ -89,7 +89,7 @@ def train(cell: Cell, clock: Clock) -> Mapping[str, Any]:
         model = Timed(trunk, head, backbone.above)
         whole = causal_model(trunk.module, head) if stock else None
         clock.start()
-        plan = replace(lora_schedule(job, cell["steps"]), patience=None)
+        plan = replace(lora_schedule(job, cell["steps"], LORA_RATE), patience=None)
         run_training(model, entering_of(reader, told, cell["cut"] if stored else 0), told.strata, plan)
         clock.stop()
         begun.append(time.perf_counter())

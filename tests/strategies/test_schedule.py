@@ -41,6 +41,9 @@ def test_the_schedule_is_what_the_settings_ask_for(tmp_path: Path) -> None:
         ("qa", "partial", 1000, 32, 4, 8, 1000),
         ("qa", "full", 100, 32, 4, 8, 260),
         ("classification", "partial", 1001, 32, 4, 32, 128),
+        # Completions half of the passes, of as few rows a step.
+        ("generation", "lora", 100, 32, 4, 8, 26),
+        ("generation", "full", 16, 32, 1, 8, 2),
         (None, "full", 10, 32, 1, 32, 1),
         (None, "contrastive", 10, 32, 1, 32, 60),
     ],

@@ -7,15 +7,14 @@ import copy
 from headstart.strategies.gradual import in_stages, share_of_steps
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.language import WritingModel
-from headstart.strategies.language_training import tune_language, work_of
-from headstart.strategies.schedule import schedule_of
+from headstart.strategies.language_training import tune_language, work_of, writing_schedule
 
 
 def fit(job: Job) -> WritingModel:
     """Tune above each cut in turn; the embeddings, and with them a tied output layer, stay as they are."""
     lowest = max(1, job.cut)
     cuts = range(max(lowest, job.source.backbone.n_blocks - 1), lowest - 1, -1)  # the output layer reads the last layer alone
-    plan = schedule_of(job, share_of_steps(job, len(job.rows), cuts))
+    plan = writing_schedule(job, share_of_steps(job, len(job.rows), cuts), lowest)
 
     def tuned(cut: int, before: WritingModel | None) -> WritingModel:
         module = copy.deepcopy(job.source.backbone.module) if before is None else before.module

@@ -30,8 +30,8 @@ from headstart.strategies.training import Learned, run_training, trunk_learning
 
 # Rows whose tokens are counted, to foretell what training takes.
 _LOOKED_AT = 50
-# The whole model learns at a tenth of what blocks above a cut do: a language model forgets how to write before it learns what to.
-_FULL_RATE = 0.1
+# Shares of the usual rates: a language model forgets how to write before it learns what to (docs/log.md).
+_FULL_RATE, _BLOCKS_RATE, LORA_RATE = 1 / 30, 1 / 15, 2 / 3
 
 
 class NextToken(nn.Module):
@@ -92,11 +92,15 @@ def told_rows(reader: Reader, rows: Rows) -> tuple[Rows, int]:
     return told, longest_of(written, reader.backbone.max_length)
 
 
+def writing_schedule(job: Job, steps: int, cut: int) -> Schedule:
+    """The settings' schedule at the rate of blocks from `cut` on; at 0 of the whole model."""
+    plan = schedule_of(job, steps)
+    return replace(plan, learning_rate=(_BLOCKS_RATE if cut else _FULL_RATE) * plan.learning_rate)
+
+
 def fit_language(job: Job, strategy: str, cut: int) -> WritingModel:
     """Tune the blocks from `cut` on; at 0 the embeddings and the output layer too."""
-    plan = schedule_of(job, planned_steps(strategy, len(job.rows), job.settings))
-    if cut == 0:
-        plan = replace(plan, learning_rate=_FULL_RATE * plan.learning_rate)
+    plan = writing_schedule(job, planned_steps(strategy, len(job.rows), job.settings), cut)
     module = copy.deepcopy(job.source.backbone.module)
     return tune_language(job.source, job.rows, cut=cut, schedule=plan, module=module, pack=job.settings.pack)
 
@@ -105,7 +109,7 @@ def fit_language_adapters(job: Job, *, stored: bool = True) -> WritingModel:
     """Train low-rank adapters above the job's cut (Hu et al. 2021, arXiv 2106.09685). `stored` as in `training.tune`."""
     module = copy.deepcopy(job.source.backbone.module)
     only = add_adapters(module, job.cut, RANK, ALPHA, job.seed)
-    plan = lora_schedule(job, planned_steps("lora", len(job.rows), job.settings))
+    plan = lora_schedule(job, planned_steps("lora", len(job.rows), job.settings), LORA_RATE)
     pack = job.settings.pack
     tuned = tune_language(job.source, job.rows, cut=job.cut, schedule=plan, module=module, only=only, stored=stored, pack=pack)
     assert tuned.module is not None

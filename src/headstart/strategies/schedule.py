@@ -20,6 +20,9 @@ _OF_WORDS = ("ner", "qa")
 # Tasks whose steps take fewer rows: each of those is many tokens that are told.
 _FEW_AT_ONCE = (*_OF_WORDS, "generation")
 _WORDS_SHARE, _WORDS_PASSES = 4, 2
+# A causal model has read much that is like what it is taught, and soon learns its rows by heart: Gemma 3 270M on 110 instructions, others
+# held out, 0.842 bits a byte untouched, 0.820 after two passes of LoRA, 0.829 after four.
+_WRITING_PASSES = 0.5
 FEWEST_WORD_STEPS, _ROWS_OF_FEWEST = 260, 60
 
 
@@ -46,6 +49,8 @@ def planned_steps(strategy: str, rows: int, settings: Settings) -> int:
     if settings.task == "ner":
         share = settings.epochs / Settings.epochs * Settings.batch_size / settings.batch_size
         return round(FEWEST_WORD_STEPS * max(1.0, share * math.sqrt(rows / _ROWS_OF_FEWEST)))
+    if settings.task == "generation":
+        return math.ceil(rows / rows_a_step(settings)) * max(1, round(_WRITING_PASSES * settings.epochs))
     if settings.task in _OF_WORDS:
         return max(FEWEST_WORD_STEPS, steps * _WORDS_PASSES)
     return max(FEWEST_CONTRASTIVE_STEPS, steps) if strategy == "contrastive" else steps
