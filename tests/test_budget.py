@@ -1,10 +1,12 @@
 """What fits in the budget, before anything is trained."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from headstart import budget, candidates
+from headstart.backbone.reading import tokenize
 from headstart.cost import CostModel
 from headstart.settings import make_settings
 from headstart.target import parts_of, read_target
@@ -57,6 +59,28 @@ def test_what_answering_takes_is_kept_from_the_decisions(tmp_path, judge):
         assert target.task == "generation" and len(parts) == (1 if judge == "split" else 3)
         [reader] = means.readers.values()
         one = means.cost.reading(16 * 40 * 3, reader.backbone.parameters_total)
-        left = budget.seconds_a_row(target, parts, settings, means, 100.0)
+        left = budget.seconds_a_row(target, parts, settings, 100.0 + budget.seconds_to_judge(target, parts, means))
         learnt = sum(len(part.learn) for part in parts) + len(target.rows)
         assert left == pytest.approx((1000.0 - 100.0 - budget.AROUND - 2 * len(parts) * one) / learnt)
+
+
+def test_what_the_store_lacks_must_be_read_and_a_test_file_too(task):
+    settings = make_settings({"source": str(task / "source"), "store": str(task / "other store"), "test": str(task / "train.csv")})
+    target = read_target(str(task / "train.csv"), replace(settings, test=None))
+    write_csv(task / "test.csv", sentences(30, 9))
+    judged = read_target(str(task / "train.csv"), replace(settings, test=str(task / "test.csv")))
+    with candidates.open_means(settings) as means:
+        [reader] = means.readers.values()
+        means.cost = CostModel(training_speed=1e9, reading_speed=1e6)
+
+        def seconds(rows):
+            lengths = [len(ids) for ids in tokenize(reader.backbone, rows.texts)]
+            return means.cost.reading(sum(lengths), reader.backbone.block_parameters)
+
+        assert budget.seconds_to_read(target, means) == pytest.approx(seconds(target.rows))
+        assert budget.seconds_to_judge(target, parts_of(target, settings), means) == 0.0
+        assert budget.seconds_to_judge(judged, parts_of(judged, settings), means) == pytest.approx(seconds(judged.test))
+        reader.read_ahead(target.rows.texts[:45])
+        assert budget.seconds_to_read(target, means) == pytest.approx(seconds(target.rows) / 2, rel=0.1)
+        reader.read_ahead(target.rows.texts)
+        assert budget.seconds_to_read(target, means) == 0.0

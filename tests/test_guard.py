@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -47,3 +49,16 @@ def test_only_rows_that_both_predicted_count_and_nothing_measured_is_no_help():
     base[20:] = np.nan
     assert not rows_help(ours, base, job, Metric.ACCURACY)
     assert not rows_help(None, base, job, Metric.ACCURACY) and not rows_help(ours, None, job, Metric.ACCURACY)
+
+
+def test_copies_of_rows_prove_no_more_than_one_of_each():
+    """Three of a hundred rows won is no proof, nor where each stands there four times."""
+    alone, copied = job_of(100), replace(job_of(400), groups=np.arange(400) // 4)
+    lost, won = list(range(30)), list(range(27, 48))  # 27 won, 18 lost: 0.09, error 0.066
+    assert rows_help(logits_of(alone.rows.y, won), logits_of(alone.rows.y, lost), alone, Metric.ACCURACY)
+    fewer = list(range(27, 52))  # 27 won, 22 lost: 0.05, error 0.07
+    assert not rows_help(logits_of(alone.rows.y, fewer), logits_of(alone.rows.y, lost), alone, Metric.ACCURACY)
+    y = copied.rows.y
+    four = [[4 * i + k for i in rows for k in range(4)] for rows in (fewer, lost)]
+    assert not rows_help(logits_of(y, four[0]), logits_of(y, four[1]), copied, Metric.ACCURACY)
+    assert rows_help(logits_of(y, four[0]), logits_of(y, four[1]), replace(copied, groups=np.arange(400)), Metric.ACCURACY)

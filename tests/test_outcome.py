@@ -40,3 +40,9 @@ def test_the_label_curve_is_as_fine_as_the_budget_allows(target, tiny_backbone, 
     assert [point.labels for point in drawn[0]] == [point.labels for point in drawn[1]]
     assert drawn[0][-1].labels == 72  # of 90 rows a fifth is held out
     assert {point.score.n for point in curve.points} == {36 if sizes == 4 else 18}  # rows of two parts judge a fine curve
+
+
+def test_the_label_curve_keeps_to_the_budget_where_its_rungs_were_not_tried(target, tiny_backbone):
+    reader, untried = Reader(tiny_backbone("bert", blocks=2), None, 4096), decision(0.0)
+    assert outcome._curve(target, untried, reader, Settings(budget=1.0, resamples=100)) is None
+    assert outcome._curve(target, untried, reader, Settings(budget=1000.0, resamples=100)) is not None

@@ -70,3 +70,13 @@ def test_disk_is_what_the_features_of_all_layers_take(task, capsys):
     words = ["fit", str(task / "many.csv"), "--source", str(task / "source"), "--store", str(task / "store"), "--dry-run"]
     assert cli.main([*words, "--strategy", "probe"]) == 0
     assert f"disk: about {30_000 * 3 * HIDDEN * 4 / 1e6:.0f} MB in the store" in capsys.readouterr().out
+
+
+def test_disk_holds_what_enters_a_cut_once_for_all_rungs_above_it(task, capsys):
+    write_csv(task / "more.csv", sentences(3000, 2))
+    words = ["fit", str(task / "more.csv"), "--source", str(task / "source"), "--store", str(task / "store"), "--dry-run"]
+    told = []
+    for strategies in (["probe"], ["probe", "partial"], ["probe", "partial", "contrastive", "lora"]):
+        assert cli.main([*words, *(word for each in strategies for word in ("--strategy", each))]) == 0
+        told.append(int(re.search(r"disk: about ([\d,]+) MB", capsys.readouterr().out)[1].replace(",", "")))
+    assert told[0] < told[1] == told[2]

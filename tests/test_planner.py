@@ -1,6 +1,7 @@
 """The planner on invented rungs with known true scores, an invented table and an invented clock."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from scipy.stats import binomtest
 
 from headstart import planner, rungs, runs, trials
 from headstart.cost import CostModel
-from headstart.errors import SettingsError
+from headstart.errors import SettingsError, SourceError
 from headstart.planner import _leading, decide
 from headstart.prior import Belief, Case
 from headstart.records import TrialStatus
@@ -669,3 +670,70 @@ def test_each_deal_is_judged_on_the_rows_that_it_held(ladder, metric):
     unknown = State(one.rung, belief, belief, logits=np.full((40, CLASSES), np.nan), folds=5)
     planner._measure(unknown, other, job, metric)
     assert unknown.measured is None
+
+
+def test_near_duplicates_prove_no_more_than_one_row_of_each(ladder):
+    """Forty rows and four copies of each: the error of the difference is that of forty."""
+    rng = np.random.default_rng(0)
+    ours, theirs = (np.eye(CLASSES)[np.where(rng.random(40) < share, 0, 1)] for share in (0.8, 0.6))
+    alone, copied = _job_of(40), replace(_job_of(160), groups=np.arange(160) // 4)
+    errors = []
+    for job, times in ((alone, 1), (copied, 4)):
+        y = np.zeros(len(job.rows), dtype=np.int64)
+        job = replace(job, rows=replace(job.rows, y=y))
+        anchor = _state(ladder.strategy("probe", 0.5, light=True), job, theirs.repeat(times, 0), 5)
+        other = _state(ladder.strategy("tuned", 0.5), job, ours.repeat(times, 0), 5)
+        planner._measure(other, anchor, job, Metric.ACCURACY)
+        errors.append(other.measured[1])
+    assert errors[1] == pytest.approx(errors[0], rel=0.02)
+
+
+def test_a_run_of_one_source_ends_where_its_features_are_no_numbers_and_one_of_several_goes_on(ladder):
+    why = SourceError("The source 'bad' gives features that are not finite numbers; use another.")
+    bad, good = ladder.strategy("probe", 0.5, light=True, error=why), ladder.strategy("probe", 0.8, light=True)
+    tfidf = ladder.strategy("tfidf", 0.4, light=True, transfers=False, source=False)
+    decision, _ = ladder.decide([bad, good, tfidf], sources=["bad", "good", None], folder="two")
+    assert decision.winner.name == "probe from good" and status(decision)["probe from bad"] is TrialStatus.FAILED
+    with pytest.raises(SourceError) as ended:
+        ladder.decide([bad, tfidf], folder="one")
+    assert ended.value is why
+
+
+def test_a_rung_whose_outputs_are_no_numbers_failed(ladder, monkeypatch):
+    monkeypatch.setattr(trials, "outputs_of", lambda fitted, rows: np.full((len(rows), CLASSES), np.nan))
+    made = [ladder.strategy("probe", 0.5, light=True), ladder.strategy("tuned", 0.9)]
+    decision, _ = ladder.decide(made)
+    assert decision.winner.name == "probe" and status(decision)["tuned"] is TrialStatus.FAILED
+    assert {trial.name: trial.reason for trial in decision.trials}["tuned"] == "what it learnt gives no numbers"
+
+
+def test_time_for_the_opponent_is_kept_where_it_must_be_trained(ladder):
+    """Each trains in 0.4 s, a fold in 0.32: a light opponent leaves time for a trial that one which trains does not."""
+    ladder.cost.corrections = {"tuned": 1.0, "plain": 1.0}
+    heavy = [ladder.strategy("tuned", 0.9), ladder.strategy("plain", 0.5, transfers=False, source=False)]
+    job = _job_of(400)
+    states = [_state(each, job, None, 0) for each in heavy]
+    tuned, plain = (rungs.trial_seconds(state.rung, ladder.cost) for state in states)
+    assert planner._trainings_after(states[0], states, ladder.cost) == pytest.approx(tuned + plain)
+    assert planner._trainings_after(states[1], states, ladder.cost) == pytest.approx(plain)
+    light = [states[0], _state(ladder.strategy("tfidf", 0.5, light=True, transfers=False, source=False), job, None, 0)]
+    assert planner._trainings_after(states[0], light, ladder.cost) == pytest.approx(tuned)
+
+
+def test_a_winner_of_labels_that_no_fold_measured_is_tried_once_for_its_line(monkeypatch, tmp_path):
+    ladder = Ladder(monkeypatch, tmp_path)
+    rng = np.random.default_rng(0)
+    y = (rng.random((40, 3)) < 0.3).astype(np.int64)
+    tried = []
+
+    def fit(job):
+        tried.append(len(job.rows))
+        return SimpleNamespace(predict_logits=lambda texts: np.zeros((len(texts), 3)))
+
+    job = Job(Rows(tuple(map(str, range(40))), y, 3, kinds=np.zeros(40, dtype=np.int64)), np.arange(40), [], Settings(task="multilabel"), 0)
+    job = replace(job, folds=[(np.arange(20), np.arange(20, 40)), (np.arange(20, 40), np.arange(20))])
+    rung = Rung(replace(ladder.strategy("full", 0.5), fit=fit), None, job, 20.0)
+    decision = decide([rung], run=RunFolder.open(tmp_path / "long", {}), label="rows", seconds=1e6, cost=ladder.cost)
+    assert tried == [20] and np.isnan(decision.out_of_fold["full"][:, 0]).sum() == 20
+    decision = decide([rung], run=RunFolder.open(tmp_path / "short", {}), label="rows", seconds=-1.0, cost=ladder.cost)
+    assert tried == [20] and decision.winner.name == "full" and not decision.out_of_fold

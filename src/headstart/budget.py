@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from headstart.candidates import Means, rows_that_fit, rungs_on
+from headstart.backbone.reading import Reader
+from headstart.candidates import Means, mean_tokens, rows_that_fit, rungs_on
 from headstart.cost import CostModel
 from headstart.progress import say
 from headstart.rungs import trial_seconds
 from headstart.runs import RunFolder
 from headstart.settings import Settings
+from headstart.strategies.base import Rows
 from headstart.target import Part, Target, parts_of
 from headstart.tasks.registry import get_task
 
@@ -20,8 +22,8 @@ _ANSWER = 2
 
 
 def as_at_first(run: RunFolder, means: Means, spent: float) -> float:
-    """The seconds that were spent before the first decision when the run began, and this machine's speed then, in `means`: what is read
-    again from the store takes no time, and a run that goes on must decide as it would have."""
+    """The seconds that were spent before the first decision when the run began, those of the judge among them, and this machine's speed then,
+    in `means`: what is read again from the store takes no time, and a run that goes on must decide as it would have."""
     speeds = {"training_speed": means.cost.training_speed, "reading_speed": means.cost.reading_speed}
     known = run.remember("time and speed", lambda: {"spent": spent, **speeds, "seconds": 0.0})
     means.cost = CostModel(known["training_speed"], known["reading_speed"])
@@ -45,22 +47,35 @@ def within_budget(target: Target, settings: Settings, means: Means, strategies: 
     return target.some(fit, why, settings)
 
 
-def seconds_a_row(target: Target, parts: list[Part], settings: Settings, means: Means, spent: float) -> float:
-    """Seconds for each decision with the trainings that follow it, a row: the budget, less what runs around it.
+def seconds_a_row(target: Target, parts: list[Part], settings: Settings, spent: float) -> float:
+    """Seconds for each decision with the trainings that follow it, a row: the budget, less what was `spent` and what runs around it.
 
     By rows, so that a rung which fits into the share of an outer fold fits into that of the last decision, on all rows, too.
     """
     rows = sum(len(part.learn) for part in parts) + (0 if parts[0].judge is None else len(target.rows))
-    return max(0.0, settings.budget - spent - AROUND - _judging(target, parts, means)) / max(rows, 1)
+    return max(0.0, settings.budget - spent - AROUND) / max(rows, 1)
 
 
-def _judging(target: Target, parts: list[Part], means: Means) -> float:
-    """Seconds to answer the rows that judge, where an answer is more than a row read."""
-    answering = get_task(target.task).answering
-    if answering is None or not means.readers:
+def seconds_to_read(target: Target, means: Means) -> float:
+    """Seconds to read the labelled rows with every source, as far as the store lacks them."""
+    if get_task(target.task).in_pieces:  # pieces are read where they are learnt
         return 0.0
+    return sum(_reading(target.rows, reader, means.cost) for reader in means.readers.values())
+
+
+def _reading(rows: Rows, reader: Reader, cost: CostModel) -> float:
+    return cost.reading(len(reader.lacking(rows.texts)) * mean_tokens(reader, rows), reader.backbone.block_parameters)
+
+
+def seconds_to_judge(target: Target, parts: list[Part], means: Means) -> float:
+    """Seconds to read a test file, and to answer the rows that judge where an answer is more than a row read."""
+    task, readers = get_task(target.task), means.readers.values()
+    if not readers:
+        return 0.0
+    if task.answering is None:
+        return 0.0 if not target.test else max(_reading(target.test, reader, means.cost) for reader in readers)
     judging = [target.test if part.judge is None else target.rows.take(part.judge) for part in parts]
-    work = max(sum(answering(rows, reader.backbone) for rows in judging if rows is not None) for reader in means.readers.values())
+    work = max(sum(task.answering(rows, reader.backbone) for rows in judging if rows is not None) for reader in readers)
     return _ANSWER * means.cost.reading(work, 1.0)
 
 
@@ -91,7 +106,8 @@ def _least_needed(target: Target, parts: list[Part], settings: Settings, means: 
     cheapest = min(rungs_on(target, parts[0].learn, settings, means, strategies), key=lambda rung: trial_seconds(rung, means.cost))
     learnt = [len(part.learn) for part in parts] + ([] if parts[0].judge is None else [len(target.rows)])
     trainings = [trial_seconds(cheapest, means.cost, rows / len(cheapest.job.rows)) for rows in learnt]
-    return cheapest.name, AROUND + _judging(target, parts, means) + 2 * sum(trainings)  # each with a trial as long
+    around = AROUND + seconds_to_read(target, means) + seconds_to_judge(target, parts, means)
+    return cheapest.name, around + 2 * sum(trainings)  # each with a trial as long
 
 
 def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means: Means, strategies: list[str], first: float) -> None:
@@ -102,6 +118,6 @@ def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means:
         asked = f"The budget of {settings.budget:,.0f} s is too short"
         before = f", {first:,.0f} s of them for what is learnt before (--via)" if first else ""
         say(f"{asked}: even the cheapest rung, {cheapest}, needs about {needed:,.0f} s in all{before}.")
-    judging = _judging(target, parts, means)
+    judging = seconds_to_judge(target, parts, means)
     if judging > settings.budget / 2:
         say(f"Answering the rows that judge takes about {judging:,.0f} s of the {settings.budget:,.0f} s there are.")

@@ -34,9 +34,14 @@ class CostModel:
 
     def light(self, rung: str, rows: int, classes: int) -> float:
         """Seconds of a rung that trains no block."""
-        return (0.1 + _LIGHT.get(rung, 1.0) * rows / 1000 * max(classes, 10) / 10) * self.corrections.get(rung, 1.0)
+        return light_seconds(rung, rows, classes) * self.corrections.get(rung, 1.0)
 
     def learn(self, rung: str, predicted: float, measured: float) -> None:
         """Correct later predictions of this rung by what one trial took."""
         if predicted > 0:
             self.corrections[rung] = self.corrections.get(rung, 1.0) * measured / predicted
+
+
+def light_seconds(rung: str, rows: int, classes: int) -> float:
+    """Seconds of a rung that trains no block, before any was measured."""
+    return 0.1 + _LIGHT.get(rung, 1.0) * rows / 1000 * max(classes, 10) / 10

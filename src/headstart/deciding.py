@@ -13,6 +13,7 @@ import numpy as np
 
 from headstart.candidates import Means, folder_name, rungs_on
 from headstart.data.examples import IntArray
+from headstart.judge.calibration import Calibration
 from headstart.planner import Decision, decide
 from headstart.progress import say
 from headstart.rungs import Rung, calibration_of, trial_seconds
@@ -32,7 +33,8 @@ class Judged:
 
     `rows` are those that judged; logits (u, c) of the winner, of the best rung with transfer and of the best without (None: there is
     none), and where there are detours of the best by one and of the best direct one; `beside` of those that are only compared, by name.
-    `fitted` is the winner where it was trained in this process, else None; `answers` are its texts, where it answers with some.
+    `fitted` is the winner where a test file judges and it was trained in this process, else None; `answers` are its texts, where it answers
+    with some.
     """
 
     part: Part
@@ -100,14 +102,17 @@ def judge_part(
             if rung is None or rung.name in known:
                 return None if rung is None else known[rung.name]
 
+            calibration = _calibration(rung, decision)
+
             def work() -> dict[str, Any]:
                 if rung.strategy.out_of_fold is None:
                     say(f"  training {rung.name} (about {trial_seconds(rung, means.cost):.0f} s)")
-                trained[rung.name] = calibrated(rung, decision)
+                trained[rung.name] = _trained(rung).scaled(calibration.factor, calibration.shift)
                 said = said_of(trained[rung.name], judging)
                 return {"logits": said.outputs, **({"answers": list(said.answers)} if said.answers else {})}
 
-            found = run.remember(f"{part.name}/judged {rung.name}", work)
+            # With a longer budget a run that goes on may know more folds, and calibrate otherwise.
+            found = run.remember(f"{part.name}/judged {rung.name} x {calibration.factor:.9g} {calibration.shift:+.9g}", work)
             known[rung.name], answers[rung.name] = found["logits"], tuple(found.get("answers", ()))
             return known[rung.name]
 
@@ -118,7 +123,8 @@ def judge_part(
         assert winner is not None  # the winner is one of the two
         beside = {rung.name: logits for rung in decision.beside if (logits := predict(rung)) is not None}
         name = decision.winner.name
-        return Judged(part, decision, judging, winner, transfer, plain, via, direct, trained.get(name), beside, answers[name])
+        fitted = trained.get(name) if part.judge is None else None  # of outer folds none is saved
+        return Judged(part, decision, judging, winner, transfer, plain, via, direct, fitted, beside, answers[name])
 
     def decide_anew(failed: Failed) -> Decision:
         return decide_on(target, part.learn, part.name, settings, run, means, strategies, seconds, failed=failed)
@@ -150,16 +156,23 @@ def until_trained(decide_anew: Callable[[Failed], Decision], use: Callable[[Deci
 
 def calibrated(rung: Rung, decision: Decision) -> Trained:
     """The rung trained on all rows of its job, its probabilities calibrated: on its out-of-fold logits, else as the prior expects."""
+    calibration = _calibration(rung, decision)
+    return _trained(rung).scaled(calibration.factor, calibration.shift)
+
+
+def _calibration(rung: Rung, decision: Decision) -> Calibration:
+    warmer = decision.warmer.get(rung.source, 1.0) if rung.strategy.tunes_a_source else 1.0
+    return calibration_of(rung, decision.out_of_fold.get(rung.name), warmer)
+
+
+def _trained(rung: Rung) -> Trained:
     try:
-        fitted = rung.strategy.fit(rung.job)
+        return rung.strategy.fit(rung.job)
     except Exception as error:
         reason = failure_of(error)
         if reason is None:
             raise
         raise _TrainingFailedError(rung.name, reason) from error
-    warmer = decision.warmer.get(rung.source, 1.0) if rung.strategy.tunes_a_source else 1.0
-    calibration = calibration_of(rung, decision.out_of_fold.get(rung.name), warmer)
-    return fitted.scaled(calibration.factor, calibration.shift)
 
 
 def train_plain(final: Decision) -> Trained | None:

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from headstart.judge.intervals import count_units
 from headstart.settings import Metric
 from headstart.strategies.base import FloatArray
 from headstart.strategies.ladder import Job
@@ -31,4 +32,5 @@ def rows_help(logits: FloatArray | None, base: FloatArray | None, job: Job, metr
         return False
     units = job.rows.units(seen)
     found = get_task(job.settings.task).judge.contrast(metric, logits[units], base[units], job.rows.take(seen))
-    return found.difference > math.sqrt(max(found.row_variance, 0.5 / len(seen)) / len(seen))
+    n = count_units(len(seen), job.groups[seen])
+    return found.difference > math.sqrt(max(found.row_variance, 0.5 / n) / n)

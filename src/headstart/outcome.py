@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from headstart.cost import light_seconds
 from headstart.data.check import suspect_finding
 from headstart.data.examples import IntArray
 from headstart.judge.label_curve import MOST_SIZES, JudgeAt, label_curve
@@ -196,7 +197,8 @@ def _curve(target: Target, final: Decision, reader: Reader, settings: Settings) 
     task, rows = get_task(target.task), target.rows
     if task.curve_at is None or len(rows) < 2 * max(8, int(rows.strata.max()) + 1):
         return None
-    a_fold = sum(trial.seconds for trial in final.trials if trial.strategy in task.curve) / len(final.winner.job.folds)
+    took = {trial.strategy: trial.seconds / len(final.winner.job.folds) for trial in final.trials if trial.seconds}
+    a_fold = sum(took.get(rung, light_seconds(rung, len(rows), rows.n_classes)) for rung in task.curve)
     points, parts = MOST_SIZES, min(2, settings.outer_folds)
     if points * parts * a_fold > CURVE_SHARE * settings.budget:
         points, parts = CURVE_SIZES, 1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.budget import as_at_first, parts_in_time, seconds_a_row, warn_of_budget, within_budget
+from headstart.budget import as_at_first, parts_in_time, seconds_a_row, seconds_to_judge, seconds_to_read, warn_of_budget, within_budget
 from headstart.candidates import Means, asked_strategies, open_means, rungs_on
 from headstart.data.examples import Examples
 from headstart.deciding import Failed, decide_on, judge_part, read_rows, train_winner, until_trained
@@ -131,7 +131,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         reading = time.perf_counter()
         read_rows(target, settings, means, strategies)
         spent = opened + sum(detour.seconds for detour in detours) + time.perf_counter() - reading
-        a_row = seconds_a_row(target, parts, settings, means, as_at_first(run, means, spent))
+        a_row = seconds_a_row(target, parts, settings, as_at_first(run, means, spent + seconds_to_judge(target, parts, means)))
         judged = [judge_part(part, target, settings, run, means, strategies, a_row * len(part.learn)) for part in parts]
         if target.test is not None and judged[0].fitted is not None:
             final, model = judged[0].decision, judged[0].fitted
@@ -186,7 +186,8 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
         parts = parts_in_time(target, settings, means, strategies, before)
         rungs = rungs_on(target, parts[0].learn, settings, means, strategies)
         warn_of_budget(target, parts, settings, means, strategies, before)
-        share = seconds_a_row(target, parts, settings, means, before) * len(parts[0].learn)
+        spent = before + seconds_to_read(target, means) + seconds_to_judge(target, parts, means)
+        share = seconds_a_row(target, parts, settings, spent) * len(parts[0].learn)
         described = describe_plan(target, parts, rungs, means.cost, settings, share)
     return "\n".join(filter(None, [described, describe_tasks(tasks)]))
 

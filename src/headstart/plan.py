@@ -45,6 +45,7 @@ def describe_plan(target: Target, parts: Sequence[Part], rungs: Sequence[Rung], 
     ]
     reading: dict[str, float] = {}
     disk: dict[str, float] = {}
+    kept: set[tuple[str, int]] = set()  # cuts whose activations the store holds
     memory = 0.0
     for rung in sorted(rungs, key=lambda rung: trial_seconds(rung, cost)):
         belief = expectation(rung, deciding_metric(settings))
@@ -62,8 +63,9 @@ def describe_plan(target: Target, parts: Sequence[Part], rungs: Sequence[Rung], 
             held = min(HELD_BYTES, tokens * backbone.width * _FLOAT) if lowest else 0.0
             step = settings.batch_size * rung.tokens * backbone.width * backbone.n_blocks * _FLOAT * _ACTIVATIONS
             memory = max(memory, backbone.parameters_total * _FLOAT + learning * _STATES * _FLOAT + held + step)
-            if lowest:
-                disk[name] += tokens * backbone.width * _FLOAT / max(1, len(rungs))
+            if lowest and (name, lowest) not in kept:
+                kept.add((name, lowest))
+                disk[name] += tokens * backbone.width * _FLOAT
     lines += [
         "",
         "expected: score minus the probe's, from the table of measured sets; the planner tries what is worth its seconds",

@@ -19,6 +19,7 @@ import numpy as np
 from headstart.cost import CostModel
 from headstart.errors import SettingsError
 from headstart.guard import rows_help
+from headstart.judge.intervals import count_units
 from headstart.prior import Belief, believe, expect, worth_measuring
 from headstart.records import TrialRecord, TrialStatus
 from headstart.rungs import Rung, calibration_of, expectation, net_of, price_of, probe_error_of, sharpened, trial_seconds
@@ -124,10 +125,13 @@ def decide(
         raise SettingsError(f"No rung could be trained ({reasons}). Choose others with --strategy, or a lower --learning-rate.")
     # A rung that was never tried may win on what is known of it, if there is time to train it.
     fair = _may_win(sound, rivals, anchor, first, metric)
-    times = _trainings(states)
-    ready = [state for state in fair if state.logits is not None or times * trial_seconds(state.rung, cost) <= left] or fair
+    ready = [state for state in fair if state.logits is not None or _trainings_after(state, states, cost) <= left] or fair
     worth = {id(state): _net(state, cost) for state in ready}
     winner = max(ready, key=lambda state: worth[id(state)])
+    if winner.logits is None and output_of(first.rows.y) is Output.LABELS and winner.rung.job.folds:
+        train = winner.rung.job.folds[0][0]
+        if trial_seconds(winner.rung, cost, len(train) / len(first.rows)) + _trainings_after(winner, states, cost) <= left:
+            run_fold(winner, run, label, cost)  # where labels have their line no table tells
 
     def best(transfers: bool) -> Rung | None:
         kind = [state for state in ready if state.rung.strategy.transfers is transfers]
@@ -232,7 +236,7 @@ def _measure(state: State, anchor: State | None, job: Job, metric: Metric) -> No
         if output_of(job.rows.y) in (Output.LABELS, Output.TEXT):  # each where it draws its line best
             ours, theirs = sharpened(state.rung, mine, ours), sharpened(anchor.rung, its, theirs)
         contrasts.append(judge.contrast(metric, ours, theirs, job.rows.take(seen)))
-        n = max(n, len(seen))
+        n = max(n, count_units(len(seen), job.groups[seen]))
     if not contrasts:
         return
     spread = max(float(np.mean([each.row_variance for each in contrasts])), _LEAST_VARIANCE[metric] / n)
@@ -263,9 +267,15 @@ def _net(state: State, cost: CostModel) -> float:
     return net_of(state.belief, state.rung, cost)
 
 
-def _trainings(states: list[State]) -> int:
-    """How many rungs that transfer are trained on all rows after the decision: where there is a detour, the best direct one as well."""
-    return 2 if any(state.rung.detour is not None for state in states) else 1
+def _trainings_after(state: State, states: list[State], cost: CostModel) -> float:
+    """Seconds to train on all rows what is judged if this rung wins: itself, where there is a detour the best direct one as well, and the
+    opponent where none without transfer is light."""
+    times = 2 if any(other.rung.detour is not None for other in states) else 1
+    plain = [other.rung for other in states if not other.rung.strategy.transfers and not other.failed]
+    opponent = 0.0
+    if state.rung.strategy.transfers and plain and all(rung.strategy.out_of_fold is None for rung in plain):
+        opponent = min(trial_seconds(rung, cost) for rung in plain)
+    return times * trial_seconds(state.rung, cost) + opponent
 
 
 def _lacks_fold(anchor: State, state: State) -> bool:
@@ -303,7 +313,7 @@ def _next(
         needed = trial_seconds(rung, cost, len(train) / len(job.rows))
         if anchor is not None and _lacks_fold(anchor, state):
             needed += trial_seconds(anchor.rung, cost, len(train) / len(job.rows))
-        if needed + _trainings(states) * trial_seconds(rung, cost) > left:  # its training on all rows must fit in too
+        if needed + _trainings_after(state, states, cost) > left:  # its training on all rows must fit in too
             state.stopped = "no time left"
             continue
         rival = max((_net(other, cost) for other in sound if other in rivals and other is not state), default=None)

@@ -10,7 +10,7 @@ import numpy as np
 
 from headstart.cost import CostModel
 from headstart.data.examples import IntArray
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, SourceError
 from headstart.leading import FEW, LEAST, SHARE, can_be_ranked, order_of_sources
 from headstart.prior import Belief
 from headstart.progress import say
@@ -18,7 +18,7 @@ from headstart.rungs import Rung, trial_seconds
 from headstart.runs import RunFolder
 from headstart.strategies.base import FloatArray
 from headstart.strategies.ladder import Job
-from headstart.strategies.outputs import outputs_of
+from headstart.strategies.outputs import Output, output_of, outputs_of
 
 
 @dataclass(eq=False)  # each is itself
@@ -94,7 +94,10 @@ def run_fold(state: State, run: RunFolder, label: str, cost: CostModel) -> None:
         part = rung.job.take(train, inner_folds(rung.job, train))
         if part.logs is not None:
             part = replace(part, logs=part.logs / f"fold-{state.folds + 1}")
-        return {"logits": outputs_of(rung.strategy.fit(part), rung.job.rows.take(held))}
+        found = outputs_of(rung.strategy.fit(part), rung.job.rows.take(held))
+        if output_of(rung.job.rows.y) is not Output.TEXT and np.isnan(found).any():  # of texts only some are compared
+            raise FloatingPointError("what it learnt gives no numbers")
+        return {"logits": found}
 
     expected = trial_seconds(rung, cost, len(train) / len(rung.job.rows))
     say(f"  trying {rung.name}, fold {state.folds + 1} of {len(rung.job.folds)} (about {expected:.0f} s)")
@@ -115,9 +118,12 @@ def _attempt(state: State, run: RunFolder, key: str, work: Callable[[], dict[str
         return run.remember(key, work)
     except Exception as error:
         reason = failure_of(error)
+        if isinstance(error, SourceError) and state.rung.source is not None:  # one of several
+            reason = str(error)
         if reason is None:
             raise
         state.failed = reason
+        say(f"  {state.rung.name} could not be tried ({reason})")
         return None
 
 
@@ -130,7 +136,7 @@ def failure_of(error: Exception) -> str | None:
 
 
 def inner_folds(job: Job, train: IntArray) -> list[tuple[IntArray, IntArray]]:
-    """Folds within some of a job's rows, for what a strategy chooses by itself."""
-    from headstart.data.split import folds
+    """Folds within some of a job's rows, for what a strategy chooses by itself; none where no class has two separate rows."""
+    from headstart.data.split import few_folds
 
-    return folds(job.rows.strata[train], job.groups[train], job.settings.inner_folds, job.seed)
+    return few_folds(job.rows.strata[train], job.groups[train], job.seed, job.settings.inner_folds)

@@ -334,3 +334,17 @@ def test_where_nothing_was_to_be_found_no_row_has_influence():
 def test_a_measure_is_plain_data():
     with pytest.raises(dataclasses.FrozenInstanceError):
         F1.value = None
+
+
+def test_of_a_loss_the_interval_of_the_gain_is_that_of_the_paired_differences():
+    """Bits a byte of fifty rows of a hundred bytes each, where the ratio is a mean: the paired t interval, nothing added."""
+    bits = Measure(lambda sums: sums[0] / np.maximum(sums[1], 1.0), lambda sums: sums[1], Range.LOSS)
+    rng = np.random.default_rng(0)
+    theirs = rng.normal(1.2, 0.3, 50)
+    ours = theirs - rng.normal(0.03, 0.08, 50)
+    sums = [np.stack([100.0 * each, np.full(50, 100.0)], axis=1) for each in (ours, theirs)]
+    options = {**PAIRED, "metric": Metric.BITS_PER_BYTE, "resamples": 20_000}
+    gain = measures.paired_gain(bits, *sums, groups=None, folds=None, seed=0, **options)
+    half = scipy.stats.t.ppf(0.975, 49) * (theirs - ours).std(ddof=1) / np.sqrt(50)
+    assert gain.value == pytest.approx((theirs - ours).mean())
+    assert (gain.low, gain.high) == pytest.approx((gain.value - half, gain.value + half), abs=0.001)

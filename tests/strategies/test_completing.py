@@ -80,6 +80,10 @@ def test_a_model_that_sees_padding_writes_each_prompt_by_itself(writer, asked, m
     monkeypatch.setattr(whole, "forward", blind)
     assert complete(whole, tokenizer, 64, PROMPTS, LONGEST) == wanted
     assert asked == [1] * len(PROMPTS)
+    asked.clear()
+    monkeypatch.setattr(completing, "AT_ONCE", 2)  # where the first of them are of one length, and others shorter
+    assert complete(whole, tokenizer, 64, [PROMPTS[3], PROMPTS[3], *PROMPTS], LONGEST) == [wanted[3], wanted[3], *wanted]
+    assert asked == [1] * (len(PROMPTS) + 2)
 
 
 def test_where_two_tokens_are_about_as_likely_a_prompt_is_written_again_by_itself(writer, asked, monkeypatch):

@@ -70,15 +70,21 @@ class Reader:
         """Read what the store lacks, so that all that asks later finds it there; memory stays bounded however many texts there are."""
         if self.store is None:
             return
+        missing = self.lacking(texts, cuts)
+        with bar(len(missing), f"reading with {self.backbone.source.name}") as shown:
+            for part in self.portions(missing):
+                self.read_texts(part, cuts, shown)
+
+    def lacking(self, texts: Sequence[str], cuts: Sequence[int] = ()) -> list[str]:
+        """The distinct texts whose pooled features, or activations at the cuts, are not in the store; all where there is none."""
         distinct = list(dict.fromkeys(texts))
+        if self.store is None or not distinct:
+            return distinct
         keys = [text_key(text) for text in distinct]
         spaces = [self.space("pooled", layer) for layer in range(self.backbone.n_blocks + 1)]
         spaces += [self.space("tokens", cut) for cut in cuts]
         have = np.logical_and.reduce([self.store.contains(space, keys) for space in spaces])
-        missing = [distinct[i] for i in np.flatnonzero(~have)]
-        with bar(len(missing), f"reading with {self.backbone.source.name}") as shown:
-            for part in self.portions(missing):
-                self.read_texts(part, cuts, shown)
+        return [distinct[i] for i in np.flatnonzero(~have)]
 
     def portions(self, texts: Sequence[str]) -> Iterator[Sequence[str]]:
         """The texts in parts whose activations take at most 256 MB together."""

@@ -86,10 +86,10 @@ def folds(y: IntArray, groups: IntArray, k: int, seed: int, repeat: int = 0) -> 
     return pairs
 
 
-def few_folds(y: IntArray, groups: IntArray, seed: int) -> list[tuple[IntArray, IntArray]]:
-    """Three folds; none where no class has two separate rows."""
+def few_folds(y: IntArray, groups: IntArray, seed: int, k: int = 3) -> list[tuple[IntArray, IntArray]]:
+    """Some folds; none where no class has two separate rows."""
     try:
-        return folds(y, groups, 3, seed)
+        return folds(y, groups, k, seed)
     except DataError:
         return []
 

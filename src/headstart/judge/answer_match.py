@@ -39,7 +39,7 @@ _MOST = 20_000  # characters of a context that tell its language
 
 
 def language_of(context: str) -> str:
-    """The language of `ARTICLES` whose commonest words make up most of a text's words; English where none does, or where two do alike."""
+    """The language of `ARTICLES` whose commonest words make up most of a text's words; English where none does."""
     words = Counter(_WORD.findall(context[:_MOST].lower()))
     shares = {language: sum(words[word] for word in common) for language, common in _COMMON.items()}
     return max(shares, key=lambda language: shares[language])  # English is the first of the table

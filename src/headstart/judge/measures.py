@@ -157,8 +157,9 @@ def paired_gain(
         first, second = _resampled([ours, theirs], groups, resamples, seed)
         variance = float((measure.value(first) - measure.value(second)).var()) * u / (u - 1)
         trials = min(float(u), max(1.0, float(measure.trials(theirs.sum(axis=0)))))
-        # What one row may turn: of a share all of its part, of points as much of those that are there.
-        least = max(value_of(measure, ours), value_of(measure, theirs)) / trials if measure.range is Range.POINTS else 1.0 / trials
+        # What one row may turn: of a share all of its part, of points as much of those that are there; of a loss the resamples tell.
+        one_row = {Range.POINTS: max(value_of(measure, ours), value_of(measure, theirs)), Range.LOSS: 0.0}
+        least = one_row.get(measure.range, 1.0) / trials
         half = intervals.student_quantile(confidence, u - 1) * math.sqrt(variance + 2.0 * least**2)
     if folds is not None and len(names := np.unique(folds)) > 1:
         k = len(names)

@@ -41,7 +41,7 @@ def complete(whole: Any, tokenizer: Any, max_length: int, prompts: Sequence[str]
     by_length = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
     parts = [by_length[begin : begin + AT_ONCE] for begin in range(0, len(ids), AT_ONCE)]
     found: list[list[int] | None] = [None] * len(ids)
-    if ids and _padding_is_unseen(whole, tokenizer, [ids[i] for i in parts[0]]):
+    if ids and _padding_is_unseen(whole, tokenizer, [ids[by_length[0]], ids[by_length[-1]]]):
         for part in parts:
             for i, said in zip(part, _at_once(whole, tokenizer, [ids[i] for i in part], longest), strict=True):
                 found[i] = said
@@ -55,7 +55,7 @@ def _ids_of(tokenizer: Any, text: str) -> list[int]:
 
 
 def _padding_is_unseen(whole: Any, tokenizer: Any, ids: Sequence[list[int]]) -> bool:
-    """Whether the last of these prompts, the shortest, goes on beside them as it does alone."""
+    """Whether the last of these prompts, the longest and the shortest, goes on beside the other as it does alone."""
     if len(ids[-1]) == len(ids[0]):
         return True
     alone, beside = _Watch(), _Watch()

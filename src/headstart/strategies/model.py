@@ -27,6 +27,8 @@ from headstart.strategies.base import FloatArray, LinearHead
 NO_LABEL = -100
 # The id that stands behind the shorter texts of a batch; it is masked.
 PADDING = 0
+# Pooled features of all layers that are in memory at once.
+_HELD_BYTES = 256_000_000
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,13 @@ class TransferModel:
     def features(self, texts: Sequence[str]) -> Float32:
         """What the head acts on, (n, d)."""
         if self.module is None:
-            return np.asarray(self.reader.pooled(texts)[:, list(self.layers)].mean(axis=1))
+            backbone = self.reader.backbone
+            found = np.empty((len(texts), backbone.width), dtype=np.float32)
+            step = max(1, _HELD_BYTES // ((backbone.n_blocks + 1) * backbone.width * 4))
+            for begin in range(0, len(texts), step):
+                part = slice(begin, begin + step)
+                found[part] = self.reader.pooled(texts[part])[:, list(self.layers)].mean(axis=1)
+            return found
         trunk = Trunk(self.module, self.cut, self.reader.backbone.above, stored=True)
         try:
             return pooled_through(trunk, self.reader, texts, self.layers)

@@ -20,7 +20,7 @@ from headstart.judge.metrics import FloatArray
 from headstart.records import Estimate, Gain, RowNote, Scores
 from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows, Said
-from headstart.strategies.probe import choose_probe
+from headstart.strategies.probe import sort_layers
 from headstart.tasks.base import Contrast, Labels, Prepared, Seen, Task
 from headstart.tasks.light_rungs import probe_and_tfidf
 
@@ -141,7 +141,7 @@ def hard(logits: FloatArray, rows: Rows, examples: Examples, names: Sequence[str
 def layer_scores(rows: Rows, groups: IntArray, reader: Reader, settings: Settings) -> list[tuple[int, Estimate]]:
     """Leave-one-out accuracy of a ridge head on each layer."""
     found = []
-    for fit in choose_probe(reader.pooled(rows.texts), rows.y, rows.n_classes, [], None).layer_scores:
+    for fit in sort_layers(reader.pooled(rows.texts), rows.y, rows.n_classes, 0)[2]:
         low, high = intervals.wilson(fit.accuracy, len(rows), settings.confidence)
         found.append((fit.layer, Estimate(fit.accuracy, low, high, len(rows), settings.confidence)))
     return found

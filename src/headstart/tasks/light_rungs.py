@@ -20,7 +20,7 @@ from headstart.settings import Settings
 from headstart.strategies.base import Rows, with_names
 from headstart.strategies.heads import choose_head, make_space, weights_for
 from headstart.strategies.outputs import Output, output_of
-from headstart.strategies.probe import choose_probe, leave_one_out, mean_of_layers
+from headstart.strategies.probe import leave_one_out, mean_of_layers, usual_layers
 from headstart.strategies.tfidf import fit_tfidf
 from headstart.tasks.base import Judge
 
@@ -31,12 +31,11 @@ if TYPE_CHECKING:
 def probe_and_tfidf(
     rows: Rows, groups: IntArray, reader: Reader, settings: Settings, fit_plain: Callable[..., tuple[Any, FloatArray]] = fit_tfidf
 ) -> PredictAt:
-    """A probe on the layers that suit all rows, and the rung without transfer, which `fit_plain` fits.
+    """A probe on the usual layers, and the rung without transfer, which `fit_plain` fits.
 
     Outputs of labels are moved to the line that is best on folds of the rows that train.
     """
-    pooled = reader.pooled(rows.named().texts)
-    features = mean_of_layers(pooled, choose_probe(pooled[: len(rows)], rows.y, rows.n_classes, [], None).layers)
+    features = mean_of_layers(reader.pooled(rows.named().texts), usual_layers(reader.backbone.n_blocks))
 
     from headstart.tasks.registry import deciding_metric
 
