@@ -22,8 +22,8 @@ _ANSWER = 2
 
 
 def as_at_first(run: RunFolder, means: Means, spent: float) -> float:
-    """The seconds that were spent before the first decision when the run began, those of the judge among them, and this machine's speed then,
-    in `means`: what is read again from the store takes no time, and a run that goes on must decide as it would have."""
+    """The seconds that were spent before the first decision when the run began, those of the judge counted in, and this machine's speed
+    then, in `means`: what is read again from the store takes no time, and a run that goes on must decide as it would have."""
     speeds = {"training_speed": means.cost.training_speed, "reading_speed": means.cost.reading_speed}
     known = run.remember("time and speed", lambda: {"spent": spent, **speeds, "seconds": 0.0})
     means.cost = CostModel(known["training_speed"], known["reading_speed"])

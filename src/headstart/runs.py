@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headstart.errors import RunError
 from headstart.records import Gain, Results
@@ -291,6 +290,3 @@ def _from_plain(kind: Any, value: Any) -> Any:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(value)
     return value
-
-
-Array = NDArray[Any]

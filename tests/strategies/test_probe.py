@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from headstart.errors import SourceError
-from headstart.strategies.heads import FINAL, fit_head, log_loss, make_space, softmax, solve_path
+from headstart.judge.calibration import softmax
+from headstart.strategies.heads import FINAL, fit_head, log_loss, make_space, solve_path
 from headstart.strategies.probe import (
     PENALTIES,
     _better_than_usual,

@@ -5,10 +5,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_union
 
 from headstart.errors import RunError
+from headstart.judge.calibration import softmax
 from headstart.settings import Settings
 from headstart.strategies import tfidf
 from headstart.strategies.base import Rows
-from headstart.strategies.heads import log_loss, softmax, solve_path
+from headstart.strategies.heads import log_loss, solve_path
 from headstart.strategies.ladder import Job
 from headstart.strategies.tfidf import TfidfModel, fit_tfidf
 

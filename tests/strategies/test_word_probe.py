@@ -14,10 +14,10 @@ from sklearn.linear_model import LogisticRegression
 
 from headstart.backbone.backbone import Backbone
 from headstart.backbone.reading import Reader
+from headstart.judge.calibration import softmax
 from headstart.settings import Settings
 from headstart.strategies import word_probe
 from headstart.strategies.base import Rows
-from headstart.strategies.heads import softmax
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.word_model import words_at
 from headstart.strategies.word_probe import candidate_layers, choose_layer, choose_words_probe

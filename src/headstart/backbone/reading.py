@@ -57,7 +57,6 @@ class Reader:
     batch_tokens: int
     read: int = 0
     kept: int = 0
-    tokens: int = 0
     seconds: float = 0.0
     _spaces: dict[tuple[str, int], bytes] = field(default_factory=dict)
     _tokenizer: bytes = b""
@@ -191,7 +190,6 @@ class Reader:
                     rows[into[i]] = hidden[cut][j, : lengths[j]].copy()
         self.seconds += time.perf_counter() - begin
         self.read += len(texts)
-        self.tokens += sum(len(row) for row in ids)
         if self.store is not None:
             for layer in range(pooled.shape[1]):
                 self.store.write(self.space("pooled", layer), keys, list(pooled[into, layer]))

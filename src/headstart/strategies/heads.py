@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from headstart.data.examples import IntArray
 from headstart.errors import SourceError
+from headstart.judge.calibration import softmax
 from headstart.settings import Metric
 from headstart.strategies.base import FloatArray, Folds, LinearHead, Targets
 from headstart.strategies.free_heads import solve_free
@@ -88,11 +89,6 @@ class Space:
         weight = (solution.weight @ self.turn.T) * self.scale
         return LinearHead(weight=weight, bias=solution.bias - weight @ self.mean)
 
-    def to_solution(self, head: LinearHead) -> Solution:
-        """A head on raw features as these axes see it; what lies outside of them is lost."""
-        unscaled = np.divide(head.weight, self.scale, out=np.zeros_like(head.weight), where=self.scale > 0)
-        return Solution(weight=unscaled @ self.turn, bias=head.bias + head.weight @ self.mean)
-
 
 def usual_strength(n_classes: int) -> float:
     """A penalty that suits most data: where the search begins, and what is taken without folds. More classes want less of it."""
@@ -147,13 +143,6 @@ def weights_for(y: Targets, n_classes: int, metric: Metric) -> FloatArray | None
     """Class weights (c,) where macro-F1 judges and classes are uneven; None: all rows count alike."""
     weigh = metric is Metric.MACRO_F1 and output_of(y) is Output.CLASS and uneven(y)
     return class_weights(y, n_classes) if weigh else None
-
-
-def softmax(logits: FloatArray) -> FloatArray:
-    """Probabilities (n, c) of logits (n, c)."""
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: FloatArray = shifted / shifted.sum(axis=1, keepdims=True)
-    return result
 
 
 def log_loss(logits: FloatArray, y: Targets, class_weight: FloatArray | None = None) -> float:
@@ -436,20 +425,14 @@ def fit_head(
     *,
     strength: float | None = None,
     class_weight: FloatArray | None = None,
-    start: LinearHead | None = None,
 ) -> LinearHead:
     """Multinomial logistic regression with an L2 penalty on features (n, d), labels y (n,) in [0, n_classes).
 
-    `strength` is the penalty (above 0; None: one that suits most data), `class_weight` (c,) weighs the rows of each class (None: all 1),
-    `start` saves time and changes nothing else.
+    `strength` is the penalty (above 0; None: one that suits most data), `class_weight` (c,) weighs the rows of each class (None: all 1).
 
     Raises:
         SourceError: some features are not finite numbers.
     """
     space = make_space(features)
     chosen = usual_strength(n_classes) if strength is None else strength
-    if start is None:
-        solution = solve_path(space.z, y, n_classes, chosen, class_weight, FINAL)
-    else:
-        solution = solve(space.z, y, n_classes, chosen, class_weight, space.to_solution(start), FINAL)
-    return space.to_head(solution)
+    return space.to_head(solve_path(space.z, y, n_classes, chosen, class_weight, FINAL))
