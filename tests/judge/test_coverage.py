@@ -113,6 +113,45 @@ def fold_alarms(trials, noise, use_folds):
     return alarms / trials
 
 
+def varied(rng, n, c, k, spread, rates):
+    """Labels, folds, and guesses of two rungs that are right at these rates, each fold's models more or less so: by chance of training rows
+    that they have mostly in common, so that a k-th of their variance is common to all."""
+    y = rng.permutation(np.arange(n) % c)
+    folds = np.empty(n, dtype=np.int64)
+    for label in range(c):
+        rows = np.flatnonzero(y == label)
+        folds[rows] = (np.arange(len(rows)) + rng.integers(k)) % k
+    ease, guesses = rng.random(n), []
+    for rate in rates:
+        moved = spread * (np.sqrt(1 / k) * rng.normal() + np.sqrt(1 - 1 / k) * rng.normal(size=k))
+        right = np.where(rng.random(n) < 0.5, ease, rng.random(n)) < np.clip(rate + moved[folds], 0, 1)
+        guesses.append(np.eye(c)[np.where(right, y, (y + 1 + rng.integers(c - 1, size=n)) % c)])
+    return y, folds, guesses
+
+
+def verdicts(n, c, spread, rates, trials, seed):
+    rng, found = np.random.default_rng(seed), []
+    for trial in range(trials):
+        y, folds, (a, b) = varied(rng, n, c, 5, spread, rates)
+        common = {"groups": None, "confidence": 0.95, "resamples": 200, "seed": trial, "winner": "a", "opponent": "b"}
+        found.append(paired_gain(a, b, y, Metric.MACRO_F1, folds=folds, **common).verdict)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "c"), [(40, 2), (60, 6), (150, 3), (400, 10)])
+@pytest.mark.parametrize("spread", [0.0, 0.03, 0.06])
+def test_over_folds_equal_rungs_raise_an_alarm_no_more_often_than_promised(n, c, spread):
+    found = verdicts(n, c, spread, (0.7, 0.7), 500, 6)
+    assert sum(each is not Verdict.UNCLEAR for each in found) <= chance_bounds(0.05, 500)[1]
+
+
+def test_what_is_plain_in_sixty_rows_is_told_over_folds_too():
+    """57 of 60 right against 40, as two out of three: no fold of twelve rows can hide that."""
+    found = verdicts(60, 6, 0.03, (0.95, 0.67), 30, 7)
+    assert found.count(Verdict.HELPS) >= 20
+
+
 def test_models_that_vary_with_their_training_rows_need_the_intervals_of_folds():
     assert fold_alarms(400, 0.08, use_folds=False) > 0.12
     assert fold_alarms(400, 0.08, use_folds=True) < 0.05

@@ -70,7 +70,10 @@ def test_folds_that_disagree_widen_the_interval(draw):
     winner, opponent = np.eye(2)[np.where(folds < 3, 0, 1)], np.eye(2)[[1] * 100]
     by_rows = paired_gain(winner, opponent, y, Metric.ACCURACY, groups=None, folds=None, **COMMON)
     by_folds = paired_gain(winner, opponent, y, Metric.ACCURACY, groups=None, folds=folds, **COMMON)
-    half = scipy.stats.t.ppf(0.975, 4) * np.sqrt((1 / 5 + 1 / 4) * 0.3)  # variance of 1, 1, 1, 0, 0 is 0.3
+    # Variance of 1, 1, 1, 0, 0 is 0.3; of that half of what rows of a fold explain, five times the variance over all rows, is taken off.
+    rows = 0.6 * 0.4 / 99 + 2 / 100**2
+    more = scipy.stats.t.ppf(0.975, 4) ** 2 * (1 / 5 + 1 / 4) * (0.3 - 0.5 * 5 * rows)
+    half = np.sqrt(scipy.stats.t.ppf(0.975, 99) ** 2 * rows + more)
     assert by_rows.verdict is Verdict.HELPS
     assert by_folds.low == pytest.approx(0.6 - half) and by_folds.high == 1.0 and by_folds.verdict is Verdict.UNCLEAR
 

@@ -282,7 +282,10 @@ def test_folds_that_disagree_widen_the_interval():
     ours[:, 0] = folds < 3
     by_rows = measures.paired_gain(F1, ours, theirs, groups=None, folds=None, seed=0, **PAIRED)
     by_folds = measures.paired_gain(F1, ours, theirs, groups=None, folds=folds, seed=0, **PAIRED)
-    half = scipy.stats.t.ppf(0.975, 4) * np.sqrt((1 / 5 + 1 / 4) * 0.3)  # variance of 1, 1, 1, 0, 0 is 0.3
+    # Variance of 1, 1, 1, 0, 0 is 0.3; of that half of what rows of a fold explain, five times the variance over all rows, is taken off.
+    rows = ((by_rows.high - by_rows.low) / 2 / scipy.stats.t.ppf(0.975, 99)) ** 2
+    more = scipy.stats.t.ppf(0.975, 4) ** 2 * (1 / 5 + 1 / 4) * (0.3 - 0.5 * 5 * rows)
+    half = np.sqrt(scipy.stats.t.ppf(0.975, 99) ** 2 * rows + more)
     assert by_rows.verdict is Verdict.HELPS
     assert by_folds.low == pytest.approx(0.6 - half) and by_folds.high == 1.0 and by_folds.verdict is Verdict.UNCLEAR
     assert measures.paired_gain(F1, ours, theirs, groups=None, folds=np.zeros(100, int), seed=0, **PAIRED) == by_rows

@@ -94,3 +94,25 @@ def test_refusals_say_what_is_wrong():
         metrics.check_predictions(np.ones((2, 2)), np.array([0]))
     with pytest.raises(ValueError, match="with 2 classes"):
         metrics.check_predictions(np.ones((1, 2)), np.array([2]))
+
+
+@pytest.mark.parametrize("metric", [Metric.ACCURACY, Metric.MACRO_F1, Metric.LOG_LOSS])
+def test_the_share_of_a_row_is_what_weighing_it_a_little_more_changes(draw, metric):
+    """Against the score of rows of which one counts a thousandth more, from the counts themselves."""
+    y, (p,) = draw(np.random.default_rng(3), 40, 4, [1.5], [0.5, 0.3, 0.15, 0.05])
+    found = metrics.row_shares(metric, p, y)
+    guesses, losses = p.argmax(axis=1), -np.log(p[np.arange(40), y])
+
+    def weighed(weights):
+        if metric is Metric.LOG_LOSS:
+            return np.average(losses, weights=weights)
+        if metric is Metric.ACCURACY:
+            return np.average(guesses == y, weights=weights)
+        return reference.f1_score(y, guesses, average="macro", zero_division=0, sample_weight=weights)
+
+    moved = []
+    for i in range(40):
+        weights = np.ones(40)
+        weights[i] += 1e-4
+        moved.append((weighed(weights) - weighed(np.ones(40))) * 40 / 1e-4)
+    assert found - found.mean() == pytest.approx(np.array(moved) - np.mean(moved), abs=0.01)

@@ -10,10 +10,8 @@ won and none lost at u = 50 would count as proof, which the exact test (p = 0.12
 n >= 200, for log-loss 5 %; percentiles miss 5 % to 7 %, at worst 14 %, and BCa misses 9 % for log-loss at n = 50.
 
 **Folds.** Rows predicted out of fold come from k models that share most of their training rows. Resampling rows keeps those models
-fixed, so it misses what another draw of training rows would change. Where `folds` is given, a second interval is made from the
-differences fold by fold with the corrected variance of Nadeau and Bengio (2003, "Inference for the Generalization Error"), (1/k + test
-rows / training rows) x the variance between folds and k - 1 degrees of freedom, and the wider of the two is reported: false alarms are
-then rarer than stated. With a single training run (one test split) only the rows' variance is covered.
+fixed, so it misses what another draw of training rows would change. Where `folds` is given the interval is widened by how much the folds
+differ (`intervals.widened_by_folds`). With a single training run (one test split) only the rows' variance is covered.
 """
 
 from __future__ import annotations
@@ -66,9 +64,12 @@ def paired_gain(
     metrics.check_predictions(opponent_probabilities, y)
     sign = 1.0 if metric.higher_is_better else -1.0
     value = sign * (metrics.score(metric, winner_probabilities, y) - metrics.score(metric, opponent_probabilities, y))
-    half = _half_width(winner_probabilities, opponent_probabilities, y, metric, groups, confidence, resamples, seed)
+    variance = _variance(winner_probabilities, opponent_probabilities, y, metric, groups, resamples, seed)
+    u = intervals.count_units(len(y), groups)
+    half = intervals.student_quantile(confidence, max(u - 1, 1)) * math.sqrt(variance)
     if folds is not None:
-        half = max(half, _folds_half_width(winner_probabilities, opponent_probabilities, y, metric, folds, confidence))
+        shares = metrics.row_shares(metric, winner_probabilities, y) - metrics.row_shares(metric, opponent_probabilities, y)
+        half = intervals.widened_by_folds(half, variance, shares, folds, confidence)
     # A share cannot differ by more than 1; a difference of losses by more than the greatest loss.
     bound = 1.0 if metric.higher_is_better else metrics.GREATEST_LOSS
     low, high = max(-bound, value - half), min(bound, value + half)
@@ -76,17 +77,10 @@ def paired_gain(
     return Gain(metric.value, value, low, high, len(y), confidence, winner, opponent, verdict)
 
 
-def _half_width(
-    first: FloatArray,
-    second: FloatArray,
-    y: IntArray,
-    metric: Metric,
-    groups: IntArray | None,
-    confidence: float,
-    resamples: int,
-    seed: int,
+def _variance(
+    first: FloatArray, second: FloatArray, y: IntArray, metric: Metric, groups: IntArray | None, resamples: int, seed: int
 ) -> float:
-    """Half the interval over rows; infinite with fewer than two independent rows."""
+    """The variance of the difference over rows; infinite with fewer than two independent rows."""
     u = intervals.count_units(len(y), groups)
     if u < 2:
         return math.inf
@@ -106,17 +100,4 @@ def _half_width(
         variance += 2.0 / u**2
     elif metric is Metric.MACRO_F1:
         variance += 2.0 / (u * intervals.even_rows(y, groups))  # a row of a small class weighs more
-    return intervals.student_quantile(confidence, u - 1) * math.sqrt(variance)
-
-
-def _folds_half_width(first: FloatArray, second: FloatArray, y: IntArray, metric: Metric, folds: IntArray, confidence: float) -> float:
-    """Half the corrected interval over folds; 0 with a single fold, which says nothing."""
-    names = np.unique(folds)
-    k = len(names)
-    if k < 2:
-        return 0.0
-    differences = np.array([metrics.score(metric, first[part], y[part]) - metrics.score(metric, second[part], y[part])
-                            for part in (folds == name for name in names)])  # fmt: skip
-    # In k folds, each tested on 1 / k of the rows and trained on the rest, test rows / training rows is 1 / (k - 1).
-    variance = (1.0 / k + 1.0 / (k - 1)) * float(differences.var(ddof=1))
-    return intervals.student_quantile(confidence, k - 1) * math.sqrt(variance)
+    return variance

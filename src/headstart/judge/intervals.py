@@ -173,3 +173,28 @@ def _calibration_error(probabilities: FloatArray, y: IntArray, groups: IntArray 
         return Estimate(value, 0.0, 1.0, len(y), confidence)
     upper = float(np.quantile(drawn, 0.5 + confidence / 2))
     return Estimate(value, min(value, max(0.0, 2 * value - upper)), max(value, upper), len(y), confidence)
+
+
+def widened_by_folds(half: float, variance: float, shares: FloatArray, folds: IntArray, confidence: float) -> float:
+    """Half an interval of a difference between two rungs over rows, widened by what models of other training rows would change.
+
+    By the corrected variance of Nadeau and Bengio (2003, "Inference for the Generalization Error"), (1/k + test rows / training rows) times
+    the variance between folds, with k - 1 degrees of freedom. Folds differ by their rows too, which `half` holds already: by k times
+    `variance`, of which half is taken off, for so few folds tell their variance badly. In simulations of equal rungs (40 to 400 rows, 2 to
+    10 classes, five folds, models that vary by up to six points with their training rows) an interval of 95 % then errs in 2 to 5 % of the
+    trials; with nothing taken off in 1 to 2 %, and it finds a gain of fifteen points in 60 rows half as often (docs/log.md).
+
+    Args:
+        half: half the width over rows.
+        variance: that of the difference over rows.
+        shares: by how much each row moves the difference, (n,), up to a constant: its mean over a fold is how that differs from the others.
+        folds: the fold of each row, (n,); a single one says nothing.
+        confidence: coverage, in (0, 1).
+    """
+    names = np.unique(folds)
+    k = len(names)
+    if k < 2 or not math.isfinite(half):
+        return half
+    between = float(np.array([shares[folds == name].mean() for name in names]).var(ddof=1))
+    more = (1.0 / k + 1.0 / (k - 1)) * max(0.0, between - 0.5 * k * variance)
+    return math.hypot(half, student_quantile(confidence, k - 1) * math.sqrt(more))

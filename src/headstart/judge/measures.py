@@ -160,12 +160,10 @@ def paired_gain(
         # What one row may turn: of a share all of its part, of points as much of those that are there; of a loss the resamples tell.
         one_row = {Range.POINTS: max(value_of(measure, ours), value_of(measure, theirs)), Range.LOSS: 0.0}
         least = one_row.get(measure.range, 1.0) / trials
-        half = intervals.student_quantile(confidence, u - 1) * math.sqrt(variance + 2.0 * least**2)
-    if folds is not None and len(names := np.unique(folds)) > 1:
-        k = len(names)
-        apart = np.array([value_of(measure, ours[folds == name]) - value_of(measure, theirs[folds == name]) for name in names])
-        spread = (1.0 / k + 1.0 / (k - 1)) * float(apart.var(ddof=1))
-        half = max(half, intervals.student_quantile(confidence, k - 1) * math.sqrt(spread))
+        variance += 2.0 * least**2
+        half = intervals.student_quantile(confidence, u - 1) * math.sqrt(variance)
+        if folds is not None:
+            half = intervals.widened_by_folds(half, variance, influences(measure, ours) - influences(measure, theirs), folds, confidence)
     low, high = max(-measure.range.value, difference - half), min(measure.range.value, difference + half)
     verdict = Verdict.HELPS if low > 0 else Verdict.HURTS if high < 0 else Verdict.UNCLEAR
     return Gain(metric.value, difference, low, high, len(ours), confidence, winner, opponent, verdict)
