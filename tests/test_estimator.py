@@ -136,9 +136,9 @@ def test_before_fit_it_says_so():
     ("X", "y", "message"),
     [
         ("one text", ["a"], "X is one string; give a list of texts, as in [text]."),
-        (["a", None], ["a", "b"], "X[1] is None, which is no string; every text must be one."),
-        (["a", 3.5], ["a", "b"], "X[1] is 3.5, which is no string; every text must be one."),
-        (np.zeros((2, 3)), ["a", "b"], "X has the shape (2, 3); give one text for each row, as a list or one column."),
+        (["a", None], ["a", "b"], "Text 2 is None, which is no string; every text must be one."),
+        (["a", 3.5], ["a", "b"], "Text 2 is 3.5, which is no string; every text must be one."),
+        (np.zeros((2, 3)), ["a", "b"], "The texts have the shape (2, 3); give one for each row, as a list or one column."),
         (["a", "b"], ["a"], "There are 2 texts and 1 labels; give one label for each text."),
         (["a", "b"], ["a", None], "y[1] is None; every text needs a label."),
         (["a", "b"], [1.0, float("nan")], "y[1] is nan; every text needs a label."),

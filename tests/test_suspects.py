@@ -25,10 +25,10 @@ def test_planted_wrong_labels_are_found(task, capsys, monkeypatch):
     monkeypatch.setenv("HEADSTART_CACHE", str(task / "store"))
     words = ["check", str(task / "rows.csv"), "--text", "text", "--label", "label", "--source", str(task / "source")]
     assert cli.main(words) == 0
-    assert "probably wrong" not in capsys.readouterr().out
+    assert "perhaps wrong" not in capsys.readouterr().out
     assert cli.main([*words, "--suspects"]) == cli.FOUND
     lines = capsys.readouterr().out.splitlines()
-    [at] = [i for i, line in enumerate(lines) if "probably wrong: models that did not see the row disagree." in line]
+    [at] = [i for i, line in enumerate(lines) if "perhaps wrong: models that did not see the row disagree." in line]
     shown = {int(word) for word in lines[at + 1].removeprefix("     Rows ").removeprefix("     Row ").rstrip(".").replace(",", "").split()}
     assert set(PLANTED) <= shown and len(shown) < 20
     assert lines[at + 2] == "     Look at these rows, most suspect first."

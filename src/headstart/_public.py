@@ -40,6 +40,8 @@ def fit(data: str | Path | TextsAndLabels, **settings: Any) -> Run:
 
     made = make_settings(settings)
     progress.set_quiet(made.quiet)
+    if made.dry_run:
+        raise SettingsError("`dry_run` is set; headstart.fit fits. `headstart fit DATA --dry-run` prints the plan.")
     return run_fit(as_data(data), made)
 
 
@@ -114,24 +116,27 @@ def as_data(data: str | Path | TextsAndLabels) -> str | Path | Examples:
     tuple of two texts.
 
     Raises:
-        DataError: texts and labels differ in number, or a text is no string.
+        DataError: what was given is no pair of columns, texts and labels differ in number, or a text is no string.
     """
     if isinstance(data, str | Path):
         return data
     from headstart.data.examples import Examples
+    from headstart.data.given import is_missing, listed, texts_of
     from headstart.data.pairs import join_pair
     from headstart.data.table import as_text
 
-    texts, labels = list(data[0]), list(data[1])
+    if hasattr(data, "columns") or not hasattr(data, "__len__") or len(data) != 2:
+        raise DataError("Give a path, or a pair of texts and labels, as in (table['text'], table['label']).")
+    texts, labels = listed(data[0]), listed(data[1], "labels")
     if len(texts) != len(labels):
         raise DataError(f"There are {len(texts)} texts and {len(labels)} labels; give one label for each text.")
-    for position, text in enumerate(texts):
-        if not isinstance(text, str) and not _is_words(text) and not _is_pair(text):
-            raise DataError(f"Text {position + 1} is {text!r}, which is no string; every text must be one.")
+    texts_of(texts, lambda text: isinstance(text, str) or _is_words(text) or _is_pair(text))
     paired = bool(texts) and all(map(_is_pair, texts))
     return Examples(
         texts=tuple(join_pair(*text) if paired else as_text(text) for text in texts),
-        labels=tuple(as_text(list(label)) if isinstance(label, list | tuple) else "" if label is None else str(label) for label in labels),
+        labels=tuple(
+            as_text(list(label)) if isinstance(label, list | tuple) else "" if is_missing(label) else str(label) for label in labels
+        ),
         rows=tuple(range(1, len(texts) + 1)),
         origin="(texts, labels)",
         text_column="text",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from headstart.backbone.reading import Reader
 from headstart.candidates import Means, mean_tokens, rows_that_fit, rungs_on
 from headstart.cost import CostModel
-from headstart.progress import say
+from headstart.progress import say, warn
 from headstart.rungs import trial_seconds
 from headstart.runs import RunFolder
 from headstart.settings import Settings
@@ -117,7 +117,7 @@ def warn_of_budget(target: Target, parts: list[Part], settings: Settings, means:
     if needed > settings.budget:
         asked = f"The budget of {settings.budget:,.0f} s is too short"
         before = f", {first:,.0f} s of them for what is learnt before (--via)" if first else ""
-        say(f"{asked}: even the cheapest rung, {cheapest}, needs about {needed:,.0f} s in all{before}.")
+        warn(f"{asked}: even the cheapest rung, {cheapest}, needs about {needed:,.0f} s in all{before}.")
     judging = seconds_to_judge(target, parts, means)
     if judging > settings.budget / 2:
-        say(f"Answering the rows that judge takes about {judging:,.0f} s of the {settings.budget:,.0f} s there are.")
+        warn(f"Answering the rows that judge takes about {judging:,.0f} s of the {settings.budget:,.0f} s there are.")

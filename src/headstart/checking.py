@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.data.rows import counted
+from headstart.data.spelling import common_spelling
 from headstart.errors import SourceError
 from headstart.records import Finding, Severity
 from headstart.tasks.registry import DEFAULT, GENERATION
@@ -211,7 +212,8 @@ def findings_text(checked: Checked) -> str:
     from headstart.tasks.registry import get_task
 
     task = get_task(checked.task)
-    labels = len({name for label in set(train.labels) - {""} for name in task.checks.names(label)})
+    names = [name for label in train.labels if label.strip() for name in task.checks.names(label.strip())]
+    labels = len(set(map(common_spelling(names), names)))
     columns = f"the text is in {train.text_column!r}"
     columns += f", the label in {train.label_column!r}" if train.label_column != train.text_column else ""
     found = f", {counted(labels, *task.checks.counted)}" if labels else ""  # answers in words are not counted

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from headstart.data.given import texts_of
 from headstart.errors import DataError
 from headstart.settings import Settings, as_plain, make_settings
 
@@ -130,14 +131,7 @@ def _texts(X: Iterable[str]) -> list[str]:
     """
     if isinstance(X, str):
         raise DataError("X is one string; give a list of texts, as in [text].")
-    shape = getattr(X, "shape", None)
-    if shape is not None and len(shape) != 1 and not (len(shape) == 2 and shape[1] == 1):
-        raise DataError(f"X has the shape {tuple(shape)}; give one text for each row, as a list or one column.")
-    texts = np.asarray(X, dtype=object).ravel().tolist() if shape is not None else list(X)
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise DataError(f"X[{row}] is {text!r}, which is no string; every text must be one.")
-    return texts
+    return texts_of(X)
 
 
 def _names(classes: NDArray[Any]) -> list[str]:

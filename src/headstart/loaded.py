@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.given import texts_of
 from headstart.data.pairs import join_pair
 from headstart.data.tags import OUTSIDE, spans_of, tag_names, words_of
 from headstart.environment import expand_home
@@ -43,10 +44,16 @@ class Reads(Protocol):
         ...
 
 
-def _require_list(texts: object, who: str) -> None:
-    """Raise where a single text stands for a list of texts: its letters would be taken for texts."""
+def _listed(texts: Iterable[Any], who: str, may_be: Callable[[Any], bool] = lambda text: isinstance(text, str)) -> list[Any]:
+    """The texts as a list.
+
+    Raises:
+        TypeError: a single text stands for a list of texts: its letters would be taken for texts.
+        DataError: a table of several columns, or one of them is no text.
+    """
     if isinstance(texts, str):
         raise TypeError(f"{who} a list of texts; put the single text into a list.")
+    return texts_of(texts, may_be)
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,8 @@ class LoadedModel:
 
     def predict_proba(self, texts: Sequence[str]) -> FloatArray:
         """How likely each label is for each text: shape (n, c), rows sum to 1."""
-        _require_list(texts, "predict_proba takes")
-        if not len(texts):
+        texts = _listed(texts, "predict_proba takes")
+        if not texts:
             return np.zeros((0, len(self.labels)))
         logits = np.asarray(self.reader.predict_logits(texts), dtype=np.float64)
         logits = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -112,8 +119,8 @@ class LoadedLabels:
     def predict_proba(self, texts: Sequence[str]) -> FloatArray:
         """How likely each label is for each text by itself: shape (n, c). The line lies at one half; F1 was greatest there on rows that
         the model had not seen, so that of rare labels these are above the frequencies with which they are right."""
-        _require_list(texts, "predict_proba takes")
-        if not len(texts):
+        texts = _listed(texts, "predict_proba takes")
+        if not texts:
             return np.zeros((0, len(self.labels)))
         return sigmoid(np.asarray(self.reader.predict_logits(texts), dtype=np.float64))
 
@@ -134,8 +141,8 @@ class LoadedNumber:
 
     def predict(self, texts: Sequence[str]) -> list[float]:
         """The number of each text."""
-        _require_list(texts, "predict takes")
-        return np.asarray(self.reader.predict_logits(texts), dtype=np.float64)[:, 0].tolist() if len(texts) else []
+        texts = _listed(texts, "predict takes")
+        return np.asarray(self.reader.predict_logits(texts), dtype=np.float64)[:, 0].tolist() if texts else []
 
 
 @dataclass(frozen=True)
@@ -165,8 +172,7 @@ class LoadedTagger:
 
     def tag(self, texts: Sequence[str | Sequence[str]]) -> list[tuple[list[str], list[Entity]]]:
         """The tag of each word of each text, in BIO2, and the entities."""
-        _require_list(texts, "the model takes")
-        read = [_words_in(text) for text in texts]
+        read = [_words_in(text) for text in _listed(texts, "the model takes", _is_text_or_words)]
         joined = [" ".join(_one_word(running[a:b]) for a, b in places) for running, places in read if places]
         logits = np.asarray(self.reader.predict_logits(joined), dtype=np.float64) if joined else np.zeros((0, len(self.labels)))
         logits = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -187,6 +193,10 @@ class LoadedTagger:
             start, end = places[first][0], places[last - 1][1]
             entities.append(Entity(running[start:end], name, start, end, float(sure[first:last].min())))
         return tags, entities
+
+
+def _is_text_or_words(text: Any) -> bool:
+    return isinstance(text, str) or (isinstance(text, list | tuple) and all(isinstance(word, str) for word in text))
 
 
 def _words_in(text: str | Sequence[str]) -> tuple[str, list[tuple[int, int]]]:

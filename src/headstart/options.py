@@ -130,7 +130,7 @@ def check_options(parser: Parser) -> None:
     )
     _add_settings(parser, ["max_length"])
     parser.add_argument(
-        "--suspects", action="store_true", help="also read the texts with the source and list rows whose label is probably wrong"
+        "--suspects", action="store_true", help="also read the texts with the source and list rows whose label is perhaps wrong"
     )
     parser.add_argument("--fix", action="store_true", help="write a cleaned copy beside the file and list what was changed")
     parser.epilog = "Exit status: 0 nothing but notes, 1 findings, 2 the data could not be checked."

@@ -29,4 +29,9 @@ def bar(total: int, what: str, unit: str = "text") -> Iterator[Any]:
 def say(line: str) -> None:
     """One line to the person at the terminal, on standard error, above any bar."""
     if not _quiet:
-        tqdm.write(line, file=sys.stderr)
+        warn(line)
+
+
+def warn(line: str) -> None:
+    """Likewise, with `--quiet` too: what was asked for is not done as it was asked."""
+    tqdm.write(line, file=sys.stderr)

@@ -17,6 +17,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shlex
 import time
 import types
 import typing
@@ -220,8 +221,8 @@ class Run:
                 *filter(None, [detour_sentence(self.results)]),
                 f"report  {self.report}",
                 f"model   {self.folder / MODEL}",
-                f"use it  headstart predict {self.folder} FILE",
-                *([f"without transfer  headstart predict {beside} FILE"] if beside.exists() else []),
+                f"use it  headstart predict {shlex.quote(str(self.folder))} FILE",
+                *([f"without transfer  headstart predict {shlex.quote(str(beside))} FILE"] if beside.exists() else []),
             ]
         )
 

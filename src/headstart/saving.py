@@ -17,7 +17,7 @@ from headstart.export.translator_folder import save_translator
 from headstart.export.verify import as_given, verify, verify_answers
 from headstart.export.writing_folder import save_writing_model
 from headstart.planner import Decision
-from headstart.progress import say
+from headstart.progress import say, warn
 from headstart.records import Results, Verdict
 from headstart.runs import WITHOUT
 from headstart.settings import Export, Settings
@@ -177,7 +177,7 @@ def export_model(folder: Path, settings: Settings) -> None:
     if settings.export is not Export.ONNX or place.exists():
         return
     if json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == WITHOUT_TRANSFER:
-        say("no ONNX file is saved: the winner is without transfer")
+        warn("no ONNX file is saved: the winner is without transfer")
         return
     from headstart.export.onnx import export_onnx
 

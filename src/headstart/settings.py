@@ -246,6 +246,7 @@ class Settings:
         None,
         "what decides between rungs; without it the first of the task: macro_f1 (classification, pairs), micro_f1 (multilabel), spearman "
         "(regression), entity_f1 (ner), answer_f1 (qa), bleu (translation) or bits_per_byte (generation)",
+        placeholder="NAME",
         group="run",
     )
     seed: int = _setting(0, "start of every random choice", group="run", low=0, high=2**32 - 1)
@@ -372,6 +373,9 @@ def _convert(name: str, kind: Any, value: Any) -> Any:
         return parse_seconds(value)
     if isinstance(kind, types.UnionType):
         kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
+    for part in value if isinstance(value, list | tuple) else (value,):
+        if not isinstance(part, str | int | float | Path | Enum):
+            raise SettingsError(f"{flag(name)} is a {type(part).__name__}; it must be a name, a path or a number.")
     if typing.get_origin(kind) is tuple:
         return tuple(str(part) for part in value) if isinstance(value, list | tuple) else (str(value),)
     if isinstance(kind, type) and issubclass(kind, Enum):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -247,7 +249,7 @@ def test_planted_wrong_labels_are_suspected():
     assert {note.label for note in notes} <= {"p", "q", "r"}
     assert notes[0].probability == pytest.approx(0.97)
     (finding,) = suspect_finding(notes)
-    assert finding.message == "3 labels are probably wrong: models that did not see the row disagree."
+    assert finding.message == "3 labels are perhaps wrong: models that did not see the row disagree."
     assert suspect_finding(()) == ()
 
 
@@ -297,3 +299,25 @@ def test_signs_that_join_no_words_tell_labels_apart():
 def test_texts_that_follow_a_text_are_no_repeats_for_their_case_and_signs(task):
     rows = Examples(("give me a name",) * 4, ("US_dollar", "us dollar", "US-dollar", "US_dollar "), (1, 2, 3, 4), "x.csv", "text", "label")
     assert check_examples(rows, labels=get_task(task).checks).usable.tolist() == [True, True, True, False]
+
+
+def test_a_column_called_like_one_of_its_labels_is_a_missing_header():
+    headless = replace(examples(plain()), label_column="a")
+    assert found(check_examples(headless), "no header") == (
+        "warning",
+        "The column 'a' is called like one of its labels: the file may have no line of column names.",
+        (),
+        0,
+        "Write one on top, as text,label; without it the first row is lost.",
+    )
+
+
+@pytest.mark.parametrize(("labels", "severity", "absent"), [("ab", "note", "c, d"), ("a", "warning", "b, c, d")])
+def test_labels_that_no_row_of_the_test_file_has_are_told(labels, severity, absent):
+    rows = plain(44, "abcd")
+    test = examples([row for row in rows[40:] if row[1] in labels])
+    told = found(check_examples(examples(rows[:40]), test=test), "labels without test rows")
+    count = absent.count(",") + 1
+    assert told[0] == severity and told[1].startswith(f"The test file has no row of {count} of the 4 labels: ")
+    assert all(repr(label) in told[1] for label in absent.split(", "))
+    assert told[4] == "What is scored tells nothing of these labels; add rows of them."

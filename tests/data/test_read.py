@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from headstart.data import lines
 from headstart.data.columns import choose_text_column
 from headstart.data.read import read_examples
 from headstart.data.table import Format, as_text, open_table
@@ -583,3 +584,17 @@ def test_json_columns_of_different_lengths_are_refused(tmp_path):
     with pytest.raises(DataError) as caught:
         read_examples(place)
     assert str(caught.value) == f"{str(place)!r} holds columns of different lengths ('text' 3, 'label' 2); give every row a value in each."
+
+
+@pytest.mark.parametrize("places", [range(20), range(20, 40), range(0, 60, 2), range(60)])
+@pytest.mark.parametrize(
+    ("encoding", "sentences"),
+    [
+        ("cp1252", "el niño llegó a casa después de la escuela;mañana habrá más años de sequía;la información está aquí"),
+        ("cp1250", "žluťoučký kůň úpěl;děti si hrají u řeky;příliš mnoho lidí čeká"),
+    ],
+)
+def test_spanish_of_windows_is_not_taken_for_czech_nor_czech_for_spanish(encoding, sentences, places):
+    parts = sentences.split(";")
+    text = "\n".join(f"{parts[i % 3]} {parts[(i + 1) % 3]} {i}" for i in places)
+    assert text.encode(encoding).decode(lines.find_encoding(text.encode(encoding))) == text

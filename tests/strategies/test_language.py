@@ -180,7 +180,7 @@ def test_gradual_unfreezing_is_training_above_one_cut_after_the_other(reader):
     cuts = range(blocks - 1, 0, -1)
     module = copy.deepcopy(reader.backbone.module)
     plan = schedule_of(job, max(1, planned_steps("gradual", len(job.rows), job.settings) // len(cuts)))
-    plan = replace(plan, learning_rate=plan.learning_rate / 15)
+    plan = replace(plan, learning_rate=plan.learning_rate / 2)
     for cut in cuts:
         stage = tune_language(reader, job.rows, cut=cut, schedule=plan, module=module)
     assert blocks > 2 and gradual.cut == 1

@@ -127,7 +127,7 @@ def check_examples(
         shared = _standing_in(levels, theirs)
         leaked |= shared
         findings += _leaks(train, levels, name, other, theirs, shared)
-        findings += _unseen(train, name, other, checks)
+        findings += _unseen(train, name, other, checks) + _absent(train, name, other, checks)
         findings += _repeats_within(name, other)
     usable = filled & ~repeated & ~leaked
     pool = [*texts, *(text.strip() for _, other in others for text in other.texts)]
@@ -187,7 +187,7 @@ def suspect_finding(notes: Sequence[RowNote]) -> tuple[Finding, ...]:
     if not notes:
         return ()
     message = (
-        f"{counted(len(notes), 'label')} {'is' if len(notes) == 1 else 'are'} probably wrong: models that did not see the row disagree."
+        f"{counted(len(notes), 'label')} {'is' if len(notes) == 1 else 'are'} perhaps wrong: models that did not see the row disagree."
     )
     return (finding("suspect labels", Severity.WARNING, message, [note.row for note in notes], "Look at these rows, most suspect first."),)
 
@@ -264,6 +264,22 @@ def _unseen(train: Examples, name: str, other: Examples, checks: LabelChecks) ->
     message = f"{counted(rows.count, f'{name} row')} {bear} that no training row has: {quoted(unseen)}."
     remedy = "Add training rows of these labels, or correct them; until then such rows are not judged."
     return [finding("unseen labels", Severity.WARNING, message, rows, remedy)]
+
+
+def _absent(train: Examples, name: str, other: Examples, checks: LabelChecks) -> list[Finding]:
+    """Labels of training rows that no row of the other file has."""
+    have = [part for label in train.labels if label.strip() for part in checks.names(label.strip())]
+    spelled = common_spelling(have)
+    there = {spelled(part) for label in other.labels if label.strip() for part in checks.names(label.strip())}
+    known = Counter(map(spelled, have))
+    absent = Counter({label: count for label, count in known.items() if label not in there})
+    if checks.of_the_text or not there or not absent:
+        return []
+    message = f"The {name} file has no row of {len(absent):,} of the {counted(len(known), 'label')}: {quoted(absent)}."
+    severity = Severity.WARNING if len(there & known.keys()) < 2 else Severity.NOTE
+    return [
+        finding(f"labels without {name} rows", severity, message, (), "What is scored tells nothing of these labels; add rows of them.")
+    ]
 
 
 def _repeats_within(name: str, other: Examples) -> list[Finding]:

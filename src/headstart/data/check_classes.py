@@ -20,7 +20,15 @@ def check_classes(train: Examples, labels: Sequence[str], usable: BoolArray, fol
     """What is wrong with labels that each name a class: too few, too many, uneven, spelled in several ways."""
     spelled = common_spelling([labels[i] for i in np.flatnonzero(usable).tolist()])
     counted_as = {label: spelled(label) for label in set(labels)}  # as a fit counts them
-    return _classes(train, [counted_as[label] for label in labels], usable, folds) + _label_spelling(train)
+    return _header(train) + _classes(train, [counted_as[label] for label in labels], usable, folds) + _label_spelling(train)
+
+
+def _header(train: Examples) -> list[Finding]:
+    """A column that is called like one of its own labels: the first row was taken for the names of the columns."""
+    if train.label_column not in {label.strip() for label in train.labels}:
+        return []
+    message = f"The column {shortened(train.label_column)!r} is called like one of its labels: the file may have no line of column names."
+    return [finding("no header", Severity.WARNING, message, (), "Write one on top, as text,label; without it the first row is lost.")]
 
 
 def _classes(train: Examples, labels: list[str], usable: BoolArray, folds: int) -> list[Finding]:

@@ -225,17 +225,24 @@ _CANDIDATES = [
     "euc_jp",
     "cp949",
 ]
-# Relatives of Windows-1252 that a short text of Western Europe cannot be told apart from.
-_RELATIVES = ("cp1254", "cp1257")
+# Relatives of Windows-1252, for which a text of Western Europe is easily mistaken.
+_RELATIVES = ("cp1250", "cp1254", "cp1257")
+# Shares by which two guesses may differ and be as likely as each other.
+_ALIKE = 0.005
 
 
 def _guess(sample: bytes) -> str:
     """The likeliest encoding of bytes that are not UTF-8."""
     from charset_normalizer import from_bytes
 
-    best = from_bytes(sample, cp_isolation=_CANDIDATES).best()
-    if best is None or ("cp1252" in best.could_be_from_charset and best.encoding in _RELATIVES):
+    found = from_bytes(sample, cp_isolation=_CANDIDATES)
+    best = found.best()
+    if best is None:
         return "cp1252"
+    western = [each for each in found if "cp1252" in each.could_be_from_charset]
+    as_likely = [each for each in western if each.chaos <= best.chaos + _ALIKE and each.coherence >= best.coherence - _ALIKE]
+    if best.encoding in _RELATIVES and as_likely:
+        return "cp1252"  # which is far more common
     return best.encoding.replace("_", "-")
 
 

@@ -31,7 +31,7 @@ from headstart.strategies.training import Learned, run_training, trunk_learning
 # Rows whose tokens are counted, to foretell what training takes.
 _LOOKED_AT = 50
 # Shares of the usual rates: a language model forgets how to write before it learns what to (docs/log.md).
-_FULL_RATE, _BLOCKS_RATE, LORA_RATE = 1 / 30, 1 / 15, 2 / 3
+_FULL_RATE, _BLOCKS_RATE, LORA_RATE = 1 / 30, 1 / 2, 2 / 3
 
 
 class NextToken(nn.Module):
