@@ -115,7 +115,8 @@ def journal(folder):
 
 
 def judged(folder, rung, part="test file"):
-    return np.load(folder / "trials" / journal(folder)[f"{part}/judged {rung}"]["arrays"]["logits"])
+    [entry] = [entry for key, entry in journal(folder).items() if key.startswith(f"{part}/judged {rung} x ")]
+    return np.load(folder / "trials" / entry["arrays"]["logits"])
 
 
 def model_weights(folder):

@@ -79,7 +79,7 @@ def fit(folder, out, data="train.json", **settings):
 def judged_outputs(run, rung, part="test file"):
     """What the journal kept of a rung's outputs on the rows that judged it, (n, 5)."""
     entries = map(json.loads, (run.folder / "journal.jsonl").read_text().splitlines())
-    [name] = [entry["arrays"]["logits"] for entry in entries if entry["key"] == f"{part}/judged {rung}"]
+    [name] = [entry["arrays"]["logits"] for entry in entries if entry["key"].startswith(f"{part}/judged {rung} x ")]
     return np.load(run.folder / "trials" / name)
 
 

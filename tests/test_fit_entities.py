@@ -77,7 +77,7 @@ def fit(task, out, data="train.jsonl", **settings):
 def judged_logits(run, rung, part="test file"):
     """What the journal kept of a rung's answers on the words that judged it."""
     entries = map(json.loads, (run.folder / "journal.jsonl").read_text().splitlines())
-    [name] = [entry["arrays"]["logits"] for entry in entries if entry["key"] == f"{part}/judged {rung}"]
+    [name] = [entry["arrays"]["logits"] for entry in entries if entry["key"].startswith(f"{part}/judged {rung} x ")]
     return np.load(run.folder / "trials" / name)
 
 

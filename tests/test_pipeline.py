@@ -108,7 +108,8 @@ def journal(run):
 
 def judged_logits(run, rung, part="test file"):
     """What the journal kept of a rung's answers on the rows that judged it."""
-    return np.load(run.folder / "trials" / journal(run)[f"{part}/judged {rung}"]["arrays"]["logits"])
+    [entry] = [entry for key, entry in journal(run).items() if key.startswith(f"{part}/judged {rung} x ")]
+    return np.load(run.folder / "trials" / entry["arrays"]["logits"])
 
 
 def softmax(logits):
@@ -217,7 +218,9 @@ def test_few_rows_are_judged_by_outer_folds_in_each_of_which_all_is_decided_agai
     assert run.results.scores["accuracy"].n == 90
     keys = set(journal(run))
     for part in ("outer fold 1", "outer fold 2", "outer fold 3"):
-        assert {f"{part}/tfidf/folds", f"{part}/probe/folds", f"{part}/judged tfidf", f"{part}/judged probe"} <= keys
+        assert {f"{part}/tfidf/folds", f"{part}/probe/folds", f"{part}/judged tfidf", f"{part}/judged probe"} <= {
+            key.partition(" x ")[0] for key in keys
+        }
     assert {"all rows/tfidf/folds", "all rows/probe/folds"} <= keys
     table = pq.read_table(run.folder / "splits.parquet").to_pydict()
     assert {name: table["judged_by"].count(name) for name in set(table["judged_by"])} == {f"outer fold {k}": 30 for k in (1, 2, 3)}
