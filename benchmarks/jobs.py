@@ -3,8 +3,8 @@
     [HEADSTART_CAUSAL=FOLDER] python benchmarks/jobs.py [--quick] [--retime] [--only task=pairs ...]
 
 FOLDER holds a causal model in the Hugging Face layout, for completions; figures here are of Gemma 3 270M. All else starts from the embedded
-source, with headstart's defaults (translation: 15 minutes in place of 10, completions 20). No other side and no goal: these are the figures of the
-pages in docs/, each with the command that makes it.
+source, with headstart's defaults, but for the budget: of translation 15 minutes in place of 10, of completions 20. No other side and no goal:
+these are the figures of the pages in docs/, each with the command that makes it.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ def generation() -> Job:
     causal = os.environ.get("HEADSTART_CAUSAL")
     if not causal:
         raise SystemExit("Completions need a causal model; say where one lies with HEADSTART_CAUSAL.")
-    return Job(read_rows("self_instruct_seeds", "train"), read_rows("self_instruct_seeds", "validation"), {"source": causal, "budget": 1200.0})
+    train, test = (read_rows("self_instruct_seeds", split) for split in ("train", "validation"))
+    return Job(train, test, {"source": causal, "budget": 1200.0})
 
 
 JOBS: dict[str, Callable[[], Job]] = {

@@ -338,3 +338,10 @@ def test_a_remedy_that_the_source_does_not_take_is_not_given(tmp_path):
     for asked, wanted in ((256, "Choose a source that reads more, or split them"), (128, "Raise --max-length")):
         [(_, _, remedy)] = cut_off(data, None, max_length=asked)
         assert remedy.startswith(wanted)
+
+
+def test_labels_are_counted_as_a_fit_counts_them():
+    """White space around them, blank ones and rare spellings are no labels of their own."""
+    given = (*["refund"] * 24, " refund ", "Refund", "card", "  ", "")
+    some = Examples(tuple(map(str, range(29))), given, tuple(range(1, 30)), "a.csv", "text", "tags")
+    assert findings_text(Checked(some, types.SimpleNamespace(findings=()))).splitlines()[0].startswith("a.csv: 29 rows, 2 labels;")

@@ -723,12 +723,12 @@ def test_where_transfer_hurts_on_the_judged_rows_alone_the_model_without_it_is_s
     net, gain_of = planner._net, outcome.gain_of
     monkeypatch.setattr(planner, "_net", lambda state, cost: net(state, cost) + 2.0 * state.rung.strategy.transfers)
     monkeypatch.setattr(outcome, "gain_of", lambda *given: replace(gain_of(*given), verdict=Verdict.HURTS))
-    run = fit(task, "hurt", strategy=("static", "tfidf"))
+    run = fit(task, "it hurts", strategy=("static", "tfidf"))
     assert run.results.winner.name == "static"
     beside = run.folder / "without_transfer"
     assert run.summary().splitlines()[-2:] == [
-        f"use it  headstart predict {run.folder} FILE",
-        f"without transfer  headstart predict {beside} FILE",
+        f"use it  headstart predict '{run.folder}' FILE",  # as a shell takes it
+        f"without transfer  headstart predict '{beside}' FILE",
     ]
     texts, labels = map(list, zip(*sentences(144, 1)[90:120], strict=True))
     predicted = headstart.load(beside).predict(texts)
