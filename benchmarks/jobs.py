@@ -3,8 +3,8 @@
     [HEADSTART_CAUSAL=FOLDER] python benchmarks/jobs.py [--quick] [--retime] [--only task=pairs ...]
 
 FOLDER holds a causal model in the Hugging Face layout, for completions; figures here are of Gemma 3 270M. All else starts from the embedded
-source, with headstart's defaults, but for the budget: of translation 15 minutes in place of 10, of completions 20. No other side and no goal:
-these are the figures of the pages in docs/, each with the command that makes it.
+source, with headstart's defaults, but for the budget: of translation 15 minutes in place of 10, of completions 20. No other side and no
+goal: these are the figures of the pages in docs/, each with the command that makes it.
 """
 
 from __future__ import annotations
