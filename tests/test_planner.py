@@ -737,3 +737,18 @@ def test_a_winner_of_labels_that_no_fold_measured_is_tried_once_for_its_line(mon
     assert tried == [20] and np.isnan(decision.out_of_fold["full"][:, 0]).sum() == 20
     decision = decide([rung], run=RunFolder.open(tmp_path / "short", {}), label="rows", seconds=-1.0, cost=ladder.cost)
     assert tried == [20] and decision.winner.name == "full" and not decision.out_of_fold
+
+
+@pytest.mark.parametrize(
+    ("metric", "half"), [(Metric.ACCURACY, 0.05), (Metric.LOG_LOSS, 0.2), (Metric.BLEU, 5.0), (Metric.BITS_PER_BYTE, 0.01)]
+)
+def test_a_training_of_half_the_budget_has_its_price_in_every_metrics_own_unit(ladder, metric, half):
+    """What tuning a writer gains, some 0.03 bits a byte, is worth a training of half the budget."""
+    rung = ladder.strategy("dear", 0.9)
+    job = Job(Rows(("1 0",) * 4, np.zeros(4, dtype=np.int64), CLASSES), np.arange(4), [], Settings(metric=metric, task=_TASK_OF[metric]), 0)
+    long = Rung(rung, None, job, 20.0)
+    cost = CostModel(1e11, 1e11, {"dear": 300.0 / rungs.trial_seconds(long, ladder.cost)})
+    assert -rungs.net_of(Belief(0.0, 0.1), long, cost) == pytest.approx(half)
+
+
+_TASK_OF = {Metric.ACCURACY: None, Metric.LOG_LOSS: None, Metric.BLEU: "translation", Metric.BITS_PER_BYTE: "generation"}

@@ -33,17 +33,17 @@ from headstart.tasks.registry import deciding_metric, get_task
 from headstart.trials import State, run_fold, run_lights
 
 # An expected gain below this is not worth a trial: in points of the metric.
-_WORTH = by_scale(share=0.0007, loss=0.003)
+_WORTH = by_scale(share=0.0007, loss=0.003, bits=0.0002)
 # A second seed of the same rung differs by about this much: no fold is trusted beyond it.
-_SEED_NOISE = by_scale(share=0.006, loss=0.02)
+_SEED_NOISE = by_scale(share=0.006, loss=0.02, bits=0.003)
 # How the gains over the probe of two rungs that tune the same source correlate: over 19 draws of twelve sets 0.5 to 0.9 (docs/log.md).
 _ALIKE = 0.75
 # Variance of the difference of two rungs on a row, before any fold says: of being right that is the share of rows on which they differ.
-_ROW_VARIANCE = {metric: 0.15 * metric.full**2 if metric.higher_is_better else 0.5 for metric in Metric}
+_ROW_VARIANCE = {metric: 0.15 * metric.full**2 if metric.higher_is_better else 0.5 for metric in Metric} | {Metric.BITS_PER_BYTE: 0.02}
 # What a rung that never wins counts as worth: far below all others, yet a number to reckon with.
 _NEVER = -1e6
 # However few rows differ, so much is thought possible, spread over all of them.
-_LEAST_VARIANCE = {metric: 0.5 * metric.full**2 if metric.higher_is_better else 0.5 for metric in Metric}
+_LEAST_VARIANCE = {metric: 0.5 * metric.full**2 if metric.higher_is_better else 0.5 for metric in Metric} | {Metric.BITS_PER_BYTE: 0.02}
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ _BLANK_WEIGHT = 0.5
 # A rung that lies this far below the probe is as good as out; how much farther it fell on other sets must not widen what is hoped of it.
 _FAR_BELOW = by_scale(share=-0.15, loss=-0.6)
 # Where a task is judged by answers in words, cases of labelled texts say nothing: rungs differ by what they find, not by how they sort.
-_UNLIKE_SPREAD = by_scale(share=0.2, loss=0.8)
+_UNLIKE_SPREAD = by_scale(share=0.2, loss=0.8, bits=0.1)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from headstart.tasks.registry import DEFAULT, deciding_metric, get_task
 
 # What the whole budget is worth in that unit: what takes a hundredth of it, a trial or a training, must promise a hundredth of this. A
 # budget below the usual one buys at the usual one's price: who has a minute would rather spend it than keep most of it.
-_PRICE = by_scale(share=0.1, loss=0.4)
+_PRICE = by_scale(share=0.1, loss=0.4, bits=0.02)
 
 
 @dataclass(frozen=True)

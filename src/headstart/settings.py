@@ -66,9 +66,11 @@ class Metric(str, Enum):
         return names.get(self, self.value)
 
 
-def by_scale(*, share: float, loss: float) -> dict[Metric, float]:
-    """A number in every metric's own unit: of scores as a share of their greatest value, and of losses in nats."""
-    return {metric: share * metric.full if metric.higher_is_better else loss for metric in Metric}
+def by_scale(*, share: float, loss: float, bits: float | None = None) -> dict[Metric, float]:
+    """A number in every metric's own unit: of scores as a share of their greatest value, of losses in nats, and of bits a byte, of which a
+    hundredth is much (None: as of losses)."""
+    found = {metric: share * metric.full if metric.higher_is_better else loss for metric in Metric}
+    return found if bits is None else {**found, Metric.BITS_PER_BYTE: bits}
 
 
 def lower_is_better(name: str) -> bool:
