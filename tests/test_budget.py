@@ -58,7 +58,7 @@ def test_what_answering_takes_is_kept_from_the_decisions(tmp_path, judge):
         parts = parts_of(target, settings)
         assert target.task == "generation" and len(parts) == (1 if judge == "split" else 3)
         [reader] = means.readers.values()
-        one = means.cost.reading(16 * 40 * 3, reader.backbone.parameters_total)
+        one = means.cost.reading(16 * 40, reader.backbone.parameters_total)
         left = budget.seconds_a_row(target, parts, settings, 100.0 + budget.seconds_to_judge(target, parts, means))
         learnt = sum(len(part.learn) for part in parts) + len(target.rows)
         assert left == pytest.approx((1000.0 - 100.0 - budget.AROUND - 2 * len(parts) * one) / learnt)

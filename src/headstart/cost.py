@@ -9,8 +9,6 @@ _FORWARD, _BACKWARD = 2.0, 4.0
 # Share of the matrix speed that a training step and a reading pass reach (measured: benchmarks/above_the_cut.py, versus_encode.py).
 _TRAINING_SHARE, _READING_SHARE = 0.35, 0.6
 _SECONDS_PER_STEP = 0.01
-# A token that is written takes so many times what one takes that is read: each step takes all weights from memory for a few tokens.
-ONE_BY_ONE = 3.0
 # Light rungs: seconds for a thousand rows with ten classes, before anything was measured.
 _LIGHT = {"tfidf": 2.0, "probe": 1.0, "static": 0.5}
 

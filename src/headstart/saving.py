@@ -14,7 +14,7 @@ from headstart.export.model_folder import save_model, save_text_model
 from headstart.export.span_folder import save_span_model
 from headstart.export.token_folder import ANSWERS, save_token_model, token_places
 from headstart.export.translator_folder import save_translator
-from headstart.export.verify import as_given, verify, verify_answers
+from headstart.export.verify import BEGUN, as_given, verify, verify_answers
 from headstart.export.writing_folder import save_writing_model
 from headstart.planner import Decision
 from headstart.progress import say, warn
@@ -132,7 +132,7 @@ def _save_answering(folder: Path, model: Answering, target: Target, results: Res
     if isinstance(model, WritingModel):
         # Of texts without prompts a first half is what is gone on from.
         prompts = model.fitting([text[: max(1, len(text) // 2)] if model.continues else text for text in some.texts])
-        given, expected = [asked(prompt, continues=model.continues) for prompt in prompts], tuple(model.complete(prompts))
+        given, expected = [asked(prompt, continues=model.continues) for prompt in prompts], tuple(model.complete(prompts, BEGUN))
     else:
         given, expected = as_given(some.texts, target.task in TWO_TEXTS), model.answer(some).answers
     verify_answers(folder, target.task, given, expected)

@@ -34,10 +34,10 @@ def asked(writer, monkeypatch):
     return found
 
 
-def token_by_token(whole, tokenizer, prompt):
+def token_by_token(whole, tokenizer, prompt, longest=LONGEST):
     ids = tokenizer(prompt + "\n" if prompt else "")["input_ids"] or [tokenizer.eos_token_id]
     first = len(ids)
-    for _ in range(LONGEST):
+    for _ in range(longest):
         with torch.inference_mode():
             ids.append(int(whole(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
         if ids[-1] == tokenizer.eos_token_id:
@@ -52,6 +52,8 @@ def test_what_is_written_at_once_is_what_the_stock_class_writes_token_by_token(w
     assert said == [token_by_token(whole, tokenizer, prompt) for prompt in PROMPTS]
     assert asked[:2] == [4, 2]
     assert complete(whole, tokenizer, 64, [], LONGEST) == []
+    begun = complete(whole, tokenizer, 64, PROMPTS, LONGEST, begun=3)
+    assert begun == [token_by_token(whole, tokenizer, prompt, 3) for prompt in PROMPTS] and begun != said
 
 
 def test_a_completion_that_ends_early_ends_there_whatever_is_written_beside_it(writer, asked):

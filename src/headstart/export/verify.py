@@ -170,16 +170,19 @@ def verify(
     return difference
 
 
+# Tokens of a completion that are compared: a pipeline writes one prompt after the other.
+BEGUN = 32
 # What a stranger would do with a model that answers with texts, by task: the texts in `ask`, as `as_given` gives them, the answers out.
 _ANSWERS = {
-    "generation": """
+    "generation": f"""
 import json, sys
 from transformers import pipeline
 folder, ask, out = sys.argv[1:]
 asked = json.load(open(ask, encoding="utf-8"))
 write = pipeline("text-generation", folder, device="cpu")
 assert "headstart" not in sys.modules
-said = [write(prompt, return_full_text=False)[0]["generated_text"] for prompt in asked]
+most = min({BEGUN}, write.model.generation_config.max_new_tokens)
+said = [write(prompt, return_full_text=False, max_new_tokens=most)[0]["generated_text"] for prompt in asked]
 json.dump([text if isinstance(text, str) else text[-1]["content"] for text in said], open(out, "w"))
 """,
     "translation": f"""

@@ -24,7 +24,16 @@ _NEAR = 1e-3
 
 
 @torch.inference_mode()
-def complete(whole: Any, tokenizer: Any, max_length: int, prompts: Sequence[str], longest: int, *, continues: bool = False) -> list[str]:
+def complete(
+    whole: Any,
+    tokenizer: Any,
+    max_length: int,
+    prompts: Sequence[str],
+    longest: int,
+    *,
+    continues: bool = False,
+    begun: int | None = None,
+) -> list[str]:
     """The completion of each prompt.
 
     Args:
@@ -34,6 +43,7 @@ def complete(whole: Any, tokenizer: Any, max_length: int, prompts: Sequence[str]
         prompts: texts, or chats as JSON lists of messages.
         longest: tokens of a completion, at most.
         continues: as of `as_read`.
+        begun: tokens after which a completion may break off, where its beginning will do; None: it is written to its end.
     """
     room = max(1, max_length - longest)
     texts = shortened(tokenizer, [as_read(tokenizer, prompt, continues=continues) for prompt in prompts], [room] * len(prompts))
@@ -41,11 +51,12 @@ def complete(whole: Any, tokenizer: Any, max_length: int, prompts: Sequence[str]
     by_length = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
     parts = [by_length[begin : begin + AT_ONCE] for begin in range(0, len(ids), AT_ONCE)]
     found: list[list[int] | None] = [None] * len(ids)
+    most = longest if begun is None else min(longest, begun)
     if ids and _padding_is_unseen(whole, tokenizer, [ids[by_length[0]], ids[by_length[-1]]]):
         for part in parts:
-            for i, said in zip(part, _at_once(whole, tokenizer, [ids[i] for i in part], longest), strict=True):
+            for i, said in zip(part, _at_once(whole, tokenizer, [ids[i] for i in part], most), strict=True):
                 found[i] = said
-    written = [_write(whole, tokenizer, [ids[i]], longest, [])[0] if said is None else said for i, said in enumerate(found)]
+    written = [_write(whole, tokenizer, [ids[i]], most, [])[0] if said is None else said for i, said in enumerate(found)]
     return tokenizer.batch_decode(written, skip_special_tokens=True) if written else []
 
 

@@ -112,10 +112,10 @@ class WritingModel:
             outputs[i, WRITTEN:] = 1.0, rouge_l(text, true), float(text.strip() == true.strip())
         return Said(outputs, tuple(answers))
 
-    def complete(self, prompts: Sequence[str]) -> list[str]:
-        """What the model writes behind each prompt, the likeliest token each time."""
-        backbone = self.reader.backbone
-        return complete(self.whole, backbone.tokenizer, backbone.max_length, prompts, self.longest, continues=self.continues)
+    def complete(self, prompts: Sequence[str], begun: int | None = None) -> list[str]:
+        """What the model writes behind each prompt, the likeliest token each time; `begun` as of `completing.complete`."""
+        tokenizer, reads = self.reader.backbone.tokenizer, self.reader.backbone.max_length
+        return complete(self.whole, tokenizer, reads, prompts, self.longest, continues=self.continues, begun=begun)
 
     def fitting(self, prompts: Sequence[str]) -> list[str]:
         """The prompts that a completion still fits behind, which any program writes alike; of longer ones their end, as a plain prompt."""

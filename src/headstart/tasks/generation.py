@@ -14,7 +14,6 @@ from dataclasses import replace
 import numpy as np
 
 from headstart.backbone.backbone import Backbone
-from headstart.cost import ONE_BY_ONE
 from headstart.data.check import LabelChecks
 from headstart.data.examples import BoolArray, Examples
 from headstart.data.prompts import CHATS, COMPLETION, INSTRUCTION, OUTPUT, PROMPT, WHOLE, WHOLE_TEXTS
@@ -113,7 +112,7 @@ def answering(rows: Rows, backbone: Backbone) -> float:
     """Multiplications of one rung that writes behind some of the prompts, all weights for each step of sixteen."""
     sizes = [len(label) * TOKENS_A_CHARACTER for label in rows.y.tolist() if label != WHOLE]
     batches = math.ceil(min(MOST_WRITTEN, len(sizes)) / AT_ONCE)
-    return batches * AT_ONCE * min(LONGEST, max(sizes, default=0.0)) * backbone.parameters_total * ONE_BY_ONE
+    return batches * AT_ONCE * min(LONGEST, max(sizes, default=0.0)) * backbone.parameters_total
 
 
 TASK = Task(

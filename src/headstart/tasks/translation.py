@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from headstart.backbone.backbone import Backbone
-from headstart.cost import ONE_BY_ONE
 from headstart.data.check import LabelChecks
 from headstart.data.examples import BoolArray, Examples
 from headstart.data.parallel import is_language
@@ -103,7 +102,7 @@ def hard(outputs: FloatArray, rows: Rows, examples: Examples, names: Sequence[st
 def answering(rows: Rows, backbone: Backbone) -> float:
     """Multiplications of one rung that translates these rows, by a decoder of the encoder's size."""
     tokens = sum(len(label) * TOKENS_A_CHARACTER for label in rows.y.tolist())
-    return BEAMS * tokens * backbone.parameters_total * ONE_BY_ONE
+    return BEAMS * tokens * backbone.parameters_total
 
 
 TASK = Task(
