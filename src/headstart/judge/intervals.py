@@ -182,7 +182,8 @@ def widened_by_folds(half: float, variance: float, shares: FloatArray, folds: In
     the variance between folds, with k - 1 degrees of freedom. Folds differ by their rows too, which `half` holds already: by k times
     `variance`, of which half is taken off, for so few folds tell their variance badly. In simulations of equal rungs (40 to 400 rows, 2 to
     10 classes, five folds, models that vary by up to six points with their training rows) an interval of 95 % then errs in 2 to 5 % of the
-    trials; with nothing taken off in 1 to 2 %, and it finds a gain of fifteen points in 60 rows little more than half as often (docs/log.md).
+    trials; with nothing taken off in 1 to 2 %, and a gain of fifteen points in 60 rows is found little more than half as often then
+    (docs/log.md).
 
     Args:
         half: half the width over rows.
