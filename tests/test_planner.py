@@ -576,7 +576,7 @@ def test_folds_on_which_no_row_differs_are_not_certain_and_a_second_fold_halves_
         other = _state(ladder.strategy("tuned", 0.5), job, logits, folds)
         planner._measure(other, anchor, job, Metric.ACCURACY)
         # As if half a row were won and half a row lost of all 40.
-        assert other.measured == (0.0, pytest.approx(np.sqrt(0.5 / 40**2 + noise**2 / folds)))
+        assert (other.measured.difference, other.measured.error) == (0.0, pytest.approx(np.sqrt(0.5 / 40**2 + noise**2 / folds)))
 
 
 def test_rungs_of_labels_are_compared_each_at_the_line_where_it_does_best():
@@ -588,7 +588,7 @@ def test_rungs_of_labels_are_compared_each_at_the_line_where_it_does_best():
     one, other = (_state(get_strategy(name), job, logits + moved, 1) for name, moved in (("probe", 0.0), ("tfidf", -4.0)))
     assert get_task("multilabel").judge.contrast(Metric.MICRO_F1, other.logits, one.logits, job.rows).difference < -0.3
     planner._measure(other, one, job, Metric.MICRO_F1)
-    assert other.measured[0] == pytest.approx(0.0, abs=0.02)
+    assert other.measured.difference == pytest.approx(0.0, abs=0.02)
 
 
 def test_the_interval_of_a_trial_counts_near_duplicates_once(ladder):
@@ -620,7 +620,7 @@ def test_few_rows_are_dealt_out_anew_and_a_light_rung_goes_by_all_of_its_scores(
         run_light(state, run, "rows", ladder.cost)
     planner._measure(states[0], states[1], job, Metric.ACCURACY)
     # The first deal is the one that the report and calibration know; the others come from the same journal line.
-    assert states[0].measured[0] == pytest.approx((30 + 27 + 24) / 3 / 40 - 0.5) and len(states[0].again) == 2
+    assert states[0].measured.difference == pytest.approx((30 + 27 + 24) / 3 / 40 - 0.5) and len(states[0].again) == 2
     assert rungs.probe_error_of(states[1].rung, (states[1].logits, *states[1].again)) is None
 
 
@@ -666,10 +666,42 @@ def test_each_deal_is_judged_on_the_rows_that_it_held(ladder, metric):
     one = State(Rung(ladder.strategy("other", 0.5, light=True), None, job, 5.0), belief, belief, logits=ours, again=(again,), folds=5)
     other = State(Rung(ladder.strategy("probe", 0.5, light=True), None, job, 5.0), belief, belief, logits=theirs, again=(theirs_again,))
     planner._measure(one, other, job, metric)
-    assert one.measured[0] == pytest.approx(1.0)  # of accuracy, and of nats: e against 1 of e + 3
+    assert one.measured.difference == pytest.approx(1.0)  # of accuracy, and of nats: e against 1 of e + 3
     unknown = State(one.rung, belief, belief, logits=np.full((40, CLASSES), np.nan), folds=5)
     planner._measure(unknown, other, job, metric)
     assert unknown.measured is None
+
+
+def test_rungs_that_were_held_against_the_probe_on_the_same_rows_share_its_luck(ladder):
+    """Rows drawn many times over: the differences of two rungs to the probe go up and down together as the planner says of one draw."""
+    rng = np.random.default_rng(0)
+    shares = {"probe": 0.6, "one": 0.7, "other": 0.65}
+
+    def measured(n):
+        states = [
+            _state(ladder.strategy(name, share, light=True), _job_of(n), np.eye(CLASSES)[np.where(rng.random(n) < share, 0, 1)], 5)
+            for name, share in shares.items()
+        ]
+        for state in states[1:]:
+            planner._measure(state, states[0], states[0].rung.job, Metric.ACCURACY)
+        return [state.measured for state in states[1:]]
+
+    drawn = np.cov([[found.difference for found in measured(60)] for _ in range(1500)], rowvar=False)
+    told = np.mean([planner._errors(measured(60)) for _ in range(50)], axis=0)
+    assert drawn[0, 1] == pytest.approx(0.24 / 60, rel=0.2)  # the probe's own variance
+    assert told[0, 1] == pytest.approx(drawn[0, 1], rel=0.2)
+    assert np.diag(told) == pytest.approx(np.diag(drawn) + planner._SEED_NOISE[Metric.ACCURACY] ** 2 / 5, rel=0.2)
+
+
+def test_rungs_that_were_held_against_it_on_other_rows_share_nothing(ladder):
+    rng, job = np.random.default_rng(0), _job_of(80)
+    logits = [np.eye(CLASSES)[np.where(rng.random(80) < share, 0, 1)].astype(float) for share in (0.6, 0.7, 0.7)]
+    logits[1][:40], logits[2][40:] = np.nan, np.nan
+    anchor, *others = (_state(ladder.strategy("rung", 0.5, light=True), job, each, 2) for each in logits)
+    for state in others:
+        planner._measure(state, anchor, job, Metric.ACCURACY)
+    errors = planner._errors([state.measured for state in others])
+    assert errors[0, 1] == 0.0 and np.diag(errors).min() > 0
 
 
 def test_near_duplicates_prove_no_more_than_one_row_of_each(ladder):
@@ -684,7 +716,7 @@ def test_near_duplicates_prove_no_more_than_one_row_of_each(ladder):
         anchor = _state(ladder.strategy("probe", 0.5, light=True), job, theirs.repeat(times, 0), 5)
         other = _state(ladder.strategy("tuned", 0.5), job, ours.repeat(times, 0), 5)
         planner._measure(other, anchor, job, Metric.ACCURACY)
-        errors.append(other.measured[1])
+        errors.append(other.measured.error)
     assert errors[1] == pytest.approx(errors[0], rel=0.02)
 
 

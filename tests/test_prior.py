@@ -28,7 +28,7 @@ def here(cases, rung="partial", metric=Metric.ACCURACY, per_class=64.0, classes=
 
 def update(belief, difference, error):
     """What is believed of a single rung after a measurement."""
-    [mean], [[variance]] = believe([belief], np.ones((1, 1)), {0: (difference, error)}, None)
+    [mean], [[variance]] = believe([belief], np.ones((1, 1)), {0: difference}, np.array([[error**2]]), None)
     return Belief(mean, math.sqrt(variance))
 
 
@@ -110,12 +110,13 @@ def test_what_was_measured_of_some_moves_all_as_the_precisions_say(seed, k, shar
     """Precisions add up, whichever rungs they are of: another form of the same rule."""
     priors, alike, covariance = drawn(seed, k)
     rng = np.random.default_rng(seed + 1)
-    measured = {i: (float(rng.normal(0, 0.1)), float(rng.uniform(0.01, 0.1))) for i in range(k) if rng.random() < share}
-    precision, pull = np.linalg.inv(covariance), np.linalg.inv(covariance) @ [prior.mean for prior in priors]
-    for i, (found, error) in measured.items():
-        precision[i, i] += error**-2
-        pull[i] += found / error**2
-    after, spread = believe(priors, alike, measured, None)
+    measured = {i: float(rng.normal(0, 0.1)) for i in range(k) if rng.random() < share}
+    mixed = rng.normal(0, 0.05, (len(measured), len(measured)))
+    errors = mixed @ mixed.T + 1e-4 * np.eye(len(measured))  # two that stand on the same rows go wrong together
+    sides = np.eye(k)[list(measured)]
+    precision = np.linalg.inv(covariance) + sides.T @ np.linalg.inv(errors) @ sides
+    pull = np.linalg.inv(covariance) @ [prior.mean for prior in priors] + sides.T @ np.linalg.inv(errors) @ list(measured.values())
+    after, spread = believe(priors, alike, measured, errors, None)
     np.testing.assert_allclose(after, np.linalg.solve(precision, pull), atol=1e-7)
     np.testing.assert_allclose(spread, np.linalg.inv(precision), atol=1e-8)
 
@@ -123,7 +124,7 @@ def test_what_was_measured_of_some_moves_all_as_the_precisions_say(seed, k, shar
 def test_what_is_not_alike_is_not_moved_and_what_is_alike_is_moved_its_share():
     priors = [Belief(0.0, 0.05)] * 3
     alike = np.array([[1.0, 0.8, 0.0], [0.8, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    after, covariance = believe(priors, alike, {0: (0.1, 1e-9)}, None)
+    after, covariance = believe(priors, alike, {0: 0.1}, np.array([[1e-18]]), None)
     np.testing.assert_allclose(after, [0.1, 0.08, 0.0], atol=1e-9)
     np.testing.assert_allclose(np.sqrt(np.diag(covariance)), [0.0, 0.05 * 0.6, 0.05], atol=1e-8)
 
@@ -306,7 +307,7 @@ def test_cases_of_another_kind_of_task_say_as_much_and_are_believed_less():
 @given(difference=st.floats(-0.2, 0.2), error=st.floats(0.001, 0.2), spread=st.floats(0.01, 0.1))
 def test_a_difference_to_a_rung_of_which_no_more_is_known_moves_both_by_half(difference, error, spread):
     """Two independent beliefs, b0 and b1 ~ N(0, s): b1 - b0 has variance 2 s^2, and given their sum it says nothing."""
-    (before, after), covariance = believe([Belief(0.0, spread)] * 2, np.eye(2), {1: (difference, error)}, 0)
+    (before, after), covariance = believe([Belief(0.0, spread)] * 2, np.eye(2), {1: difference}, np.array([[error**2]]), 0)
     apart = difference * 2 * spread**2 / (2 * spread**2 + error**2)
     assert (before, after) == pytest.approx((-apart / 2, apart / 2), abs=1e-12)
     assert covariance.sum() == pytest.approx(2 * spread**2)  # the sum's variance stays

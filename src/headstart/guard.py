@@ -33,4 +33,4 @@ def rows_help(logits: FloatArray | None, base: FloatArray | None, job: Job, metr
     units = job.rows.units(seen)
     found = get_task(job.settings.task).judge.contrast(metric, logits[units], base[units], job.rows.take(seen))
     n = count_units(len(seen), job.groups[seen])
-    return found.difference > math.sqrt(max(found.row_variance, 0.5 / n) / n)
+    return found.difference > math.sqrt(max(found.shares.var(), 0.5 / n) / n)

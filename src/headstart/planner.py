@@ -30,7 +30,7 @@ from headstart.strategies.events import note_trial
 from headstart.strategies.ladder import Job, rungs_unlabelled, rungs_with_rows
 from headstart.strategies.outputs import Output, output_of
 from headstart.tasks.registry import deciding_metric, get_task
-from headstart.trials import State, run_fold, run_lights
+from headstart.trials import Measured, State, run_fold, run_lights
 
 # An expected gain below this is not worth a trial: in points of the metric.
 _WORTH = by_scale(share=0.0007, loss=0.003, bits=0.0002)
@@ -205,10 +205,22 @@ def _learn(states: list[State], anchor: State | None) -> FloatArray:
     kinds = [_kind(state.rung) for state in states]
     alike = np.array([[1.0 if i == j else _ALIKE * (one == two) for j, two in enumerate(kinds)] for i, one in enumerate(kinds)])
     measured = {i: state.measured for i, state in enumerate(states) if state.measured is not None}
-    means, covariance = believe([state.prior for state in states], alike, measured, _place(anchor, states))
+    differences = {i: found.difference for i, found in measured.items()}
+    means, covariance = believe([state.prior for state in states], alike, differences, _errors(list(measured.values())), _place(anchor, states))
     for state, mean, variance in zip(states, means.tolist(), np.diag(covariance).tolist(), strict=True):
         state.belief = Belief(mean, math.sqrt(max(variance, 0.0)))
     return covariance
+
+
+def _errors(measured: list[Measured]) -> FloatArray:
+    """The covariance (m, m) of what was measured wrongly. Where two rungs were held against the anchor on the same rows, the rows on which
+    it alone was right, or wrong, speak in both."""
+    if not measured:
+        return np.zeros((0, 0))
+    shares = np.array([found.shares for found in measured])
+    together: FloatArray = shares @ shares.T
+    np.fill_diagonal(together, [found.error**2 for found in measured])
+    return together
 
 
 def _place(wanted: State | None, states: list[State]) -> int | None:
@@ -226,7 +238,7 @@ def _measure(state: State, anchor: State | None, job: Job, metric: Metric) -> No
     if state.logits is None or anchor is None or anchor.logits is None or state is anchor:
         return
     judge = get_task(job.settings.task).judge
-    contrasts, n = [], 0
+    contrasts, n, shares = [], 0, np.zeros(len(job.rows))
     for mine, its in zip((state.logits, *state.again), (anchor.logits, *anchor.again), strict=False):
         seen = np.intersect1d(job.rows.measured(mine), job.rows.measured(its))  # other rows each time they are dealt out
         if not len(seen):
@@ -235,13 +247,16 @@ def _measure(state: State, anchor: State | None, job: Job, metric: Metric) -> No
         ours, theirs = mine[units], its[units]
         if output_of(job.rows.y) in (Output.LABELS, Output.TEXT):  # each where it draws its line best
             ours, theirs = sharpened(state.rung, mine, ours), sharpened(anchor.rung, its, theirs)
-        contrasts.append(judge.contrast(metric, ours, theirs, job.rows.take(seen)))
+        contrast = judge.contrast(metric, ours, theirs, job.rows.take(seen))
+        contrasts.append(contrast)
         n = max(n, count_units(len(seen), job.groups[seen]))
+        shares[seen] += (contrast.shares - contrast.shares.mean()) / math.sqrt(len(seen))
     if not contrasts:
         return
-    spread = max(float(np.mean([each.row_variance for each in contrasts])), _LEAST_VARIANCE[metric] / n)
+    spread = max(float(np.mean([each.shares.var() for each in contrasts])), _LEAST_VARIANCE[metric] / n)
     error = math.sqrt(spread / n + _SEED_NOISE[metric] ** 2 / max(state.folds, 1))
-    state.measured = float(np.mean([each.difference for each in contrasts])), error
+    difference = float(np.mean([each.difference for each in contrasts]))
+    state.measured = Measured(difference, error, shares / (len(contrasts) * math.sqrt(n)))
 
 
 def _may_win(states: list[State], rivals: list[State], anchor: State | None, job: Job, metric: Metric) -> list[State]:

@@ -145,14 +145,15 @@ def _count(rung: str, cases: Sequence[Case]) -> int:
 
 
 def believe(
-    priors: Sequence[Belief], alike: FloatArray, measured: Mapping[int, tuple[float, float]], against: int | None
+    priors: Sequence[Belief], alike: FloatArray, measured: Mapping[int, float], errors: FloatArray, against: int | None
 ) -> tuple[FloatArray, FloatArray]:
     """What is believed of k rungs once some were measured: means (k,) and covariance (k, k), all normal, by Bayes' rule.
 
     Args:
         priors: what was believed of each before.
         alike: (k, k) how what is believed of them correlates, with ones on its diagonal: what one gains tells of another's gain.
-        measured: by a rung's place, the difference to the rung at `against` that was measured, and its standard error.
+        measured: by the places of m rungs, the difference to the rung at `against` that was measured.
+        errors: (m, m) the covariance of what was measured wrongly: two that stand on the same rows share the luck of the rung at `against`.
         against: the place of the rung that the others were compared with, of which no more is known than its prior says; None: the probe,
             from which all beliefs count.
     """
@@ -161,10 +162,10 @@ def believe(
     covariance: FloatArray = alike * np.outer(spreads, spreads)
     if not measured:
         return means, covariance
-    found, errors = np.array(list(measured.values())).T
+    found = np.array(list(measured.values()))
     sides = np.array([_difference(place, against, len(means)) for place in measured])  # (m, k)
     told = sides @ covariance
-    gain = np.linalg.solve(told @ sides.T + np.diag(errors**2), told).T
+    gain = np.linalg.solve(told @ sides.T + errors, told).T
     return means + gain @ (found - sides @ means), covariance - gain @ told
 
 

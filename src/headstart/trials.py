@@ -21,18 +21,28 @@ from headstart.strategies.ladder import Job
 from headstart.strategies.outputs import Output, output_of, outputs_of
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The difference of a rung to the anchor on the folds that were tried, its standard error, and what each row of the job has in that
+    error: (n,) numbers of which the squares add up to no more than the error's, 0 for rows not held out."""
+
+    difference: float
+    error: float
+    shares: FloatArray
+
+
 @dataclass(eq=False)  # each is itself
 class State:
     """What is known of one rung so far.
 
-    `prior` is what was believed before any fold; `measured` the difference to the anchor on its own folds and its standard error; `belief`
-    what is believed with these and those of rungs that are alike. `again` are logits by rows dealt out anew (`Job.again`).
+    `prior` is what was believed before any fold; `measured` the difference to the anchor on its own folds; `belief` what is believed with
+    it and with those of all other rungs. `again` are logits by rows dealt out anew (`Job.again`).
     """
 
     rung: Rung
     prior: Belief
     belief: Belief
-    measured: tuple[float, float] | None = None
+    measured: Measured | None = None
     logits: FloatArray | None = None
     again: tuple[FloatArray, ...] = ()
     folds: int = 0

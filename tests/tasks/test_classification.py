@@ -72,13 +72,13 @@ def test_a_contrast_has_the_variance_that_resampling_gives(metric):
         return sign * (judge.score(metric, ours[part], rows.take(part)) - judge.score(metric, theirs[part], rows.take(part)))
 
     assert contrast.difference == pytest.approx(apart(np.arange(400))) and contrast.difference > 0
-    assert contrast.row_variance / 400 == pytest.approx(np.var([apart(part) for part in drawn]), rel=0.12)
+    assert contrast.shares.var() / 400 == pytest.approx(np.var([apart(part) for part in drawn]), rel=0.12)
 
 
 def test_a_contrast_of_macro_f1_has_the_variance_of_accuracy():
     rows, (ours, theirs) = simulated()
     by_f1, by_accuracy = (ClassJudge().contrast(metric, ours, theirs, rows) for metric in (Metric.MACRO_F1, Metric.ACCURACY))
-    assert by_f1.row_variance == by_accuracy.row_variance
+    assert by_f1.shares.var() == by_accuracy.shares.var()
     scores = [reference.f1_score(rows.y, logits.argmax(axis=1), average="macro") for logits in (ours, theirs)]
     assert by_f1.difference == pytest.approx(scores[0] - scores[1])
 
@@ -87,7 +87,7 @@ def test_a_turned_contrast_is_the_same_turned():
     rows, (ours, theirs) = simulated()
     for metric in TASK.metrics:
         there, back = (ClassJudge().contrast(metric, *pair, rows) for pair in ((ours, theirs), (theirs, ours)))
-        assert (back.difference, back.row_variance) == pytest.approx((-there.difference, there.row_variance))
+        assert (back.difference, back.shares.var()) == pytest.approx((-there.difference, there.shares.var()))
 
 
 # --- labels ---

@@ -274,11 +274,11 @@ def test_a_contrast_has_the_variance_that_resampling_sentences_gives(metric):
     assert contrast.difference == pytest.approx(apart(np.arange(150))) and contrast.difference > 0
     rng = np.random.default_rng(9)
     drawn = [apart(rng.integers(0, 150, 150)) for _ in range(400)]
-    assert contrast.row_variance / 150 == pytest.approx(np.var(drawn), rel=0.2)
+    assert contrast.shares.var() / 150 == pytest.approx(np.var(drawn), rel=0.2)
 
 
 def test_a_contrast_of_a_model_with_itself_is_nothing():
     rows, (ours, _) = two_models()
     for metric in TASK.metrics:
         contrast = JUDGE.contrast(metric, ours, ours, rows)
-        assert (contrast.difference, contrast.row_variance) == (0.0, 0.0)
+        assert (contrast.difference, contrast.shares.var()) == (0.0, 0.0)

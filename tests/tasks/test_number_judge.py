@@ -106,7 +106,7 @@ def test_gain_and_contrast_are_differences_of_the_correlations():
     for _ in range(400):
         some = rng.integers(0, 300, 300)
         again.append(np.corrcoef(x[some, 0], y[some])[0, 1] - np.corrcoef(worse[some, 0], y[some])[0, 1])
-    assert contrast.row_variance / 300 == pytest.approx(np.var(again), rel=0.35)
+    assert contrast.shares.var() / 300 == pytest.approx(np.var(again), rel=0.35)
 
 
 def test_what_is_shown_are_pairs_of_truth_and_prediction_of_at_most_a_thousand_rows():

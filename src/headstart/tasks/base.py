@@ -47,11 +47,11 @@ class Labels:
 
 @dataclass(frozen=True)
 class Contrast:
-    """How two rungs differ on the same rows: `difference` of the scores, greater is better for the first; `row_variance` that of a single
-    row's share in it, so that the difference's own variance is this over n."""
+    """How two rungs differ on the same rows: `difference` of the scores, greater is better for the first; `shares` (n,) what each row has in
+    it, so that the difference's own variance is theirs over n."""
 
     difference: float
-    row_variance: float
+    shares: FloatArray
 
 
 @dataclass(frozen=True)

@@ -79,10 +79,10 @@ class ClassJudge:
         )
 
     def contrast(self, metric: Metric, ours: FloatArray, theirs: FloatArray, rows: Rows) -> Contrast:
-        """How two rungs differ; of macro-F1, whose rows have no shares of their own, the variance is accuracy's."""
+        """How two rungs differ; of macro-F1, whose rows have no shares of their own, they are accuracy's."""
         difference = metrics.score(metric, softmax(ours), rows.y) - metrics.score(metric, softmax(theirs), rows.y)
         sign = 1.0 if metric.higher_is_better else -1.0
-        return Contrast(sign * difference, float(won_by(metric, ours, theirs, rows.y).var()))
+        return Contrast(sign * difference, won_by(metric, ours, theirs, rows.y))
 
     def seen(self, said: Said, rows: Rows, names: Sequence[str]) -> Seen:
         """Precision, recall and F1 of each class, and which was taken for which."""

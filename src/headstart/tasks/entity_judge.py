@@ -103,7 +103,7 @@ class EntityJudge:
         if metric in (Metric.ACCURACY, Metric.LOG_LOSS):
             won = won_by(metric, ours, theirs, rows.y)
             share = np.bincount(rows.of_units(np.arange(len(rows))), weights=won - won.mean(), minlength=len(rows))
-            return Contrast(float(won.mean()), float((share * len(rows) / len(won)).var()))
+            return Contrast(float(won.mean()), share * len(rows) / len(won))
         return self._entities.contrast(metric, ours, theirs, rows)
 
     def seen(self, said: Said, rows: Rows, names: Sequence[str]) -> Seen:

@@ -73,4 +73,4 @@ class SumsJudge:
         sign = 1.0 if metric.higher_is_better else -1.0
         apart = measures.influences(measure, first) - measures.influences(measure, second)
         difference = measures.value_of(measure, first) - measures.value_of(measure, second)
-        return Contrast(sign * difference, float(apart.var()))
+        return Contrast(sign * difference, sign * apart)
