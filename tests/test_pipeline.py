@@ -27,6 +27,7 @@ from headstart.settings import Precision, Settings, make_settings
 from headstart.sources import shelf
 from headstart.sources.entries import Origin
 from headstart.sources.identity import content_digest
+from headstart.strategies import resuming, training
 from small import LABELS, bare, sentences, without_times, write_csv
 from tiny import make_tiny, write_sentence_files
 
@@ -420,6 +421,33 @@ headstart.fit({str(task / "train.csv")!r}, **{settings!r})
     assert (resumed.folder / "journal.jsonl").read_text().splitlines()[: len(before)] == before
     assert same_results(resumed, straight)
     assert weights(resumed) == weights(straight)
+
+
+def test_a_run_stopped_in_a_training_goes_on_within_it(task, quick, monkeypatch, capsys):
+    monkeypatch.setattr(resuming, "EVERY", 0.0)
+    monkeypatch.setattr(resuming, "_SHARE", float("inf"))
+    settings = {"strategy": ("tfidf", "probe", "partial"), "epochs": 2}
+    taken, last = [], None
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if last is not None and len(taken) == last:
+            raise Killed
+        taken.append(state.global_step)
+
+    monkeypatch.setattr(training._Watch, "on_step_begin", on_step_begin, raising=False)
+    straight = fit(task, "straight training", **settings)
+    assert not (straight.folder / "unfinished").exists()
+    steps, last, taken = len(taken), len(taken) - 1, []
+    with pytest.raises(Killed):
+        fit(task, "stopped training", **settings)
+    [kept] = (task / "stopped training" / "unfinished").rglob("about.json")
+    assert json.loads(kept.read_text())["step"] == 5
+    before, last, taken = len(taken), None, []
+    resumed = fit(task, "stopped training", **settings)
+    assert "going on after step 5 of 6" in capsys.readouterr().err
+    assert before + len(taken) == steps  # no step was taken twice
+    assert same_results(resumed, straight)
+    assert not (resumed.folder / "unfinished").exists()
 
 
 def test_a_run_that_goes_on_after_judging_saves_what_was_judged_and_decides_once(task, quick, monkeypatch):

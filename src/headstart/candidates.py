@@ -135,9 +135,16 @@ def rows_that_fit(target: Target, settings: Settings, means: Means, strategies: 
 
 
 def rungs_on(
-    target: Target, learn: IntArray, settings: Settings, means: Means, strategies: list[str], logs: Path | None = None
+    target: Target,
+    learn: IntArray,
+    settings: Settings,
+    means: Means,
+    strategies: list[str],
+    logs: Path | None = None,
+    kept: Path | None = None,
 ) -> list[Rung]:
-    """Every rung on every source for these rows, each with the same folds. `logs`: folder of TensorBoard events; None: none are written."""
+    """Every rung on every source for these rows, each with the same folds. `logs` and `kept`: folders in which each job has one of its own
+    (see `Job`)."""
     rows = target.rows.take(learn)
     pairs = folds_of(target, learn, settings)
     weight = weights_for(rows.y, rows.n_classes, deciding_metric(settings))
@@ -176,9 +183,11 @@ def rungs_on(
         )
     if not found:
         raise SettingsError(f"--cut is {settings.cut}, which freezes every block, and {', '.join(strategies)} must train some; lower it.")
-    if logs is not None:
-        found = [replace(rung, job=replace(rung.job, logs=logs / folder_name(rung.name))) for rung in found]
-    return found
+
+    def own(folder: Path | None, rung: Rung) -> Path | None:
+        return None if folder is None else folder / folder_name(rung.name)
+
+    return [replace(rung, job=replace(rung.job, logs=own(logs, rung), kept=own(kept, rung))) for rung in found]
 
 
 def cut_of(settings: Settings, reader: Reader) -> int:

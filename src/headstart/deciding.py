@@ -5,6 +5,7 @@ Letters in shapes: u units (words, where each word has a class; else rows), c cl
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,14 +18,14 @@ from headstart.judge.calibration import Calibration
 from headstart.planner import Decision, decide
 from headstart.progress import say
 from headstart.rungs import Rung, calibration_of, trial_seconds
-from headstart.runs import RunFolder
+from headstart.runs import UNFINISHED, RunFolder
 from headstart.settings import Settings
 from headstart.strategies.base import FloatArray, Rows, Trained
 from headstart.strategies.ladder import trainings_of
 from headstart.strategies.outputs import said_of
 from headstart.target import Part, Target
 from headstart.tasks.registry import get_task
-from headstart.trials import failure_of
+from headstart.trials import failure_of, with_time_kept
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,15 @@ def decide_on(
     seconds: float,
     *,
     failed: Failed,
-    events: bool = True,
+    lasting: bool = True,
 ) -> Decision:
     """Let the planner decide on these rows, which were read before (`read_rows`).
 
-    `failed`: rungs whose training on all these rows failed, and why. `events`: every training writes its TensorBoard events into the run
-    folder.
+    `failed`: rungs whose training on all these rows failed, and why. `lasting`: the run folder stays, so every training writes its
+    TensorBoard events there, and how far it is.
     """
-    rungs = rungs_on(target, learn, settings, means, strategies, run.path / "tensorboard" / folder_name(label) if events else None)
+    logs, kept = (run.path / name / folder_name(label) if lasting else None for name in ("tensorboard", UNFINISHED))
+    rungs = rungs_on(target, learn, settings, means, strategies, logs, kept)
     return decide(rungs, run=run, label=label, seconds=seconds, cost=means.cost, failed=failed)
 
 
@@ -112,7 +114,10 @@ def judge_part(
                 return {"logits": said.outputs, **({"answers": list(said.answers)} if said.answers else {})}
 
             # With a longer budget a run that goes on may know more folds, and calibrate otherwise.
-            found = run.remember(f"{part.name}/judged {rung.name} x {calibration.factor:.9g} {calibration.shift:+.9g}", work)
+            key = f"{part.name}/judged {rung.name} x {calibration.factor:.9g} {calibration.shift:+.9g}"
+            found = run.remember(key, with_time_kept(rung.job.kept, work))
+            if part.judge is not None and rung.job.kept is not None:  # else it is what will be saved
+                shutil.rmtree(rung.job.kept, ignore_errors=True)
             known[rung.name], answers[rung.name] = found["logits"], tuple(found.get("answers", ()))
             return known[rung.name]
 

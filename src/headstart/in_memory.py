@@ -56,7 +56,7 @@ def train_classifier(texts: Sequence[str], labels: Sequence[str], settings: Sett
         seconds = max(0.0, seconds - (time.perf_counter() - begin))
 
         def decide_anew(failed: Failed) -> Decision:
-            return decide_on(target, every, "all rows", settings, run, means, names, seconds, failed=failed, events=False)
+            return decide_on(target, every, "all rows", settings, run, means, names, seconds, failed=failed, lasting=False)
 
         fitted = until_trained(decide_anew, lambda decision: train_winner(decision))
         return TrainedClassifier(target.labels, without_store(cast(Fitted, fitted)))

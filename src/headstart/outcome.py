@@ -246,7 +246,7 @@ def _trained_curve(target: Target, final: Decision, settings: Settings, run: Run
         rung = rungs[name]
 
         def work() -> dict[str, Any]:
-            job = replace(rung.job, rows=rows.take(train), groups=target.groups[train], folds=[], logs=None)
+            job = replace(rung.job, rows=rows.take(train), groups=target.groups[train], folds=[], logs=None, kept=None)
             return {"logits": cast(Answering, rung.strategy.fit(job)).compared(rows.take(held))}
 
         outputs: FloatArray = run.remember(f"label curve/{name}, {len(train)} rows", work)["logits"]

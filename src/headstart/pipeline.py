@@ -5,6 +5,7 @@ Letters in shapes: n rows, c classes.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -39,7 +40,7 @@ from headstart.judge.verdict import verdict_sentence
 from headstart.planner import Decision
 from headstart.progress import say
 from headstart.records import Finding, Severity
-from headstart.runs import MODEL, Run, RunFolder, open_run, write_results
+from headstart.runs import MODEL, UNFINISHED, Run, RunFolder, open_run, write_results
 from headstart.settings import Export, Settings, as_plain
 from headstart.sources.names import expand_names, refuse_own_source
 from headstart.sources.shelf import shelf_folder
@@ -155,6 +156,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         if results.winner.transfers and results.winner.source is not None:
             note_origin(run, means.readers[results.winner.source].backbone.source)
     write_results(run.path, results)
+    shutil.rmtree(run.path / UNFINISHED, ignore_errors=True)
     export_model(run.path / MODEL, settings)
     put_on_shelf(run.path, settings, renew=True)
     return Run(run.path, results)

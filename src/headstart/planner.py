@@ -206,7 +206,9 @@ def _learn(states: list[State], anchor: State | None) -> FloatArray:
     alike = np.array([[1.0 if i == j else _ALIKE * (one == two) for j, two in enumerate(kinds)] for i, one in enumerate(kinds)])
     measured = {i: state.measured for i, state in enumerate(states) if state.measured is not None}
     differences = {i: found.difference for i, found in measured.items()}
-    means, covariance = believe([state.prior for state in states], alike, differences, _errors(list(measured.values())), _place(anchor, states))
+    means, covariance = believe(
+        [state.prior for state in states], alike, differences, _errors(list(measured.values())), _place(anchor, states)
+    )
     for state, mean, variance in zip(states, means.tolist(), np.diag(covariance).tolist(), strict=True):
         state.belief = Belief(mean, math.sqrt(max(variance, 0.0)))
     return covariance

@@ -3,6 +3,7 @@
 run.yaml         everything asked: settings, versions, digest of the data
 journal.jsonl    one line per finished piece of work; running again reads it and goes on
 trials/          arrays that belong to journal lines
+unfinished/      how far the trainings are that take more than a minute; gone when the run is finished
 splits.parquet   which row went where
 model/           the winner
 metrics.json     everything measured
@@ -33,6 +34,7 @@ from headstart.errors import RunError
 from headstart.records import Gain, Results
 
 JOURNAL, METRICS, REPORT, ASKED, MODEL = "journal.jsonl", "metrics.json", "report.html", "run.yaml", "model"
+UNFINISHED = "unfinished"  # how far trainings are, until the run is finished
 WITHOUT = "without_transfer"  # the model without transfer, saved beside where the verdict is that transfer hurts
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,11 +102,13 @@ def run_fold(state: State, run: RunFolder, label: str, cost: CostModel) -> None:
     """Train on all folds but one and predict that one."""
     rung = state.rung
     train, held = rung.job.folds[state.folds]
+    fold = f"fold-{state.folds + 1}"
+    kept = None if rung.job.kept is None else rung.job.kept / fold
 
-    def work() -> dict[str, FloatArray]:
-        part = rung.job.take(train, inner_folds(rung.job, train))
+    def work() -> dict[str, Any]:
+        part = replace(rung.job.take(train, inner_folds(rung.job, train)), kept=kept)
         if part.logs is not None:
-            part = replace(part, logs=part.logs / f"fold-{state.folds + 1}")
+            part = replace(part, logs=part.logs / fold)
         found = outputs_of(rung.strategy.fit(part), rung.job.rows.take(held))
         if output_of(rung.job.rows.y) is not Output.TEXT and np.isnan(found).any():  # of texts only some are compared
             raise FloatingPointError("what it learnt gives no numbers")
@@ -111,7 +116,9 @@ def run_fold(state: State, run: RunFolder, label: str, cost: CostModel) -> None:
 
     expected = trial_seconds(rung, cost, len(train) / len(rung.job.rows))
     say(f"  trying {rung.name}, fold {state.folds + 1} of {len(rung.job.folds)} (about {expected:.0f} s)")
-    result = _attempt(state, run, f"{label}/{rung.name}/fold {state.folds}", work)
+    result = _attempt(state, run, f"{label}/{rung.name}/fold {state.folds}", with_time_kept(kept, work))
+    if kept is not None:
+        shutil.rmtree(kept, ignore_errors=True)
     if result is None:
         return
     cost.learn(rung.strategy.name, expected, result["seconds"])
@@ -122,7 +129,19 @@ def run_fold(state: State, run: RunFolder, label: str, cost: CostModel) -> None:
     state.seconds += result["seconds"]
 
 
-def _attempt(state: State, run: RunFolder, key: str, work: Callable[[], dict[str, FloatArray]]) -> dict[str, Any] | None:
+def with_time_kept(kept: Path | None, work: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """The same work, which says how long it took, with what its trainings had taken before they were stopped."""
+    from headstart.strategies.resuming import seconds_kept
+
+    def timed() -> dict[str, Any]:
+        begin = time.perf_counter() - seconds_kept(kept)
+        result = work()
+        return {**result, "seconds": time.perf_counter() - begin}
+
+    return timed
+
+
+def _attempt(state: State, run: RunFolder, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
     """The result of a trial; None where training failed, which is noted and ends no run. Want of memory does end it."""
     try:
         return run.remember(key, work)

@@ -79,6 +79,12 @@ class GroupedBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         return max(1, -(-len(self.y) // self.batch_size))
 
+    def skip(self, passes: int) -> None:
+        """Go on as if so many passes had been drawn."""
+        for _ in range(passes):
+            for _ in self:
+                pass
+
     def __iter__(self) -> Iterator[list[int]]:
         if self.balanced:
             yield from self._balanced()

@@ -112,8 +112,9 @@ class Job:
 
     `groups` (n,) bears one number for rows that must not be parted. `reader` None: only for strategies without a source. `class_weight`
     (c,) None: all rows count alike. `cut`: blocks kept frozen, for strategies that tune. `logs` None: no
-    TensorBoard events. `pool` None: there are no rows of neighbouring data. `unlabelled` are the texts of a target without labels.
-    `again` are the rows dealt out into folds anew, where they are few.
+    TensorBoard events. `kept`: where its trainings keep how far they are, to go on there when they are stopped; None: nowhere. `pool` None:
+    there are no rows of neighbouring data. `unlabelled` are the texts of a target without labels. `again` are the rows dealt out into folds
+    anew, where they are few.
     """
 
     rows: Rows
@@ -125,6 +126,7 @@ class Job:
     class_weight: FloatArray | None = None
     cut: int = 0
     logs: Path | None = None
+    kept: Path | None = None
     pool: Pool | None = None
     unlabelled: tuple[str, ...] = ()
     again: tuple[Folds, ...] = ()

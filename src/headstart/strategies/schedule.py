@@ -28,7 +28,7 @@ FEWEST_WORD_STEPS, _ROWS_OF_FEWEST = 260, 60
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train. `steps` counts optimiser steps; `patience` None: no early stopping."""
+    """How long and how fast to train. `steps` counts optimiser steps; `patience` None: no early stopping; `logs` and `kept` as in `Job`."""
 
     steps: int
     batch_size: int
@@ -41,6 +41,7 @@ class Schedule:
     seed: int
     patience: int | None = None
     logs: Path | None = None
+    kept: Path | None = None
 
 
 def planned_steps(strategy: str, rows: int, settings: Settings) -> int:
@@ -76,4 +77,5 @@ def schedule_of(job: Job, steps: int) -> Schedule:
         seed=job.seed,
         patience=s.patience,
         logs=job.logs,
+        kept=job.kept,
     )

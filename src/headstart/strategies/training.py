@@ -9,7 +9,8 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
+from hashlib import blake2b
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,7 +28,7 @@ from headstart.backbone.occurring import occurring_only
 from headstart.backbone.reading import Reader
 from headstart.data.split import test_split
 from headstart.environment import only_new_garbage, release_free_memory
-from headstart.progress import bar
+from headstart.progress import bar, say
 from headstart.records import CurvePoint
 from headstart.settings import Precision
 from headstart.strategies.base import FloatArray, LinearHead, Rows
@@ -37,6 +38,7 @@ from headstart.strategies.free_heads import spread_of
 from headstart.strategies.ladder import Job
 from headstart.strategies.losses import Loss, contrastive_loss, head_loss, loss_of, spans_loss
 from headstart.strategies.model import NO_LABEL, TransferModel, collate, mean_pooled, pooled_through
+from headstart.strategies.resuming import Keeping, Progress, kept_at, place_of
 from headstart.strategies.schedule import Schedule
 from headstart.strategies.tuned_heads import tuned_layers
 
@@ -132,16 +134,15 @@ class _Trainer(Trainer):  # type: ignore[misc]
         )
         return self.optimizer
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Nothing: of a training that goes on the weights are there already, of which those that learn alone were kept."""
+
 
 class _Watch(TrainerCallback):  # type: ignore[misc]
     """Notes the losses, judges the validation rows after every pass, keeps the best weights, stops when they stop getting better."""
 
-    def __init__(self, model: Any, validate: Validate | None, patience: int | None, shown: Any) -> None:
-        self.model, self.validate, self.patience, self.shown = model, validate, patience, shown
-        self.begin = time.perf_counter()
-        self.points: list[CurvePoint] = []
-        self.best: tuple[float, dict[str, torch.Tensor]] | None = None
-        self.worse = 0
+    def __init__(self, model: Any, validate: Validate | None, patience: int | None, shown: Any, progress: Progress) -> None:
+        self.model, self.validate, self.patience, self.shown, self.progress = model, validate, patience, shown, progress
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Move the bar."""
@@ -150,25 +151,30 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         """Keep the training loss."""
         if logs and "loss" in logs:
-            self.points.append(CurvePoint(state.global_step, time.perf_counter() - self.begin, train_loss=float(logs["loss"])))
+            self._note(state, train_loss=float(logs["loss"]))
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Judge the start too: training may only make it worse."""
-        self.on_epoch_end(args, state, control)
+        if state.global_step == 0:
+            self.on_epoch_end(args, state, control)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Judge the validation rows."""
         if self.validate is None:
             return
         loss, score = self.validate(self.model)
-        self.points.append(CurvePoint(state.global_step, time.perf_counter() - self.begin, validation_loss=loss, validation_score=score))
-        if self.best is None or loss < self.best[0]:
+        self._note(state, validation_loss=loss, validation_score=score)
+        progress = self.progress
+        if progress.best is None or loss < progress.best[0]:
             learned = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-            self.best = loss, {name: p.detach().clone() for name, p in learned.items()}
-            self.worse = 0
+            progress.best = loss, {name: p.detach().clone() for name, p in learned.items()}
+            progress.worse = 0
         else:
-            self.worse += 1
-            control.should_training_stop = self.patience is not None and self.worse >= self.patience
+            progress.worse += 1
+            control.should_training_stop = self.patience is not None and progress.worse >= self.patience
+
+    def _note(self, state: Any, **losses: float) -> None:
+        self.progress.points.append(CurvePoint(state.global_step, time.perf_counter() - self.progress.begin, **losses))
 
 
 def tune(
@@ -289,8 +295,11 @@ def _train(
 ) -> tuple[CurvePoint, ...]:
     """The training itself; what it takes beside the model, such as the optimiser's moments, is out of reach once it is over."""
     sampler = GroupedBatches(entering.lengths, strata, schedule.batch_size, schedule.seed, balanced)
+    place = None if schedule.kept is None else place_of(schedule.kept, *_content(model, entering, strata, schedule, balanced))
+    kept = None if place is None else kept_at(place)
+    progress = Progress() if kept is None else kept.progress()
     with bar(schedule.steps, "training", "step") as shown:
-        watch = _Watch(model, validate, schedule.patience, shown)
+        shown.update(0 if kept is None else kept.step)
         trainer = _Trainer(
             schedule,
             sampler,
@@ -298,17 +307,35 @@ def _train(
             args=_arguments(schedule),
             train_dataset=entering,
             data_collator=batch,
-            callbacks=[watch],
+            callbacks=[_Watch(model, validate, schedule.patience, shown, progress)],
         )
         trainer.remove_callback(_printer())
         if schedule.logs is not None:
             trainer.add_callback(trainer_events(schedule.logs))
+        if place is not None:
+            trainer.add_callback(Keeping(place, kept, progress, len(sampler)))
         attention = attention_in_float32(model) if schedule.precision is Precision.BFLOAT16 else nullcontext()
         with attention:
-            trainer.train()
-    if watch.best is not None:
-        model.load_state_dict(watch.best[1], strict=False)
-    return tuple(watch.points)
+            if kept is None:
+                trainer.train()
+            else:
+                say(f"  going on after step {kept.step:,} of {schedule.steps:,}")
+                kept.restore(model)
+                sampler.skip(kept.step // len(sampler))
+                if not kept.ended:
+                    trainer.train(resume_from_checkpoint=str(kept.folder))
+    if progress.best is not None:
+        model.load_state_dict(progress.best[1], strict=False)
+    return tuple(progress.points)
+
+
+def _content(model: Any, entering: Entering, strata: NDArray[np.int64], schedule: Schedule, balanced: bool) -> list[Any]:
+    """All that tells a training from the others of the same work."""
+    learned = [(name, list(p.shape), str(p.dtype)) for name, p in model.named_parameters() if p.requires_grad]
+    told = np.concatenate([np.ravel(label) for label in entering.labels])
+    plan = {name: value for name, value in asdict(schedule).items() if name not in ("logs", "kept")}
+    rows = blake2b(b"".join(np.ascontiguousarray(part).tobytes() for part in (entering.lengths, told, strata))).hexdigest()
+    return [type(model).__name__, learned, rows, plan, balanced]
 
 
 def stopping_rows(job: Job) -> tuple[Rows, Validate | None]:

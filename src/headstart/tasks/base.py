@@ -47,8 +47,8 @@ class Labels:
 
 @dataclass(frozen=True)
 class Contrast:
-    """How two rungs differ on the same rows: `difference` of the scores, greater is better for the first; `shares` (n,) what each row has in
-    it, so that the difference's own variance is theirs over n."""
+    """How two rungs differ on the same rows: `difference` of the scores, greater is better for the first; `shares` (n,) what each row has
+    in it, so that the difference's own variance is theirs over n."""
 
     difference: float
     shares: FloatArray
