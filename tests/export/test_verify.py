@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,3 +104,30 @@ def test_a_model_that_is_asked_nothing_is_not_taken_for_the_trained_one(tmp_path
     with pytest.raises(RunError) as refused:
         room.verify_answers(tmp_path, "generation", [], [])
     assert str(refused.value) == f"No row can be read on which the model saved to {str(tmp_path)!r} could be compared; do not use it."
+
+
+def test_a_fresh_process_ends_with_the_one_that_began_it(tmp_path: Path) -> None:
+    """Killed in the middle of a comparison, a run leaves nothing behind that works on."""
+    waits = "import time\nopen('begun', 'w').write(str(os.getpid()))\ntime.sleep(60)\nopen('ended', 'w').write('')"
+    begins = f"import os\nfrom headstart.export import fresh\nfresh.run({waits!r}, [], {str(tmp_path)!r}, os.environ)"
+    process = subprocess.Popen([sys.executable, "-c", begins])
+    begun = tmp_path / "begun"
+    while not begun.exists() or not begun.read_text():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.terminate()
+    process.wait()
+    for _ in range(500):
+        try:
+            os.kill(int(begun.read_text()), 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.02)
+    else:
+        raise AssertionError("it is still there")
+    assert not (tmp_path / "ended").exists()
+
+
+def test_a_fresh_process_tells_its_status_and_its_complaint(tmp_path: Path) -> None:
+    assert RUN("import sys\nprint(sys.argv[1], file=sys.stderr)\nsys.exit(3)", ["ä"], str(tmp_path), os.environ) == (3, "ä\n")
+    assert RUN("", [], str(tmp_path), os.environ) == (0, "")

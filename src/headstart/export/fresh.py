@@ -13,6 +13,12 @@ from typing import Any
 
 from headstart.errors import RunError
 
+# Not `sys.stdin`: a thread that waits there in a buffer's lock ends the interpreter with an error.
+_ENDS_WITH_ITS_PARENT = """
+import os, threading
+threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
+"""
+
 
 def ask(folder: Path, program: str, texts: Sequence[Any]) -> list[Any]:
     """What `program` says of each text, in a fresh process.
@@ -43,7 +49,17 @@ def ask(folder: Path, program: str, texts: Sequence[Any]) -> list[Any]:
 
 
 def run(program: str, arguments: Sequence[str], room: str, environment: Mapping[str, str]) -> tuple[int, str]:
-    """Run a program in the folder `room`; its exit status, and what it wrote to its standard error."""
-    command = [sys.executable, "-c", program, *arguments]
-    done = subprocess.run(command, cwd=room, env=environment, capture_output=True, text=True, errors="replace", check=False)
+    """Run a program in the folder `room`; its exit status, and what it wrote to its standard error.
+
+    However this process ends, the other does not outlive it: its standard input is a pipe that is held open here, and closes with it.
+    """
+    command = [sys.executable, "-c", _ENDS_WITH_ITS_PARENT + program, *arguments]
+    reads, held_open = os.pipe()
+    try:
+        done = subprocess.run(
+            command, cwd=room, env=environment, stdin=reads, capture_output=True, text=True, errors="replace", check=False
+        )
+    finally:
+        os.close(reads)
+        os.close(held_open)
     return done.returncode, done.stderr
