@@ -1,5 +1,6 @@
 """Predicted seconds: operations over speed, corrected by what was measured."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +37,7 @@ def test_after_each_measurement_the_same_trial_is_predicted_as_it_was_measured(m
     for seconds in measured:
         light = cost.light("tfidf", 500, 12)
         training = cost.training("partial", tokens=1e6, learning=1e7, frozen=0, steps=50)
-        cost.learn("tfidf", light, seconds)
+        cost.learn_light("tfidf", light, seconds)
         cost.learn("partial", training, 2 * seconds)
         assert cost.light("tfidf", 500, 12) == pytest.approx(seconds)
         assert cost.training("partial", tokens=1e6, learning=1e7, frozen=0, steps=50) == pytest.approx(2 * seconds)
@@ -46,5 +47,25 @@ def test_after_each_measurement_the_same_trial_is_predicted_as_it_was_measured(m
 
 def test_a_prediction_of_nothing_corrects_nothing():
     cost = CostModel(SPEED, SPEED)
-    cost.learn("tfidf", 0.0, 5.0)
-    assert cost.corrections == {}
+    cost.learn("partial", 0.0, 5.0)
+    cost.learn_light("tfidf", 0.0, 5.0)
+    assert cost == CostModel(SPEED, SPEED)
+
+
+@given(st.lists(st.floats(0.1, 10), min_size=1, max_size=3))
+def test_a_training_that_was_never_run_is_corrected_as_the_others_are_on_average(times):
+    cost, plain = CostModel(SPEED, SPEED), CostModel(SPEED, SPEED)
+    work = {"tokens": 1e6, "learning": 1e7, "frozen": 0.0, "steps": 50}
+    for number, each in enumerate(times):
+        cost.learn(f"rung {number}", cost.training(f"rung {number}", **work), each * plain.training("any", **work))
+    expected = plain.training("full", **work) * float(np.prod(times)) ** (1 / len(times))
+    assert cost.training("full", **work) == pytest.approx(expected)
+    assert cost.training("rung 0", **work) == pytest.approx(times[0] * plain.training("any", **work))
+    assert cost.light("probe", 500, 12) == plain.light("probe", 500, 12)
+
+
+def test_a_slow_machine_reads_and_trains_more_slowly():
+    cost, plain, work = CostModel(SPEED, SPEED), CostModel(SPEED, SPEED), {"tokens": 1e6, "learning": 1e7, "frozen": 0.0, "steps": 0}
+    cost.slow_down(2.5)
+    assert cost.training("full", **work) == pytest.approx(2.5 * plain.training("full", **work))
+    assert cost.reading(1e6, 1e7) == pytest.approx(2.5 * plain.reading(1e6, 1e7))

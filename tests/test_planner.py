@@ -110,7 +110,7 @@ def test_a_short_budget_buys_at_the_price_of_the_usual_one_and_a_long_one_cheape
     paid = {}
     for budget in (1.0, 60.0, 600.0, 6000.0):
         job = Job(rows, np.arange(4), [], Settings(metric=Metric.ACCURACY, budget=budget), 0)
-        six = CostModel(1e11, 1e11, {"dear": 6.0 / rungs.trial_seconds(Rung(rung, None, job, 20.0), ladder.cost)})
+        six = CostModel(1e11, 1e11, lights={"dear": 6.0 / rungs.trial_seconds(Rung(rung, None, job, 20.0), ladder.cost)})
         paid[budget] = 0.5 - rungs.net_of(Belief(0.5, 0.1), Rung(rung, None, job, 20.0), six)
     assert paid == pytest.approx({1.0: 0.001, 60.0: 0.001, 600.0: 0.001, 6000.0: 0.0001})
 
@@ -314,7 +314,7 @@ def test_a_trial_that_costs_more_than_it_may_gain_is_not_begun(ladder):
     made = [ladder.strategy("probe", 0.6, light=True), ladder.strategy("dear", 0.65)]
     one = rungs.trial_seconds(Rung(made[1], None, _job_of(400), 20.0), ladder.cost)
     for seconds, tried in ((1.0, True), (120.0, False)):
-        ladder.cost = CostModel(1e11, 1e11, {"dear": seconds / one})
+        ladder.cost = CostModel(1e11, 1e11, lights={"dear": seconds / one})
         ladder.trained.clear()
         ladder.decide(made, folder=str(seconds))
         assert bool(ladder.trained) is tried
@@ -741,7 +741,7 @@ def test_a_rung_whose_outputs_are_no_numbers_failed(ladder, monkeypatch):
 
 def test_time_for_the_opponent_is_kept_where_it_must_be_trained(ladder):
     """Each trains in 0.4 s, a fold in 0.32: a light opponent leaves time for a trial that one which trains does not."""
-    ladder.cost.corrections = {"tuned": 1.0, "plain": 1.0}
+    ladder.cost.lights = {"tuned": 1.0, "plain": 1.0}
     heavy = [ladder.strategy("tuned", 0.9), ladder.strategy("plain", 0.5, transfers=False, source=False)]
     job = _job_of(400)
     states = [_state(each, job, None, 0) for each in heavy]
@@ -779,7 +779,7 @@ def test_a_training_of_half_the_budget_has_its_price_in_every_metrics_own_unit(l
     rung = ladder.strategy("dear", 0.9)
     job = Job(Rows(("1 0",) * 4, np.zeros(4, dtype=np.int64), CLASSES), np.arange(4), [], Settings(metric=metric, task=_TASK_OF[metric]), 0)
     long = Rung(rung, None, job, 20.0)
-    cost = CostModel(1e11, 1e11, {"dear": 300.0 / rungs.trial_seconds(long, ladder.cost)})
+    cost = CostModel(1e11, 1e11, lights={"dear": 300.0 / rungs.trial_seconds(long, ladder.cost)})
     assert -rungs.net_of(Belief(0.0, 0.1), long, cost) == pytest.approx(half)
 
 

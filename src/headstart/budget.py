@@ -17,6 +17,8 @@ from headstart.tasks.registry import get_task
 
 # Seconds of a run that are neither trials nor training: starting, judging where that is quick, saving, opening again, the report.
 AROUND = 20.0
+# From so many seconds on, reading tells of the machine's speed, where it took so many times longer than foretold.
+_TELLING, _SLOWER = 2.0, 1.25
 # Winner and opponent answer the rows that judge.
 _ANSWER = 2
 
@@ -65,6 +67,12 @@ def seconds_to_read(target: Target, means: Means) -> float:
 
 def _reading(rows: Rows, reader: Reader, cost: CostModel) -> float:
     return cost.reading(len(reader.lacking(rows.texts)) * mean_tokens(reader, rows), reader.backbone.block_parameters)
+
+
+def notice_speed(means: Means, foretold: float, took: float) -> None:
+    """What reading took tells how slow the machine is today; what was short, or faster than foretold, tells nothing."""
+    if foretold >= _TELLING and took > _SLOWER * foretold:
+        means.cost.slow_down(took / foretold)
 
 
 def seconds_to_judge(target: Target, parts: list[Part], means: Means) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 # Per weight and token: one multiplication and one addition forwards, twice that backwards.
@@ -15,11 +16,15 @@ _LIGHT = {"tfidf": 2.0, "probe": 1.0, "static": 0.5}
 
 @dataclass
 class CostModel:
-    """Predicts seconds. Speeds are the machine's in operations a second; `corrections` holds measured over predicted by rung."""
+    """Predicts seconds. Speeds are the machine's in operations a second; `corrections` holds measured over predicted by rung that trains
+    blocks, `lights` by rung that does not. A machine with other work on it slows all trainings: one that was never run is corrected as
+    those that were are on average.
+    """
 
     training_speed: float
     reading_speed: float
     corrections: dict[str, float] = field(default_factory=dict)
+    lights: dict[str, float] = field(default_factory=dict)
 
     def reading(self, tokens: float, weights: float) -> float:
         """Seconds to read so many tokens through so many weights."""
@@ -28,16 +33,31 @@ class CostModel:
     def training(self, rung: str, *, tokens: float, learning: float, frozen: float, steps: int) -> float:
         """Seconds for `steps` steps that show so many tokens in all to `learning` weights; `frozen` weights run forwards only."""
         work = tokens * (learning * (_FORWARD + _BACKWARD) + frozen * _FORWARD) / (self.training_speed * _TRAINING_SHARE)
-        return (work + steps * _SECONDS_PER_STEP) * self.corrections.get(rung, 1.0)
+        return (work + steps * _SECONDS_PER_STEP) * self._correction(rung)
 
     def light(self, rung: str, rows: int, classes: int) -> float:
         """Seconds of a rung that trains no block."""
-        return light_seconds(rung, rows, classes) * self.corrections.get(rung, 1.0)
+        return light_seconds(rung, rows, classes) * self.lights.get(rung, 1.0)
 
     def learn(self, rung: str, predicted: float, measured: float) -> None:
-        """Correct later predictions of this rung by what one trial took."""
+        """Correct later predictions by what one training took."""
+        if predicted > 0 and measured > 0:
+            self.corrections[rung] = self._correction(rung) * measured / predicted
+
+    def learn_light(self, rung: str, predicted: float, measured: float) -> None:
+        """Correct later predictions of this light rung by what one trial took."""
         if predicted > 0:
-            self.corrections[rung] = self.corrections.get(rung, 1.0) * measured / predicted
+            self.lights[rung] = self.lights.get(rung, 1.0) * measured / predicted
+
+    def slow_down(self, times: float) -> None:
+        """Count with a machine that is so many times slower, since other work runs on it or texts are dearer than their tokens tell."""
+        self.training_speed /= times
+        self.reading_speed /= times
+
+    def _correction(self, rung: str) -> float:
+        if rung in self.corrections or not self.corrections:
+            return self.corrections.get(rung, 1.0)
+        return math.exp(sum(map(math.log, self.corrections.values())) / len(self.corrections))
 
 
 def light_seconds(rung: str, rows: int, classes: int) -> float:

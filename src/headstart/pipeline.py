@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.budget import as_at_first, parts_in_time, seconds_a_row, seconds_to_judge, seconds_to_read, warn_of_budget, within_budget
+from headstart.budget import (
+    as_at_first,
+    notice_speed,
+    parts_in_time,
+    seconds_a_row,
+    seconds_to_judge,
+    seconds_to_read,
+    warn_of_budget,
+    within_budget,
+)
 from headstart.candidates import Means, asked_strategies, open_means, rungs_on
 from headstart.data.examples import Examples
 from headstart.deciding import Failed, decide_on, judge_part, read_rows, train_winner, until_trained
@@ -129,9 +138,11 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         detours = take_detours(tasks, settings, run, means, partial(learn_first, command))
         if detours:
             require_same_sources(run, means)
-        reading = time.perf_counter()
+        foretold, begun = seconds_to_read(target, means), time.perf_counter()
         read_rows(target, settings, means, strategies)
-        spent = opened + sum(detour.seconds for detour in detours) + time.perf_counter() - reading
+        reading = time.perf_counter() - begun
+        notice_speed(means, foretold, reading)
+        spent = opened + sum(detour.seconds for detour in detours) + reading
         a_row = seconds_a_row(target, parts, settings, as_at_first(run, means, spent + seconds_to_judge(target, parts, means)))
         judged = [judge_part(part, target, settings, run, means, strategies, a_row * len(part.learn)) for part in parts]
         if target.test is not None and judged[0].fitted is not None:

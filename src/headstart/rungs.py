@@ -129,11 +129,11 @@ def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
     if rung.strategy.work is not None:
         work = rung.strategy.work(rung.job, share)
         return cost.training(rung.strategy.name, tokens=work.tokens, learning=work.learning, frozen=work.frozen, steps=work.steps)
-    if rung.strategy.tunes_from is None or rung.job.reader is None:
+    if not _trains_blocks(rung):
         times = 1 + len(rung.job.again) if rung.strategy.out_of_fold is not None else 1
         units = rows if rung.job.rows.sizes is None else round(len(rung.job.rows.y) * share)  # words, where each has a class
         return times * cost.light(rung.strategy.name, units, rung.job.rows.n_classes)
-    backbone = rung.job.reader.backbone
+    backbone = rung.job.source.backbone
     rows += rung.strategy.adds(rung.job) if rung.strategy.adds is not None else 0
     seconds = 0.0
     for strategy in trainings_of(rung.strategy, rung.job.settings.task):
@@ -144,6 +144,16 @@ def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
         seconds += cost.reading(rows * rung.tokens, learning)
         seconds += cost.training(rung.strategy.name, tokens=tokens, learning=learning, frozen=0.0, steps=steps)
     return seconds
+
+
+def _trains_blocks(rung: Rung) -> bool:
+    return rung.strategy.work is not None or (rung.strategy.tunes_from is not None and rung.job.reader is not None)
+
+
+def learn_seconds(rung: Rung, cost: CostModel, predicted: float, measured: float) -> None:
+    """Correct what `trial_seconds` predicts by what one trial took."""
+    learn = cost.learn if _trains_blocks(rung) else cost.learn_light
+    learn(rung.strategy.name, predicted, measured)
 
 
 def net_of(belief: Belief, rung: Rung, cost: CostModel) -> float:

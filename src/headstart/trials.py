@@ -17,7 +17,7 @@ from headstart.errors import HeadstartError, SourceError
 from headstart.leading import FEW, LEAST, SHARE, can_be_ranked, order_of_sources
 from headstart.prior import Belief
 from headstart.progress import say
-from headstart.rungs import Rung, trial_seconds
+from headstart.rungs import Rung, learn_seconds, trial_seconds
 from headstart.runs import RunFolder
 from headstart.strategies.base import FloatArray
 from headstart.strategies.ladder import Job
@@ -93,7 +93,7 @@ def run_light(state: State, run: RunFolder, label: str, cost: CostModel) -> None
     result = _attempt(state, run, f"{label}/{rung.name}/folds", work)
     if result is None:
         return
-    cost.learn(rung.strategy.name, expected, result["seconds"])
+    learn_seconds(rung, cost, expected, result["seconds"])
     state.logits, state.folds, state.seconds = result["logits"], len(rung.job.folds), result["seconds"]
     state.again = tuple(result[name] for name in again if name in result)
 
@@ -121,7 +121,7 @@ def run_fold(state: State, run: RunFolder, label: str, cost: CostModel) -> None:
         shutil.rmtree(kept, ignore_errors=True)
     if result is None:
         return
-    cost.learn(rung.strategy.name, expected, result["seconds"])
+    learn_seconds(rung, cost, expected, result["seconds"])
     if state.logits is None:
         state.logits = np.full((len(rung.job.rows.y), result["logits"].shape[1]), np.nan)
     state.logits[rung.job.rows.units(held)] = result["logits"]
