@@ -40,7 +40,7 @@ def test_the_cut_that_is_asked_for_is_the_cut_of_the_rungs_that_tune(task, asked
 
 def test_a_cut_of_all_blocks_leaves_the_rungs_that_tune_none_or_all(task):
     names = [rung.name for rung in rungs(task, candidates.asked_strategies(make_settings({})), 3)]
-    assert names == ["tfidf", "static", "probe", "full", "scratch"]
+    assert names == ["tfidf", "static", "probe", "full", "soup", "scratch"]
 
 
 def test_a_cut_of_all_blocks_is_refused_where_only_tuning_was_asked_for(task):

@@ -172,8 +172,7 @@ def rungs_on(
             if detour is not None and (not strategy.transfers or strategy.name == "static"):
                 continue  # random weights are the same by whatever way, and the tokens' embeddings as good as the same
             here = replace(job, reader=reader, cut=cut_of(settings, reader))
-            lowest = [one.tunes_from(here) for one in trainings_of(strategy, settings.task) if one.tunes_from is not None]
-            unfit = max(lowest, default=0) >= reader.backbone.n_blocks
+            unfit = max((lowest for _, lowest in trainings_of(strategy, here)), default=0) >= reader.backbone.n_blocks
             if not unfit and (strategy.suits is None or strategy.suits(here)):
                 way = WITH_ROWS if name in rungs_with_rows() else detour
                 found.append(Rung(strategy, source if len(means.readers) > 1 else None, here, tokens[source], way))

@@ -58,8 +58,7 @@ def read_rows(target: Target, settings: Settings, means: Means, strategies: list
     rungs = rungs_on(target, np.arange(len(target.rows)), settings, means, strategies)
     for reader in means.readers.values():
         own = [rung for rung in rungs if rung.job.reader is reader]
-        trainings = [(one, rung.job) for rung in own for one in trainings_of(rung.strategy, settings.task)]
-        cuts = {one.tunes_from(job) for one, job in trainings if one.tunes_from is not None} - {0}
+        cuts = {lowest for rung in own for _, lowest in trainings_of(rung.strategy, rung.job)} - {0}
         cuts.update(layer for rung in own if rung.strategy.reads is not None for layer in rung.strategy.reads(rung.job))
         reader.read_ahead(target.rows.named().texts, sorted(cuts))
 

@@ -136,10 +136,9 @@ def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
     backbone = rung.job.source.backbone
     rows += rung.strategy.adds(rung.job) if rung.strategy.adds is not None else 0
     seconds = 0.0
-    for strategy in trainings_of(rung.strategy, rung.job.settings.task):
-        lowest = strategy.tunes_from(rung.job) if strategy.tunes_from is not None else backbone.n_blocks
+    for name, lowest in trainings_of(rung.strategy, rung.job):
         learning = backbone.block_parameters * (1 - lowest / backbone.n_blocks)
-        steps = planned_steps(strategy.name, rows, rung.job.settings)
+        steps = planned_steps(name, rows, rung.job.settings)
         tokens = steps * min(rows_a_step(rung.job.settings), rows) * rung.tokens
         seconds += cost.reading(rows * rung.tokens, learning)
         seconds += cost.training(rung.strategy.name, tokens=tokens, learning=learning, frozen=0.0, steps=steps)

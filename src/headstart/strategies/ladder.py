@@ -192,9 +192,14 @@ def known_strategies(task: str | None = None) -> list[str]:
     return [*_MODULES[task or _USUAL], *sorted(_added(task or _USUAL))]
 
 
-def trainings_of(strategy: Strategy, task: str | None) -> list[Strategy]:
-    """The trainings that a strategy takes, each as the strategy by whose steps and blocks it goes; mostly its own alone."""
-    return [get_strategy(name, task) for name in strategy.trains_as] or [strategy]
+def trainings_of(strategy: Strategy, job: Job) -> list[tuple[str, int]]:
+    """The trainings that a strategy takes, mostly one: the name of the strategy by whose steps each goes, and the lowest block that learns,
+    which is no higher than the strategy's own. None where no block learns."""
+    if strategy.tunes_from is None:
+        return []
+    own = strategy.tunes_from(job)
+    parts = [get_strategy(name, job.settings.task) for name in strategy.trains_as] or [strategy]
+    return [(one.name, own if one.tunes_from is None else min(own, one.tunes_from(job))) for one in parts]
 
 
 def rungs_with_rows() -> list[str]:
