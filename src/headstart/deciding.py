@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from headstart.candidates import Means, folder_name, rungs_on
+from headstart.candidates import Means, folder_name, mean_tokens, rungs_on
 from headstart.data.examples import IntArray
 from headstart.judge.calibration import Calibration
 from headstart.planner import Decision, decide
@@ -25,7 +25,7 @@ from headstart.strategies.ladder import trainings_of
 from headstart.strategies.outputs import said_of
 from headstart.target import Part, Target
 from headstart.tasks.registry import get_task
-from headstart.trials import failure_of, with_time_kept
+from headstart.trials import failure_of
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,22 @@ class Judged:
     answers: tuple[str, ...] = ()
 
 
-def read_rows(target: Target, settings: Settings, means: Means, strategies: list[str]) -> None:
-    """Read all labelled rows once with every source, for all decisions: pooled features, and what enters the cuts of the rungs."""
+def read_rows(target: Target, settings: Settings, means: Means, strategies: list[str]) -> float:
+    """Read all labelled rows once with every source, for all decisions: pooled features, and what enters the cuts of the rungs.
+
+    Returns the seconds that what the store lacked should have taken.
+    """
     if get_task(settings.task).in_pieces:  # pieces are read where they are cut
-        return
+        return 0.0
+    foretold = 0.0
     rungs = rungs_on(target, np.arange(len(target.rows)), settings, means, strategies)
     for reader in means.readers.values():
         own = [rung for rung in rungs if rung.job.reader is reader]
         cuts = {lowest for rung in own for _, lowest in trainings_of(rung.strategy, rung.job)} - {0}
         cuts.update(layer for rung in own if rung.strategy.reads is not None for layer in rung.strategy.reads(rung.job))
-        reader.read_ahead(target.rows.named().texts, sorted(cuts))
+        texts = reader.read_ahead(target.rows.named().texts, sorted(cuts))
+        foretold += means.cost.reading(texts * mean_tokens(reader, target.rows), reader.backbone.block_parameters)
+    return foretold
 
 
 def decide_on(
@@ -90,6 +96,8 @@ def judge_part(
     part: Part, target: Target, settings: Settings, run: RunFolder, means: Means, strategies: list[str], seconds: float
 ) -> Judged:
     """Decide on the part's rows, train winner and opponent on all of them, and let them predict the rows that judge."""
+    from headstart.strategies.resuming import seconds_kept
+
     say(f"{part.name}: deciding on {len(part.learn):,} rows")
     judging = target.test if part.judge is None else target.rows.take(part.judge)
     assert judging is not None  # a part without rows of its own is judged by the test file
@@ -114,7 +122,7 @@ def judge_part(
 
             # With a longer budget a run that goes on may know more folds, and calibrate otherwise.
             key = f"{part.name}/judged {rung.name} x {calibration.factor:.9g} {calibration.shift:+.9g}"
-            found = run.remember(key, with_time_kept(rung.job.kept, work))
+            found = run.remember(key, work, spent=seconds_kept(rung.job.kept))
             if part.judge is not None and rung.job.kept is not None:  # else it is what will be saved
                 shutil.rmtree(rung.job.kept, ignore_errors=True)
             known[rung.name], answers[rung.name] = found["logits"], tuple(found.get("answers", ()))

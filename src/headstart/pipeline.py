@@ -117,6 +117,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         finished = open_run(run.path)
     if finished is not None:
         say(f"{run.path} is finished already; its results:")
+        shutil.rmtree(run.path / UNFINISHED, ignore_errors=True)  # a kill may have left it
         export_model(run.path / MODEL, settings)
         put_on_shelf(run.path, settings, renew=False)
         return finished
@@ -138,8 +139,8 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         detours = take_detours(tasks, settings, run, means, partial(learn_first, command))
         if detours:
             require_same_sources(run, means)
-        foretold, begun = seconds_to_read(target, means), time.perf_counter()
-        read_rows(target, settings, means, strategies)
+        begun = time.perf_counter()
+        foretold = read_rows(target, settings, means, strategies)
         reading = time.perf_counter() - begun
         notice_speed(means, foretold, reading)
         spent = opened + sum(detour.seconds for detour in detours) + reading

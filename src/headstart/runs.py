@@ -98,13 +98,14 @@ class RunFolder:
         (path / "trials").mkdir(exist_ok=True)
         return cls(path, _read_journal(path / JOURNAL))
 
-    def remember(self, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def remember(self, key: str, work: Callable[[], dict[str, Any]], spent: float = 0.0) -> dict[str, Any]:
         """The result of `work`, done once: a rerun reads it from the journal.
 
         Args:
             key: names the work and everything that it depends on.
             work: returns a dictionary of JSON values and numpy arrays. A key `seconds`, where it gives one, is what the work cost; else
                 the time it took is noted.
+            spent: seconds that went into it before it was stopped.
         """
         if key in self.finished:
             line = self.finished[key]
@@ -116,7 +117,7 @@ class RunFolder:
                 self.clock += result["seconds"]
                 self.recalled += 1
                 return result
-        begin = time.perf_counter()
+        begin = time.perf_counter() - spent
         try:
             result = work()
         except Exception:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,7 +115,7 @@ def run_fold(state: State, run: RunFolder, label: str, cost: CostModel) -> None:
 
     expected = trial_seconds(rung, cost, len(train) / len(rung.job.rows))
     say(f"  trying {rung.name}, fold {state.folds + 1} of {len(rung.job.folds)} (about {expected:.0f} s)")
-    result = _attempt(state, run, f"{label}/{rung.name}/fold {state.folds}", with_time_kept(kept, work))
+    result = _attempt(state, run, f"{label}/{rung.name}/fold {state.folds}", work, kept)
     if kept is not None:
         shutil.rmtree(kept, ignore_errors=True)
     if result is None:
@@ -129,22 +128,12 @@ def run_fold(state: State, run: RunFolder, label: str, cost: CostModel) -> None:
     state.seconds += result["seconds"]
 
 
-def with_time_kept(kept: Path | None, work: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
-    """The same work, which says how long it took, with what its trainings had taken before they were stopped."""
+def _attempt(state: State, run: RunFolder, key: str, work: Callable[[], dict[str, Any]], kept: Path | None = None) -> dict[str, Any] | None:
+    """The result of a trial; None where training failed, which is noted and ends no run. Want of memory does end it."""
     from headstart.strategies.resuming import seconds_kept
 
-    def timed() -> dict[str, Any]:
-        begin = time.perf_counter() - seconds_kept(kept)
-        result = work()
-        return {**result, "seconds": time.perf_counter() - begin}
-
-    return timed
-
-
-def _attempt(state: State, run: RunFolder, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
-    """The result of a trial; None where training failed, which is noted and ends no run. Want of memory does end it."""
     try:
-        return run.remember(key, work)
+        return run.remember(key, work, spent=seconds_kept(kept))
     except Exception as error:
         reason = failure_of(error)
         if isinstance(error, SourceError) and state.rung.source is not None:  # one of several

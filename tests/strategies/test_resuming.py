@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from tiny import HIDDEN, WORDS
 
 Tiny = Callable[..., Backbone]
 PLAN = Schedule(
-    steps=12,
+    steps=14,  # three passes of four, and two steps
     batch_size=4,
     learning_rate=1e-3,
     head_rate=5e-3,
@@ -76,7 +75,7 @@ def same(one: TransferModel, other: TransferModel) -> None:
     np.testing.assert_allclose(one.head.weight, other.head.weight, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("stop", [3, 5, 9, 11])
+@pytest.mark.parametrize("stop", [3, 5, 9, 13])
 @pytest.mark.parametrize(("loss", "balanced"), [(Loss.BOTH, False), (Loss.PAIRS, True)])
 def test_a_training_that_was_stopped_ends_as_one_that_was_not(
     tiny_backbone: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int, loss: Loss, balanced: bool
@@ -92,7 +91,7 @@ def test_a_training_that_was_stopped_ends_as_one_that_was_not(
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path)
     [place] = tmp_path.iterdir()
-    assert kept_at(place).step == stop - (stop % 4 == 0)
+    assert kept_at(place).step == stop - 1
     stop_after(monkeypatch, None)
     same(trained(tmp_path), whole)
 
@@ -128,10 +127,10 @@ def test_early_stopping_goes_on_with_the_best_weights_so_far(tiny_backbone: Tiny
         def validate(model: TunedModel) -> tuple[float, float]:
             return next(judged), 0.1
 
-        return tune(reader, rows(), cut=1, head=head, schedule=replace(PLAN, kept=kept, patience=2), validate=validate)
+        return tune(reader, rows(), cut=1, head=head, schedule=replace(PLAN, steps=19, kept=kept, patience=2), validate=validate)
 
     whole = trained(None)
-    assert [point.step for point in whole.curve if point.validation_loss is not None] == [0, 4, 8, 12]
+    assert [point.step for point in whole.curve if point.validation_loss is not None] == [0, 4, 8, 12]  # and there it stops
     stop_after(monkeypatch, 10)
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path)
@@ -165,14 +164,17 @@ def test_what_is_damaged_is_passed_over(tiny_backbone: Tiny, tmp_path: Path, mon
     assert seconds_kept(tmp_path) == kept.about["seconds"] > 0
     (place / ".step-9").mkdir()  # a kill while it was written
     assert kept_at(place) == kept
-    weights = (kept.folder / "model.safetensors").read_bytes()
-    for damage in (
-        lambda: (kept.folder / "model.safetensors").write_bytes(weights[:-9]),
-        lambda: (kept.folder / "about.json").write_text(json.dumps({"step": 7})),
-        lambda: (kept.folder / "rest.safetensors").unlink(),
-    ):
-        damage()
-        assert kept_at(place) is None and seconds_kept(tmp_path) == 0.0
+    for name in ("model.safetensors", "rest.safetensors", "about.json", "trainer_state.json"):
+        whole = (kept.folder / name).read_bytes()
+        for harmed in (whole[:-9], b""):
+            (kept.folder / name).write_bytes(harmed)
+            assert kept_at(place) is None and seconds_kept(tmp_path) == 0.0
+        (kept.folder / name).write_bytes(whole)
+        assert kept_at(place) == kept
+    (kept.folder / "model.safetensors").write_bytes(b"")
+    with pytest.raises(KeyboardInterrupt):  # it begins anew, and is kept where the damaged one lay
+        tune(reader, rows(), cut=1, head=head, schedule=plan)
+    assert kept_at(place).step == kept.step and [path.name for path in place.iterdir()] == [kept.folder.name]
     stop_after(monkeypatch, None)
     same(tune(reader, rows(), cut=1, head=head, schedule=plan), tune(reader, rows(), cut=1, head=head, schedule=PLAN))
 
@@ -180,15 +182,35 @@ def test_what_is_damaged_is_passed_over(tiny_backbone: Tiny, tmp_path: Path, mon
 def test_a_full_disk_ends_no_training(
     tiny_backbone: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(*_: object) -> None:
+    def full(_: object, place: Path) -> None:
+        place.write_bytes(b"a part")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(resuming, "save_file", full)
     reader, head = Reader(tiny_backbone("bert"), None, 4096), LinearHead(np.zeros((3, HIDDEN)), np.zeros(3))
     model = tune(reader, rows(), cut=1, head=head, schedule=replace(PLAN, kept=tmp_path))
     told = capsys.readouterr().err
-    assert told.count("The disk cannot hold how far this training is; if it is stopped, it begins anew.") == 1
+    assert told.count("How far this training is cannot be kept on the disk; if it is stopped, it begins anew.") == 1
+    assert list(tmp_path.rglob("*.safetensors")) == []
     same(model, tune(reader, rows(), cut=1, head=head, schedule=PLAN))
+
+
+@pytest.mark.parametrize(("n", "size", "steps"), [(12, 4, 10), (3, 4, 30), (12, 4, 60), (24, 4, 120)])
+def test_whatever_its_passes_and_steps_a_training_is_kept_and_ends(
+    tiny_backbone: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], n: int, size: int, steps: int
+) -> None:
+    """Passes of one batch, passes that end where losses are told, a last step within a pass."""
+    reader, head = Reader(tiny_backbone("bert"), None, 4096), LinearHead(np.zeros((3, HIDDEN)), np.zeros(3))
+    plan = replace(PLAN, steps=steps, batch_size=size, kept=tmp_path)
+    stop_after(monkeypatch, steps - 1)
+    with pytest.raises(KeyboardInterrupt):
+        tune(reader, rows(n), cut=3, head=head, schedule=plan)
+    [place] = tmp_path.iterdir()
+    assert (kept_at(place).step, kept_at(place).ended) == (steps - 2, False)
+    stop_after(monkeypatch, None)
+    model = tune(reader, rows(n), cut=3, head=head, schedule=plan)
+    assert (kept_at(place).step, kept_at(place).ended) == (steps, True) and len(list(place.iterdir())) == 1
+    assert model.curve[-1].step == steps and "cannot be kept" not in capsys.readouterr().err
 
 
 def test_what_takes_less_than_a_minute_is_not_kept(tiny_backbone: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

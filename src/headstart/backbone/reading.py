@@ -65,14 +65,18 @@ class Reader:
         """Pooled features of every layer, (n, L+1, d)."""
         return self.read_texts(texts).pooled
 
-    def read_ahead(self, texts: Sequence[str], cuts: Sequence[int] = ()) -> None:
-        """Read what the store lacks, so that all that asks later finds it there; memory stays bounded however many texts there are."""
+    def read_ahead(self, texts: Sequence[str], cuts: Sequence[int] = ()) -> int:
+        """Read what the store lacks, so that all that asks later finds it there; memory stays bounded however many texts there are.
+
+        Returns how many texts those were.
+        """
         if self.store is None:
-            return
+            return 0
         missing = self.lacking(texts, cuts)
         with bar(len(missing), f"reading with {self.backbone.source.name}") as shown:
             for part in self.portions(missing):
                 self.read_texts(part, cuts, shown)
+        return len(missing)
 
     def lacking(self, texts: Sequence[str], cuts: Sequence[int] = ()) -> list[str]:
         """The distinct texts whose pooled features, or activations at the cuts, are not in the store; all where there is none."""

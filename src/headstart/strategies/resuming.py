@@ -82,7 +82,7 @@ def kept_at(place: Path) -> Kept | None:
     """The training that was stopped there; None: there is none, or what tells of it is damaged."""
     for folder in sorted(place.glob(f"{_STEP}*"), key=lambda path: int(path.name.removeprefix(_STEP)), reverse=True):
         with suppress(*_UNREADABLE):
-            about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+            about, _ = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (_ABOUT, TRAINER_STATE_NAME))
             for name in (SAFE_WEIGHTS_NAME, _REST):
                 with safe_open(folder / name, "pt"):  # a file that was cut short is refused here
                     pass
@@ -99,8 +99,8 @@ def seconds_kept(folder: Path | None) -> float:
 class Keeping(TrainerCallback):  # type: ignore[misc]
     """Keeps a training at `place`, and lets it go on from what was `kept` of it there."""
 
-    def __init__(self, place: Path, kept: Kept | None, progress: Progress, a_pass: int) -> None:
-        self.place, self.kept, self.progress, self.a_pass = place, kept, progress, a_pass
+    def __init__(self, place: Path, kept: Kept | None, progress: Progress) -> None:
+        self.place, self.kept, self.progress = place, kept, progress
         self.since, self.took, self.off = time.perf_counter(), 0.0, False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -119,44 +119,43 @@ class Keeping(TrainerCallback):  # type: ignore[misc]
         optimizer.load_state_dict({"state": moments, "param_groups": whole["param_groups"]})
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Before the first step, its batch being there: random numbers go on too."""
+        """Keep it where it is time, or let the random numbers go on. Here all is done that follows the step before, losses told and rows
+        judged, and the batch of this one is drawn. A loss that is a mean over some steps is told of those since the stop alone."""
         if self.kept is not None:
             _set_random(_named(load_file(self.kept.folder / _REST), _RANDOM), self.kept.about["random"])
             self.kept = None
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        """Keep it where it is time. Where a loss was just told none is lost; at the end of a pass rows may have to be judged first."""
-        if logs and "loss" in logs and state.global_step % self.a_pass and self._is_time(kwargs["model"]):
+        elif state.global_step and self._is_time(kwargs["model"], self.since):
             self._keep(state, kwargs["model"], kwargs["optimizer"], kwargs["lr_scheduler"])
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Keep what it came to, for other work may follow before that stands in the journal."""
-        if time.perf_counter() - self.progress.begin >= EVERY:
+        if self._is_time(kwargs["model"], self.progress.begin):
             self._keep(state, kwargs["model"], kwargs["optimizer"], kwargs["lr_scheduler"], ended=True)
 
-    def _is_time(self, model: nn.Module) -> bool:
+    def _is_time(self, model: nn.Module, since: float) -> bool:
         took = self.took or _bytes(model) / _BYTES_A_SECOND
-        return time.perf_counter() - self.since >= max(EVERY, took / _SHARE)
+        return not self.off and time.perf_counter() - since >= max(EVERY, took / _SHARE)
 
     def _keep(self, state: Any, model: nn.Module, optimizer: Any, scheduler: Any, *, ended: bool = False) -> None:
-        if self.off:
-            return
         begin = time.perf_counter()
+        whole = self.place / f"{_STEP}{state.global_step}"
+        part = whole.with_name(f".{whole.name}")
         try:
             self.place.mkdir(parents=True, exist_ok=True)
             if shutil.disk_usage(self.place).free < 2 * _bytes(model):
                 raise OSError("no room")
-            folder = self.place / f".{_STEP}{state.global_step}"
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            _write(folder, state, self.progress, model, optimizer, scheduler, ended)
-            os.replace(folder, self.place / folder.name[1:])
-        except (OSError, SafetensorError):
+            for left in (part, whole):  # what a kill, or damage, left there
+                shutil.rmtree(left, ignore_errors=True)
+            part.mkdir()
+            _write(part, state, self.progress, model, optimizer, scheduler, ended)
+            os.replace(part, whole)
+        except (OSError, SafetensorError, RuntimeError):  # the last from weights that share their memory
+            shutil.rmtree(part, ignore_errors=True)
             self.off = True
-            warn("  The disk cannot hold how far this training is; if it is stopped, it begins anew.")
+            warn("  How far this training is cannot be kept on the disk; if it is stopped, it begins anew.")
             return
         for other in self.place.iterdir():
-            if other.name != folder.name[1:]:
+            if other != whole:
                 shutil.rmtree(other, ignore_errors=True)
         self.since = time.perf_counter()
         self.took = self.since - begin

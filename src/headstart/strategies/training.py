@@ -310,19 +310,19 @@ def _train(
             callbacks=[_Watch(model, validate, schedule.patience, shown, progress)],
         )
         trainer.remove_callback(_printer())
-        if schedule.logs is not None:
+        if schedule.logs is not None and not (kept is not None and kept.ended):
             trainer.add_callback(trainer_events(schedule.logs))
         if place is not None:
-            trainer.add_callback(Keeping(place, kept, progress, len(sampler)))
+            trainer.add_callback(Keeping(place, kept, progress))
         attention = attention_in_float32(model) if schedule.precision is Precision.BFLOAT16 else nullcontext()
         with attention:
             if kept is None:
                 trainer.train()
             else:
-                say(f"  going on after step {kept.step:,} of {schedule.steps:,}")
                 kept.restore(model)
-                sampler.skip(kept.step // len(sampler))
                 if not kept.ended:
+                    say(f"  going on after step {kept.step:,} of {schedule.steps:,}")
+                    sampler.skip(kept.step // len(sampler))
                     trainer.train(resume_from_checkpoint=str(kept.folder))
     if progress.best is not None:
         model.load_state_dict(progress.best[1], strict=False)
