@@ -95,11 +95,11 @@ def full(place):
 @pytest.mark.parametrize(
     ("what", "target"),
     [
-        ("the model", "headstart.saving.save_text_model"),
+        pytest.param("the model", "headstart.saving.save_text_model", marks=pytest.mark.slow),
         ("the model", "headstart.saving.save_model"),
         ("the report", "headstart.report.build.write_report"),
         ("the journal's array", "headstart.runs.np.save"),
-        ("run.yaml", "yaml.safe_dump"),
+        pytest.param("run.yaml", "yaml.safe_dump", marks=pytest.mark.slow),
         ("splits.parquet", "pyarrow.parquet.write_table"),
     ],
 )
@@ -223,13 +223,19 @@ def test_a_journal_that_may_not_be_written(task, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     "error",
     [
-        MemoryError(),
-        RuntimeError(
-            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+        pytest.param(MemoryError(), id="python", marks=pytest.mark.slow),
+        pytest.param(
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+            ),
+            id="torch",
         ),
-        type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 20.00 MiB."),
+        pytest.param(
+            type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 20.00 MiB."),
+            id="accelerator",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["python", "torch", "accelerator"],
 )
 @pytest.mark.parametrize("where", ["headstart.backbone.reading.forward_batch", "headstart.strategies.probe.choose_probe"])
 def test_want_of_memory(task, tmp_path, capsys, monkeypatch, error, where):

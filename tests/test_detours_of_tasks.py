@@ -93,6 +93,7 @@ def test_a_source_task_may_be_of_another_kind(task, data, via, kinds, metrics):
     assert f"{headstart.settings.shown_metric(metrics[1])} " in build_report(run.results)
 
 
+@pytest.mark.slow
 def test_forgetting_of_entities_is_their_f1_under_the_saved_backbone(task):
     """The source task's own head on the saved backbone, put together from two files and read by the pipeline's own means."""
     import torch

@@ -89,6 +89,7 @@ def test_the_task_is_recognised_and_both_scores_are_told(run):
     assert "tok:13a|smooth:exp" in (run.folder / "model" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_stock_classes_translate_as_headstart_does(task):
     for strategy, out in (("partial", "alone"), ("scratch", "nothing")):
         run = fit(task, strategy=strategy, out=str(task / out))

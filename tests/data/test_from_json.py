@@ -65,6 +65,7 @@ def test_pieces_are_the_text(text, mark):
     assert "".join(text_pieces(content, io.BytesIO(content), notes)) == text.replace("\ufeff", "")
 
 
+@pytest.mark.slow
 def test_a_long_list_is_read_in_constant_memory(tmp_path):
     file = tmp_path / "long.json"
     file.write_text(json.dumps([{"text": f"text number {n}", "label": "a"} for n in range(120_000)]))

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from pytest import fixture, mark
+from pytest import fixture, mark, param
 from sample import bare_results, crowded_results, sample_data_ranking, sample_ranking, sample_results
 
 from headstart.report.build import write_report
@@ -55,9 +55,15 @@ def folder(tmp_path_factory):
     return folder
 
 
-@mark.parametrize("scheme", ["light", "dark"])
 @mark.parametrize("width", [390, 1400])
-@mark.parametrize("name", ["rich", "bare", "crowded", "ranking", "data"])
+@mark.parametrize(
+    ("name", "scheme"),
+    [
+        *(param("rich", scheme) for scheme in ("light", "dark")),
+        *(param(name, "light") for name in ("bare", "crowded", "ranking", "data")),
+        *(param(name, "dark", marks=mark.slow) for name in ("bare", "crowded", "ranking", "data")),
+    ],
+)
 def test_the_report_opens_without_complaint_and_fits(browser, folder, name, width, scheme):
     address = (folder / f"{name}.html").as_uri()
     said: list[str] = []

@@ -142,7 +142,7 @@ def test_costs_are_those_of_the_stock_class(reader):
         assert (found[i, TOKENS], found[i, BYTES]) == (count, len(ANSWERS[i]))
 
 
-@pytest.mark.parametrize("rung", ["lora", "partial", "gradual", "full"])
+@pytest.mark.parametrize("rung", ["lora", "partial", pytest.param("gradual", marks=pytest.mark.slow), "full"])
 def test_training_makes_the_completions_likelier_and_leaves_the_source_as_it_was(reader, rung):
     before = copy.deepcopy(reader.backbone.module.state_dict())
     job = job_of(reader, epochs=30)

@@ -167,6 +167,7 @@ def test_the_same_seed_gives_the_same_translator(folders):
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
+@pytest.mark.slow
 def test_a_few_pairs_are_learnt_from_nothing_and_from_an_encoder(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(translation_training, "_FEWEST", 300)
     monkeypatch.setattr(translation_training, "_DROPOUT", 0.0)
