@@ -1,6 +1,7 @@
 """Translators: what they begin from, how they are trained over stored and running encoders, and what they write."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from headstart.backbone.store import Store
 from headstart.errors import SourceError
 from headstart.settings import make_settings
 from headstart.sources.resolve import resolve_source
-from headstart.strategies import translation_start, translation_training
+from headstart.strategies import resuming, training, translation_start, translation_training
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.model import NO_LABEL, collate
@@ -165,6 +166,33 @@ def test_the_same_seed_gives_the_same_translator(folders):
     first, again, other = (fit_from_nothing(Job(**{**vars(job_of()), "seed": seed})) for seed in (3, 3, 4))
     weights = [model.whole.model.encoder.layers[0].fc1.weight for model in (first, again, other)]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize("name", [*PARENTS, "bert", None])
+def test_a_training_that_was_stopped_goes_on_to_the_same_translator(name, folders, tmp_path, monkeypatch):
+    """Of parents, of a new decoder on an encoder, and from nothing; dropout takes the random numbers that were next."""
+    monkeypatch.setattr(resuming, "EVERY", 0.0)
+    monkeypatch.setattr(resuming, "_SHARE", float("inf"))
+    stop = None
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == stop:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training._Watch, "on_step_begin", on_step_begin, raising=False)
+
+    def trained(kept):
+        job = replace(job_of(None if name is None else reader_of(folders[name])), kept=kept)
+        return fit_from_nothing(job) if name is None else fit_translation(job, "full")
+
+    whole, stop = trained(None), 4
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path)
+    stop = None
+    again = trained(tmp_path)
+    np.testing.assert_allclose([p.train_loss for p in again.curve], [p.train_loss for p in whole.curve], rtol=1e-5)
+    outputs = [model.answer(rows_of()).outputs for model in (again, whole)]
+    np.testing.assert_allclose(*outputs, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.slow
