@@ -121,22 +121,20 @@ def as_data(data: str | Path | TextsAndLabels) -> str | Path | Examples:
     if isinstance(data, str | Path):
         return data
     from headstart.data.examples import Examples
-    from headstart.data.given import is_missing, listed, texts_of
+    from headstart.data.given import is_missing, listed, plain, texts_of
     from headstart.data.pairs import join_pair
     from headstart.data.table import as_text
 
     if hasattr(data, "columns") or not hasattr(data, "__len__") or len(data) != 2:
         raise DataError("Give a path, or a pair of texts and labels, as in (table['text'], table['label']).")
-    texts, labels = listed(data[0]), listed(data[1], "labels")
+    texts, labels = listed(data[0]), list(map(plain, listed(data[1], "labels")))
     if len(texts) != len(labels):
         raise DataError(f"There are {len(texts)} texts and {len(labels)} labels; give one label for each text.")
     texts_of(texts, lambda text: isinstance(text, str) or _is_words(text) or _is_pair(text))
     paired = bool(texts) and all(map(_is_pair, texts))
     return Examples(
         texts=tuple(join_pair(*text) if paired else as_text(text) for text in texts),
-        labels=tuple(
-            as_text(list(label)) if isinstance(label, list | tuple) else "" if is_missing(label) else str(label) for label in labels
-        ),
+        labels=tuple(as_text(label) if isinstance(label, list | dict) else "" if is_missing(label) else str(label) for label in labels),
         rows=tuple(range(1, len(texts) + 1)),
         origin="(texts, labels)",
         text_column="text",

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart import __version__, options
-from headstart.errors import HeadstartError, ResourceError, SettingsError
+from headstart.errors import HeadstartError, ResourceError, SettingsError, out_of_memory
 from headstart.options import Parser
 from headstart.settings import Settings, did_you_mean, make_settings, read_config
 
@@ -45,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = _parse_and_call(words)
         except SystemExit as done:  # argparse has printed the help or the version
             status = int(done.code or 0)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by whoever began it
+            sys.stdout.flush()
         return status
     except KeyboardInterrupt:
         if words[0] == "fit":
@@ -71,7 +72,7 @@ def explain(error: BaseException, verb: str) -> HeadstartError | None:
         return error
     fits = verb == "fit"
     again = "run the same command again: whatever was finished is kept." if fits else "run the same command again."
-    if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
+    if out_of_memory(error):
         lighter = "Give fewer tokens a batch (--batch-tokens), shorter texts (--max-length) or a smaller source (--source)"
         return ResourceError(f"The machine ran out of memory. {lighter if fits else 'Close other programs'}, and {again}")
     error = _of_the_system(error)
@@ -92,11 +93,6 @@ def _of_the_system(error: BaseException) -> BaseException:
     """The operating system's own error where a library tells it in words alone, as those in Rust do (safetensors, tokenizers)."""
     told = re.search(r"\(os error (\d+)\)", str(error))
     return error if told is None or isinstance(error, OSError) else OSError(int(told[1]), os.strerror(int(told[1])))
-
-
-def _is_torch_out_of_memory(error: BaseException) -> bool:
-    """Whether torch asked in vain for memory: its own type on an accelerator, a plain RuntimeError on a CPU."""
-    return isinstance(error, RuntimeError) and (type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error))
 
 
 def _complain(message: str) -> None:

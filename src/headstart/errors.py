@@ -14,6 +14,13 @@ and leaves with `exit_status`.
 from __future__ import annotations
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory was asked for in vain: Python's own error, torch's type on an accelerator, a plain RuntimeError of torch on a CPU."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and (type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error))
+
+
 class HeadstartError(Exception):
     """Something that a person can put right; the message says how."""
 

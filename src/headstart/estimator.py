@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from headstart.data.given import texts_of
+from headstart.data.given import is_missing, texts_of
 from headstart.errors import DataError
 from headstart.settings import Settings, as_plain, make_settings
 
@@ -163,7 +163,7 @@ def _labels(y: ArrayLike) -> NDArray[Any]:
         raise DataError(f"y has the shape {labels.shape}; give one label for each text.")
     plain = labels.tolist()
     for row, label in enumerate(plain):
-        if label is None or label != label:
+        if is_missing(label):
             raise DataError(f"y[{row}] is {label!r}; every text needs a label.")
         if isinstance(label, str) != isinstance(plain[0], str):
             raise DataError(f"y[0] is {plain[0]!r} and y[{row}] is {label!r}; the labels must be all strings or all numbers.")

@@ -20,6 +20,7 @@ from headstart.checking import Checked, check_data
 from headstart.data.examples import Examples
 from headstart.deciding import Failed, decide_on, read_rows, train_winner, until_trained
 from headstart.judge.calibration import softmax
+from headstart.pipeline import leave_out_taught
 from headstart.planner import Decision
 from headstart.runs import RunFolder
 from headstart.settings import Settings
@@ -48,6 +49,7 @@ def train_classifier(texts: Sequence[str], labels: Sequence[str], settings: Sett
     target = make_target(checked, name="texts", test=None, validation=None)
     with tempfile.TemporaryDirectory() as folder, open_means(settings) as means:
         run = RunFolder.open(Path(folder) / "run", {})
+        leave_out_taught(target, means)
         names, seconds = asked_strategies(settings), settings.budget - AROUND
         target = within_budget(target, settings, means, names)
         every = np.arange(len(target.rows))

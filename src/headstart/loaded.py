@@ -323,18 +323,12 @@ class Classifier:
 
         from headstart.backbone.encoding import tell_texts_apart
         from headstart.sources.modeling_headstart import HeadstartForSequenceClassification
-        from headstart.sources.opening import quiet_transformers, read_config
+        from headstart.sources.opening import open_saved, opening_saved
 
-        try:
-            with quiet_transformers():
-                config = read_config(place)
-                model = HeadstartForSequenceClassification.from_pretrained(place, config=config, use_safetensors=True, dtype=torch.float32)
-                tokenizer = AutoTokenizer.from_pretrained(place, config=config, trust_remote_code=False, local_files_only=True)
-        except Exception as error:  # safetensors, json, tokenizers and transformers each have errors of their own for damaged files
-            raise RunError(
-                f"The model in {str(place)!r} cannot be opened ({str(error).splitlines()[0]}); copy or train it again."
-            ) from error
-        self.pairs = bool(config.pairs)
+        with opening_saved(place):
+            model = open_saved(HeadstartForSequenceClassification, place)
+            tokenizer = AutoTokenizer.from_pretrained(place, config=model.config, trust_remote_code=False, local_files_only=True)
+        self.pairs = bool(model.config.pairs)
         if self.pairs:
             tell_texts_apart(model.backbone, tokenizer.sep_token_id)
         self.model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
@@ -379,16 +373,11 @@ class Tagger:
         import torch
         from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-        from headstart.sources.opening import open_saved, quiet_transformers
+        from headstart.sources.opening import open_saved, opening_saved
 
-        try:
-            with quiet_transformers():
-                model = open_saved(AutoModelForTokenClassification, place)
-                tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
-        except Exception as error:  # safetensors, json, tokenizers and transformers each have errors of their own for damaged files
-            raise RunError(
-                f"The model in {str(place)!r} cannot be opened ({str(error).splitlines()[0]}); copy or train it again."
-            ) from error
+        with opening_saved(place):
+            model = open_saved(AutoModelForTokenClassification, place)
+            tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
         linear = [part for part in model.modules() if isinstance(part, torch.nn.Linear)]
         # What the head says of a word of which no token is read; it stands behind the backbone.
         self.unread = linear[-1].bias.detach().numpy() if linear[-1].bias is not None else np.zeros(model.config.num_labels)

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from headstart.data.pairs import join_pair, split_pair
-from headstart.errors import RunError
 from headstart.settings import Settings
 from headstart.sources.resolve import WITHOUT_TRANSFER
 from headstart.strategies.base import FloatArray
@@ -93,19 +92,14 @@ class Finder:
         from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
         from headstart.backbone.encoding import tell_texts_apart
-        from headstart.sources.opening import open_saved, quiet_transformers
+        from headstart.sources.opening import open_saved, opening_saved
 
-        try:
-            with quiet_transformers():
-                model = open_saved(AutoModelForQuestionAnswering, place)
-                tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+        with opening_saved(place):
+            model = open_saved(AutoModelForQuestionAnswering, place)
+            tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
             told: dict[str, Any] = dict(model.config.headstart_answers)
             self.may_abstain, self.longest = bool(told["may_abstain"]), int(told["longest"])
             self.factor, self.shift = float(told["factor"]), float(told["shift"])
-        except Exception as error:  # safetensors, json, tokenizers and transformers each have errors of their own for damaged files
-            raise RunError(
-                f"The model in {str(place)!r} cannot be opened ({str(error).splitlines()[0]}); copy or train it again."
-            ) from error
         tell_texts_apart(model.base_model, tokenizer.sep_token_id)
         self.model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = tokenizer

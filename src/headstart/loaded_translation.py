@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from headstart.errors import RunError
+from headstart.data.given import texts_of
 from headstart.strategies.translation import translate
 from headstart.strategies.translation_start import target_tokenizer
 
@@ -28,7 +28,7 @@ class LoadedTranslator:
         """The translation of each text, by beam search."""
         if isinstance(texts, str):
             raise TypeError("predict takes a list of texts; put the single text into a list.")
-        return translate(self.whole, self.reads, self.writes, list(texts), int(self.reads.model_max_length), self.longest)
+        return translate(self.whole, self.reads, self.writes, texts_of(texts), int(self.reads.model_max_length), self.longest)
 
 
 def open_translator(place: Path) -> LoadedTranslator:
@@ -40,14 +40,11 @@ def open_translator(place: Path) -> LoadedTranslator:
     import torch
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    from headstart.sources.opening import open_saved, quiet_transformers
+    from headstart.sources.opening import open_saved, opening_saved
 
-    try:
-        with quiet_transformers():
-            whole: Any = open_saved(AutoModelForSeq2SeqLM, place)
-            reads = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
-            writes = target_tokenizer(place) or reads
+    with opening_saved(place):
+        whole: Any = open_saved(AutoModelForSeq2SeqLM, place)
+        reads = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+        writes = target_tokenizer(place) or reads
         longest = int(whole.config.headstart_translation["longest"])
-    except Exception as error:  # safetensors, json, tokenizers and transformers each have errors of their own for damaged files
-        raise RunError(f"The model in {str(place)!r} cannot be opened ({str(error).splitlines()[0]}); copy or train it again.") from error
     return LoadedTranslator((), place, whole.eval().to("cuda" if torch.cuda.is_available() else "cpu"), reads, writes, longest)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from headstart.errors import RunError
+from headstart.data.given import listed
+from headstart.data.prompts import chat_of
+from headstart.errors import DataError
 from headstart.strategies.completing import complete
 
 
@@ -26,10 +28,20 @@ class LoadedWriter:
     continues: bool
 
     def predict(self, prompts: Sequence[str | Sequence[Mapping[str, str]]]) -> list[str]:
-        """What the model writes behind each prompt: a text, or the messages of a chat. The likeliest token each time."""
+        """What the model writes behind each prompt: a text, or the messages of a chat. The likeliest token each time.
+
+        Raises:
+            DataError: a prompt is neither.
+        """
         if isinstance(prompts, str):
             raise TypeError("predict takes a list of prompts; put the single prompt into a list.")
-        texts = [prompt if isinstance(prompt, str) else json.dumps(list(prompt), ensure_ascii=False) for prompt in prompts]
+        given = listed(prompts, "prompts")
+        for position, prompt in enumerate(given):
+            if not isinstance(prompt, str) and chat_of(prompt) is None:
+                raise DataError(
+                    f"Prompt {position + 1} is {prompt!r}; it must be a string, or a list of messages with a role and a content each."
+                )
+        texts = [prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False) for prompt in given]
         reads = int(self.tokenizer.model_max_length)
         return complete(self.whole, self.tokenizer, reads, texts, self.longest, continues=self.continues)
 
@@ -43,14 +55,11 @@ def open_writer(place: Path) -> LoadedWriter:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from headstart.sources.opening import open_saved, quiet_transformers
+    from headstart.sources.opening import open_saved, opening_saved
 
-    try:
-        with quiet_transformers():
-            whole: Any = open_saved(AutoModelForCausalLM, place)
-            tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+    with opening_saved(place):
+        whole: Any = open_saved(AutoModelForCausalLM, place)
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
         longest, continues = int(whole.config.headstart_writing["longest"]), bool(whole.config.headstart_writing.get("continues"))
-    except Exception as error:  # safetensors, json, tokenizers and transformers each have errors of their own for damaged files
-        raise RunError(f"The model in {str(place)!r} cannot be opened ({str(error).splitlines()[0]}); copy or train it again.") from error
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return LoadedWriter((), place, whole.eval().to(device), tokenizer, longest, continues)

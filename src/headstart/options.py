@@ -163,7 +163,7 @@ def select_options(parser: Parser) -> None:
 def predict_options(parser: Parser) -> None:
     """What `predict` takes."""
     parser.add_argument("folder", metavar="RUN", help="folder of a run, or of a saved model")
-    parser.add_argument("data", metavar="DATA", help="csv, tsv, json, jsonl or parquet file, or - for standard input")
+    parser.add_argument("data", metavar="DATA", help="a table in any form that `fit` reads, without its label; - for standard input")
     parser.add_argument("--text", metavar="COLUMN", help="column that holds the text; without it the one that the run was trained on")
     parser.add_argument("--out", metavar="FILE", default="-", help="where to write; without it, or with -, standard output")
     parser.add_argument(

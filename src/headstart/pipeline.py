@@ -118,8 +118,8 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
     if finished is not None:
         say(f"{run.path} is finished already; its results:")
         shutil.rmtree(run.path / UNFINISHED, ignore_errors=True)  # a kill may have left it
-        export_model(run.path / MODEL, settings)
         put_on_shelf(run.path, settings, renew=False)
+        export_model(run.path / MODEL, settings)
         return finished
     for finding in target.findings:
         if finding.severity is not Severity.NOTE:
@@ -169,8 +169,8 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
             note_origin(run, means.readers[results.winner.source].backbone.source)
     write_results(run.path, results)
     shutil.rmtree(run.path / UNFINISHED, ignore_errors=True)
-    export_model(run.path / MODEL, settings)
     put_on_shelf(run.path, settings, renew=True)
+    export_model(run.path / MODEL, settings)
     return Run(run.path, results)
 
 

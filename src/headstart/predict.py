@@ -19,8 +19,9 @@ from headstart.data.pairs import join_pair
 from headstart.data.prompts import prompt_of
 from headstart.data.rows import counted
 from headstart.data.table import as_text, open_table
-from headstart.environment import release_free_memory
-from headstart.errors import DataError, SettingsError
+from headstart.environment import expand_home, release_free_memory
+from headstart.errors import DataError, RunError, SettingsError
+from headstart.runs import ASKED
 from headstart.writing import STANDARD, WRITERS, Write, opened, output_format
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 # A window is whatever comes first: enough rows to sort by length with profit, or as much text as stays small beside a model.
 WINDOW_ROWS = 4096
 WINDOW_CHARACTERS = 16_000_000
+# Of a model that writes: its rows take seconds each, and whoever reads the output waits for a window.
+WRITTEN_ROWS = 64
 
 Record = Mapping[str, Any]
 
@@ -83,7 +86,9 @@ def predict_file(folder: str, data: str, *, out: str, format: str | None, top: i
 
     with open_table(data) as table:
         shown = "standard input" if data == STANDARD else repr(data)
-        column = text_column(table.columns, named=text, trained=_trained_column(Path(folder)), origin=shown)
+        if not table.columns:
+            raise DataError(f"{shown} holds no rows.")
+        column = text_column(table.columns, named=text, trained=_trained_column(expand_home(folder, "The model", RunError)), origin=shown)
         model = load(folder)
         require_form(model, table.columns, column, shown)
         form = form_of(model, top)
@@ -127,7 +132,8 @@ def predict_rows(
     form = form_of(model, top)
     nothing: list[Any] = [None] * len(form.columns)
     text_of = reading_of(columns, column, _writes(model))
-    for window in windows(records, text_of):
+    most = WRITTEN_ROWS if getattr(model, "form", "") in ("writing", "translation") else WINDOW_ROWS
+    for window in windows(records, most):
         texts = [text_of(record) for record in window]
         answers = form.answers(texts)
         write([[*map(record.get, columns), *answers.get(text, nothing)] for record, text in zip(window, texts, strict=True)])
@@ -175,14 +181,14 @@ def reading_of(columns: Sequence[str], column: str, writes: bool) -> Callable[[R
     return joined
 
 
-def windows(records: Iterable[tuple[int, Record]], text_of: Callable[[Record], str]) -> Iterator[list[Record]]:
-    """The rows in portions of at most WINDOW_ROWS, or fewer where their texts are long; a single row is never split."""
+def windows(records: Iterable[tuple[int, Record]], most: int) -> Iterator[list[Record]]:
+    """The rows in portions of at most so many, or fewer where their cells are long; a single row is never split."""
     window: list[Record] = []
     characters = 0
     for _, record in records:
         window.append(record)
-        characters += len(text_of(record))
-        if len(window) == WINDOW_ROWS or characters >= WINDOW_CHARACTERS:
+        characters += sum(len(cell) for cell in record.values() if isinstance(cell, str | bytes))
+        if len(window) == most or characters >= WINDOW_CHARACTERS:
             yield window
             window, characters = [], 0
     if window:
@@ -230,11 +236,15 @@ def parse_top(word: str) -> int:
 
 
 def _trained_column(folder: Path) -> str | None:
-    """The text column that a run was trained on, as its run.yaml says; None where it does not, or where there is a model without a run."""
+    """The text column that a run was trained on, as its run.yaml says, where `folder` is the run or a model in it; None where it does not,
+    or where there is a model without a run."""
     import yaml
 
+    place = next((run / ASKED for run in (folder, folder.parent) if (run / ASKED).is_file()), None)
+    if place is None:
+        return None
     try:
-        told = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))
+        told = yaml.safe_load(place.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
         return None
     for part in ("columns", "settings"):

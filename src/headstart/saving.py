@@ -10,7 +10,7 @@ from typing import cast
 from headstart.deciding import train_plain
 from headstart.export.adapter_folder import FOLDER, save_adapter
 from headstart.export.card import model_card
-from headstart.export.model_folder import save_model, save_text_model
+from headstart.export.model_folder import proven_folder, save_model, save_text_model
 from headstart.export.span_folder import save_span_model
 from headstart.export.token_folder import ANSWERS, save_token_model, token_places
 from headstart.export.translator_folder import save_translator
@@ -50,10 +50,15 @@ def save_winner(folder: Path, model: Trained, target: Target, results: Results, 
         RunError: the saved model answers otherwise.
         ResourceError: no room or no permission.
     """
-    if output_of(target.rows.y) is Output.TEXT:
-        _save_answering(folder, cast(Answering, model), target, results, adapter=adapter)
-        return
-    model = cast(Fitted, model)
+    with proven_folder(folder) as place:
+        if output_of(target.rows.y) is Output.TEXT:
+            _save_answering(place, cast(Answering, model), target, results, adapter=adapter)
+        else:
+            _save_fitted(place, cast(Fitted, model), target, results, adapter=adapter)
+
+
+def _save_fitted(folder: Path, model: Fitted, target: Target, results: Results, *, adapter: bool) -> None:
+    """A model with outputs by class, or numbers, saved, opened in a fresh process and compared."""
     if isinstance(model, TransferModel):
         backbone = model.reader.backbone
         save_model(

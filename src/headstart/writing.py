@@ -47,11 +47,12 @@ def opened(out: str) -> Iterator[IO[bytes]]:
         SettingsError: `out` is a folder, or lies in one that does not exist.
         OSError: it cannot be written; `filename` is `out`.
     """
-    if out == STANDARD:
+    if out in (STANDARD, "/dev/stdout"):
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    path = Path(os.path.realpath(out))  # a link keeps pointing where it points
+    # A link keeps pointing where it points; what is no file, such as a pipe of the shell's, may have no path behind it.
+    path = Path(out) if os.path.exists(out) and not os.path.isfile(out) else Path(os.path.realpath(out))
     if path.is_dir():
         raise SettingsError(f"--out {out!r} is a folder; give a file in it, as {os.path.join(out, 'predictions.csv')!r}.")
     if not path.parent.is_dir():

@@ -39,6 +39,17 @@ def texts_of(given: Iterable[Any], may_be: Callable[[Any], bool] = lambda text: 
     return texts
 
 
+def plain(value: Any) -> Any:
+    """A cell as JSON has it: arrays, tuples and sets as lists, those within others too."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=str)
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return {name: plain(part) for name, part in value.items()} if isinstance(value, dict) else value
+
+
 def is_missing(value: object) -> bool:
     """Whether a cell of a table holds nothing: None, NaN, NaT or NA."""
     return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, Real) and math.isnan(value))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.data.from_json import without_lone_surrogates
+from headstart.data.table import as_text
 
 PROMPT, COMPLETION = "prompt", "completion"
 INSTRUCTION, INPUT, OUTPUT = "instruction", "input", "output"
@@ -69,8 +70,7 @@ def prompt_of(record: Mapping[str, Any], columns: str) -> str | None:
         return "" if chat is None else parted(chat)[0]
     first, comma, more = columns.partition(",")
     if comma and (first.lower(), more.lower()) == (INSTRUCTION, INPUT):
-        sides = [record.get(first), record.get(more)]
-        return as_prompt(*("" if side is None else str(side) for side in sides))
+        return as_prompt(as_text(record.get(first)), as_text(record.get(more)))
     return None
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from headstart.backbone.encoding import knows_types
-from headstart.errors import ResourceError
+from headstart.errors import HeadstartError, ResourceError
 from headstart.sources import modeling_headstart
 from headstart.sources.resolve import WITHOUT_TRANSFER
 from headstart.sources.source import Pooling
@@ -149,6 +149,25 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     finally:
         if place is not None:
             shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def proven_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` that takes its place when the block ends without an error; else nothing is left of it. What is saved there
+    is proven there, so that a model which did not stand the proof is never where one is looked for.
+
+    Raises:
+        HeadstartError: as within, with the name that was asked for.
+    """
+    place = folder.with_name(f"{folder.name}-unproven")
+    shutil.rmtree(place, ignore_errors=True)  # what a kill left
+    try:
+        yield place
+        _swap(place, folder)
+    except HeadstartError as error:
+        raise type(error)(str(error).replace(str(place), str(folder))) from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _swap(place: Path, folder: Path) -> None:

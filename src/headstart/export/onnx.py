@@ -17,7 +17,7 @@ import numpy as np
 
 from headstart.backbone.encoding import encode
 from headstart.data.pairs import join_pair
-from headstart.errors import RunError, SettingsError
+from headstart.errors import RunError, SettingsError, out_of_memory
 from headstart.export.verify import TOLERANCE
 from headstart.loaded import Classifier, Loaded, LoadedLabels, LoadedNumber, Tagger, load
 
@@ -87,7 +87,12 @@ def export_onnx(folder: str | Path, out: str | Path) -> float:
         except Exception as error:  # torch's exporter raises whatever its passes raise
             config = reader.model.config
             kind = (getattr(config, "backbone_config", None) or {}).get("model_type") or config.model_type
-            raise RunError(f"torch cannot export a model of type {kind!r} to ONNX ({str(error).strip().splitlines()[0]}).") from error
+            if out_of_memory(error):
+                raise
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise RunError(
+                f"torch cannot export a model of type {kind!r} to ONNX ({why}). All else is finished and saved; leave out --export onnx."
+            ) from error
         difference = _compare(model, texts, place)
         if not difference <= TOLERANCE:
             raise RunError(

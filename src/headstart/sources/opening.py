@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from headstart.errors import SourceError
+from headstart.data.rows import counted
+from headstart.errors import RunError, SourceError, out_of_memory
 from headstart.sources.files import read_json
 from headstart.sources.source import Source
 
@@ -47,13 +48,42 @@ def read_config(folder: Path) -> Any:
     return config
 
 
+@contextmanager
+def opening_saved(folder: Path) -> Iterator[None]:
+    """What is opened within are files of a model that headstart saved; transformers' remarks are held back.
+
+    Raises:
+        RunError: they are damaged.
+    """
+    try:
+        with quiet_transformers():
+            yield
+    except RunError:
+        raise
+    except Exception as error:  # safetensors, json, tokenizers and transformers each have errors of their own for damaged files
+        if out_of_memory(error):
+            raise
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RunError(f"The model in {str(folder)!r} cannot be opened ({why}); copy or train it again.") from error
+
+
 def open_saved(kind: Any, folder: Path) -> Any:
-    """A model that headstart saved, opened as a stock class of transformers (`AutoModelFor...`), in float32 and with `read_config`."""
+    """A model that headstart saved, opened as a class of transformers (`AutoModelFor...`), in float32 and with `read_config`.
+
+    Raises:
+        RunError: its file of weights lacks some, which transformers would draw at random.
+    """
     import torch
 
-    return kind.from_pretrained(
-        folder, config=read_config(folder), use_safetensors=True, dtype=torch.float32, trust_remote_code=False, local_files_only=True
-    )
+    options = {"use_safetensors": True, "dtype": torch.float32, "local_files_only": True, "output_loading_info": True}
+    model, info = kind.from_pretrained(folder, config=read_config(folder), **options)
+    missing = sorted(name for name in info["missing_keys"] if "pooler" not in name)
+    if missing:
+        raise RunError(
+            f"The weights of the model in {str(folder)!r} lack {counted(len(missing), 'tensor')}, {missing[0]!r} first; "
+            "copy or train it again."
+        )
+    return model
 
 
 def open_source(source: Source) -> tuple[Any, Any]:
