@@ -76,11 +76,13 @@ def helped(task):
 
 def test_rows_that_are_like_the_targets_are_learnt_and_compared_three_ways(task, helped):
     rows = helped.results.rows
+    assert helped.results.decided == (helped.results.winner.name,)
     assert rows.learnt and helped.results.winner.strategy in ("all_rows", "chosen_rows", "graded_rows")
     assert [gain.opponent for gain in rows.gains] == ["probe", "all_rows", "random_rows"]
     assert rows.gains[0].value > 0.1 and helped.metrics["accuracy"] > 0.6
     assert (rows.sets[0].name, rows.sets[0].used, rows.sets[0].chosen, rows.chosen) == ("like", 60, 15, 15)
     assert [point.rows for point in rows.curve] == [0, 3, 6, 15, 30, 60] and sum(rows.histogram) == 60
+    assert sum(rows.histogram_chosen) == rows.chosen and len(rows.histogram_chosen) == len(rows.histogram)
     assert rows.curve[-1].score.value > rows.curve[0].score.value
     assert {point.kind for point in rows.map} == {"target", "chosen", "left"} and len(rows.map) == 84
     said = rows_sentences(helped.results)
@@ -216,6 +218,7 @@ def test_select_takes_a_file_of_sources_and_says_that_the_first_reads(task, caps
 
 def test_each_set_is_weighed_alone_and_the_rows_are_told_in_labels(helped):
     rows = helped.results.rows
+    assert helped.results.decided == (helped.results.winner.name,)
     [one] = rows.sets
     assert (one.alone.winner, one.alone.opponent, one.alone.n) == ("like", "no source rows", 24) and one.alone.value > 0.05
     first, *_, last = (point.score.value for point in rows.curve)

@@ -7,6 +7,7 @@ import pytest
 from headstart import outcome
 from headstart.backbone.reading import Reader
 from headstart.data.examples import Examples
+from headstart.data.prompts import WHOLE
 from headstart.settings import Settings
 from headstart.target import read_target
 from small import sentences
@@ -46,3 +47,18 @@ def test_the_label_curve_keeps_to_the_budget_where_its_rungs_were_not_tried(targ
     reader, untried = Reader(tiny_backbone("bert", blocks=2), None, 4096), decision(0.0)
     assert outcome._curve(target, untried, reader, Settings(budget=1.0, resamples=100)) is None
     assert outcome._curve(target, untried, reader, Settings(budget=1000.0, resamples=100)) is not None
+
+
+@pytest.mark.parametrize(
+    ("task", "label", "words"),
+    [
+        ("classification", "card", "card"),
+        ("multilabel", '["card", "login"]', "card, login"),
+        ("multilabel", "[]", "none"),
+        ("qa", '[{"text": "Ada", "start": 3}, {"text": "Ada L.", "start": 3}]', "Ada | Ada L."),
+        ("qa", "[]", "no answer"),
+        ("generation", WHOLE, ""),
+    ],
+)
+def test_labels_of_near_duplicates_stand_in_words(task, label, words):
+    assert outcome._in_words(SimpleNamespace(task=task, examples=SimpleNamespace(labels=[label])), 0) == words

@@ -52,9 +52,9 @@ def parse_gb(word: str | None) -> int:
 def show_bytes(count: int) -> str:
     """A size as people say it: 812 bytes, 45.3 kB, 1.25 GB, 1,200 GB."""
     for unit, scale in (("bytes", 1), ("kB", 10**3), ("MB", 10**6)):
-        if round(count / scale, 1) < 1000:
+        if float(f"{count / scale:.3g}") < 1000:
             return f"{count / scale:.3g} {unit}"
-    return f"{count / GB:.3g} GB" if count < 1000 * GB else f"{count / GB:,.0f} GB"
+    return f"{count / GB:.3g} GB" if float(f"{count / GB:.3g}") < 1000 else f"{count / GB:,.0f} GB"
 
 
 def size(folder: Path) -> str:

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from headstart.cost import light_seconds
+from headstart.data.answers import from_label
 from headstart.data.check import suspect_finding
 from headstart.data.examples import IntArray
+from headstart.data.prompts import WHOLE
 from headstart.judge.label_curve import MOST_SIZES, JudgeAt, label_curve
 from headstart.progress import say
 from headstart.records import (
@@ -115,6 +117,7 @@ def assemble(
         task=task.name,
         numbers=seen.numbers,
         shown=seen.shown,
+        decided=tuple(part.decision.winner.name for part in judged),
     )
 
 
@@ -174,6 +177,7 @@ def _summary(target: Target, reader: Reader, judged_rows: int) -> DataSummary:
         labels=get_task(target.task).label_counts(target.rows, target.labels),
         median_tokens=int(np.median(lengths)),
         truncated_share=float((lengths >= reader.backbone.max_length).mean()),
+        validation=int((target.origin < 0).sum()),
     )
 
 
@@ -286,12 +290,22 @@ def _worth_a_look(target: Target, final: Decision) -> tuple[tuple[RowNote, ...],
             "near duplicate",
             target.examples.rows[j],
             target.examples.texts[j],
-            target.examples.labels[j] if rows.sizes is None else "",
+            _in_words(target, j) if rows.sizes is None else "",
             other_row=target.examples.rows[i],
         )
         for i, j in target.near_duplicates[:TWINS]
     ]
     return suspects, (*suspects, *notes, *twins)
+
+
+def _in_words(target: Target, position: int) -> str:
+    """The label of a row of the data as people read it; lists of labels and of answers are kept as JSON."""
+    label = target.examples.labels[position]
+    if target.task == "multilabel":
+        return ", ".join(get_task(target.task).checks.names(label)) or "none"
+    if target.task == "qa":
+        return " | ".join(answer.text for answer in from_label(label)) or "no answer"
+    return "" if label == WHOLE else label
 
 
 def _spent(readers: Mapping[str, Reader], run: RunFolder, begin: float) -> Spent:

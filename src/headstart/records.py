@@ -104,7 +104,12 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One rung tried on one source, judged on training rows only (`split` names how)."""
+    """One rung tried on one source, as the last decision saw it.
+
+    `score` stands on folds (`split` names how) of the rows that decision was made on: the training rows where rows of their own judge the
+    run, else all labelled rows, for then what is judged was decided anew without them. None: it was not tried. `expected` is what was
+    believed at the end of its score minus that of the probe (without one, of the first that was trained); positive is better.
+    """
 
     name: str
     strategy: str
@@ -141,15 +146,17 @@ class LabelPoint:
 
 @dataclass(frozen=True)
 class LabelCurve:
-    """Score against number of labels for the winner's source and for `tfidf`.
+    """Score against number of labels of two rungs: the task's light ones on frozen features and without transfer, or, of a task that has
+    no such pair, the best with transfer and the best without, trained.
 
-    `needed` is how many labels the rung without transfer would have needed for the score of transfer at all labels; None: more than
-    ten times the labels at hand, or not to be told from the curve.
+    `needed` is how many labels `baseline`, the rung without transfer, would have needed for the score of the other at its most labels;
+    None: more than ten times those, or not to be told from the curve. `baseline` "": there is none, or the file is older than its name.
     """
 
     points: tuple[LabelPoint, ...]
     needed: int | None
     note: str = ""
+    baseline: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,7 +198,9 @@ class Spent:
 
 @dataclass(frozen=True)
 class DataSummary:
-    """The data as the run used it."""
+    """The data as the run used it: a file of `rows`; `used` are those that were learnt from, `validation` rows of a file of their own among
+    them. Tokens are counted of what is read, so no text has more than that; `truncated_share` of the texts have as many.
+    """
 
     name: str
     rows: int
@@ -200,6 +209,7 @@ class DataSummary:
     labels: tuple[tuple[str, int], ...]
     median_tokens: int
     truncated_share: float
+    validation: int = 0
 
 
 @dataclass(frozen=True)
@@ -285,7 +295,8 @@ class NeighbourRows:
     rows and over as many random ones, on the judged rows. `first` and `last` are source rows that were put first and last, in which
     `predicted` names the set and `probability` is the score; `map` are some rows in the plane. `labels_worth` says in a sentence how many
     labels of the target's own would be needed for the same score without them; "": that was not measured. `effective` is how many
-    equally weighted rows all scores together are as many as (Kish); 0: it was not told.
+    equally weighted rows all scores together are as many as (Kish); 0: it was not told. `histogram_chosen` counts the chosen rows in the
+    steps of `histogram`; (): an older file.
     """
 
     way: str
@@ -300,6 +311,7 @@ class NeighbourRows:
     map: tuple[MapPoint, ...]
     labels_worth: str = ""
     effective: float = 0.0
+    histogram_chosen: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -323,7 +335,8 @@ class Results:
     `confusion[i][j]` counts judged rows of class i that were given class j, in the order of `class_scores`. `detour` None: no source task
     was asked for. `task` is the kind of task. `numbers` are pairs of truth and prediction, where numbers are predicted, `shown`
     some judged rows with their answers, where texts are.
-    `rows` None: no rows of neighbouring data were given.
+    `rows` None: no rows of neighbouring data were given. `decided` are the winners' names of the parts that were judged, on which `scores`
+    and `gain` stand: each part decides anew without its judged rows; (): an older file.
     """
 
     title: str
@@ -352,6 +365,7 @@ class Results:
     numbers: tuple[tuple[float, float], ...] = ()
     shown: tuple[Shown, ...] = ()
     rows: NeighbourRows | None = None
+    decided: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

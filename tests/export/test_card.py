@@ -166,3 +166,16 @@ def test_the_card_lists_what_was_tried_to_the_end_and_nothing_else() -> None:
 def test_a_class_of_ten_judged_rows_is_measured_and_one_of_nine_hardly() -> None:
     scores = tuple(ClassScore(name, 0.5, 0.5, 0.5, rows) for name, rows in (("nine", 9), ("ten", 10)))
     assert "so hardly measured: nine." in model_card(results(class_scores=scores), SOURCE)
+
+
+def test_a_score_that_cannot_be_taken_is_a_dash_and_no_number_for_the_hub() -> None:
+    nan = float("nan")
+    card = model_card(results(scores={"macro_f1": estimate(0.9), "r2": Estimate(nan, nan, nan, 120)}), SOURCE)
+    assert "| variance explained | – |" in card
+    assert "nan" not in card.lower().split()
+    assert [metric["name"] for metric in front(card)["model-index"][0]["results"][0]["metrics"]] == ["Macro F1"]
+
+
+def test_rows_of_a_validation_file_are_not_counted_among_those_of_the_data() -> None:
+    data = dataclasses.replace(results().data, used=640, validation=60)
+    assert "- data: tickets.csv, 580 of 600 rows used" in model_card(results(data=data), SOURCE)

@@ -152,6 +152,7 @@ def test_the_curve_tells_what_transfer_was_worth():
     assert last["probe"].value == pytest.approx(0.95 - 1.0 / 40, abs=0.002) and last["probe"].n == 2000
     assert curve.needed == pytest.approx(3600, rel=0.1)  # 1.5 / sqrt(3600) = 1 / sqrt(1600)
     assert curve.note == f"Without transfer about {curve.needed:,} labels would be needed for the same score (drawn out from 1,600)."
+    assert curve.baseline == "tfidf"
     assert label_curve(predict, judge(y), y, **args, **COMMON) == curve
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from headstart.judge.verdict import collapsed, detour_sentence, verdict_sentence
+from headstart.judge.verdict import collapsed, decided_sentence, detour_sentence, verdict_sentence
 from headstart.records import DataSummary, Detour, Estimate, Gain, Results, Spent, TrialRecord, TrialStatus, Verdict
 
 
@@ -58,7 +58,7 @@ def gain(value, low, high, verdict, metric="macro_f1", winner=WINNER.name, oppon
         (
             results(gain(-0.05, -0.08, -0.02, Verdict.HURTS, "accuracy"), metric="accuracy"),
             "Transfer hurts: partial from all-MiniLM-L6-v2 reaches 0.91 [0.88, 0.94] accuracy, 0.05 [0.02, 0.08] below tfidf, "
-            "the best rung without transfer; the training rows did not show it, so that rung is saved too, in without_transfer/ "
+            "the best rung without transfer; the training rows did not show it "
             "(1,230 rows, one stratified test split, 95 % intervals).",
         ),
         (
@@ -105,6 +105,21 @@ def gain(value, low, high, verdict, metric="macro_f1", winner=WINNER.name, oppon
 )
 def test_the_verdict_is_one_sentence_with_its_circumstances(given, sentence):
     assert verdict_sentence(given) == sentence
+
+
+def test_the_rung_without_transfer_is_said_to_be_saved_only_where_it_is():
+    hurts, helps = results(gain(-0.05, -0.08, -0.02, Verdict.HURTS)), results(gain(0.12, 0.08, 0.16, Verdict.HELPS))
+    said = "the training rows did not show it, so that rung is saved too, in without_transfer/ (1,230 rows"
+    assert said in verdict_sentence(hurts, saved=True)
+    assert [("saved" in verdict_sentence(given)) for given in (hurts, helps)] == [False, False]
+
+
+def test_parts_that_decided_otherwise_are_told():
+    given = results(None)
+    split, folds = (WINNER.name, "probe"), ("probe", "soup", "partial", "probe", "partial")
+    assert decided_sentence(given) == decided_sentence(replace(given, decided=(WINNER.name,) * 5)) == ""
+    assert decided_sentence(replace(given, decided=split[1:])) == "As decided anew without the judged rows: probe."
+    assert decided_sentence(replace(given, decided=folds)) == "As decided anew in each fold: probe 2, partial 2, soup 1."
 
 
 BY = "probe from M via sst2"

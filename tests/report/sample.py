@@ -52,7 +52,7 @@ HOSTILE_TEXT = "<script>alert('text')</script><img src=x onerror=alert(1)> {{ 7 
 HOSTILE_LABEL = "<script>alert('label')</script> id=\"tip-1\" $x_1$ url(#a)"
 RTL_TEXT = "متى سيصل طلبي؟ لقد انتظرت أسبوعين (order 4711) ولم يصل شيء"
 EMOJI_TEXT = "😡😡 still no 📦 after 3 weeks 🤷‍♀️ where is it"
-FOLDS = "5 folds of the training rows, twice"
+FOLDS = "5 of 5 training folds"
 
 
 def estimate(value: float, half: float, n: int = 480) -> Estimate:
@@ -70,6 +70,7 @@ def trial(
     status: TrialStatus = TrialStatus.DONE,
     reason: str = "",
     curve: tuple[CurvePoint, ...] = (),
+    probe: float = 0.861,
 ) -> TrialRecord:
     return TrialRecord(
         name=name,
@@ -80,7 +81,7 @@ def trial(
         status=status,
         split=FOLDS,
         score=None if value is None else estimate(value, 0.028),
-        expected=None if value is None else round(value - 0.02, 3),
+        expected=round((probe + 0.03 if value is None else value) - probe, 3),
         seconds=seconds,
         predicted_seconds=round(seconds * 1.13 + 0.4, 1),
         reason=reason,
@@ -155,7 +156,10 @@ def label_curve() -> LabelCurve:
     points = [LabelPoint("tfidf", n, estimate(0.93 - 1.6 * n**-0.34, 0.09 / math.sqrt(n / 24))) for n in sizes]
     points += [LabelPoint("probe all-MiniLM-L6-v2", n, estimate(0.93 - 1.1 * n**-0.44, 0.07 / math.sqrt(n / 24))) for n in sizes]
     return LabelCurve(
-        tuple(points), needed=2400, note="Read off a power law through the points of tfidf; the last three points weigh most."
+        tuple(points),
+        needed=2400,
+        note="Without transfer about 2,400 labels would be needed for the same score (drawn out from 480).",
+        baseline="tfidf",
     )
 
 
@@ -236,7 +240,7 @@ def sample_results() -> Results:
         findings=findings(),
         metric="macro_f1",
         seeds=(0, 1),
-        judged_on="a stratified fifth of the rows, set aside before anything was trained",
+        judged_on="one stratified test split",
         trials=trials,
         winner=winner,
         opponent=opponent,
@@ -276,7 +280,7 @@ def sample_results() -> Results:
 
 def bare_results() -> Results:
     """The least that a run can leave: one rung, no opponent, two classes, nothing measured besides."""
-    only = trial("probe all-MiniLM-L6-v2", "probe", 0.61, 0.8, cut=6)
+    only = trial("probe all-MiniLM-L6-v2", "probe", 0.61, 0.8, cut=6, probe=0.61)
     table = ((5, 3), (4, 6))
     return dataclasses.replace(
         sample_results(),
@@ -321,6 +325,7 @@ def crowded_results() -> Results:
                 curve=steps,
             )
         )
+    trials = [dataclasses.replace(one, expected=-(one.expected or 0.0)) for one in trials]  # of log-loss less is better
     broken = "a\x00b" + chr(0xD800) + "c"
     hostile = (HOSTILE_LABEL, "ب" * 60, "😀" * 50, "标签" * 40, "L" * 10_000, "", "   ", broken)
     labels = (*hostile, *(f"intent number {i}" for i in range(69)))

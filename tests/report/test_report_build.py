@@ -7,7 +7,17 @@ from html.parser import HTMLParser
 
 from markupsafe import Markup
 from pytest import fixture, mark, raises
-from sample import FOLDS, HOSTILE_TEXT, RTL_TEXT, bare_results, crowded_results, sample_data_ranking, sample_ranking, sample_results
+from sample import (
+    FOLDS,
+    HOSTILE_TEXT,
+    RTL_TEXT,
+    bare_results,
+    crowded_results,
+    estimate,
+    sample_data_ranking,
+    sample_ranking,
+    sample_results,
+)
 
 from headstart.errors import ResourceError
 from headstart.records import ClassScore, Detour, Estimate, Gain, Results, RowNote, Shown, SourceTask, Verdict
@@ -118,7 +128,7 @@ def test_the_page_opens_with_the_verdict_and_its_circumstances(outline):
     said = words(outline)
     assert (
         "Transfer helps: contrastive from all-MiniLM-L6-v2 reaches 0.89 [0.84, 0.94] macro-F1, 0.14 [0.08, 0.20] above tfidf, "
-        "the best rung without transfer. 121 rows, a stratified fifth of the rows, set aside before anything was trained, 95 % intervals."
+        "the best rung without transfer. 121 rows, one stratified test split, 95 % intervals."
     ) in said
     assert "+0.142" in said and "[+0.081, +0.204]" in said
 
@@ -130,10 +140,105 @@ def test_the_page_says_how_to_use_the_model(outline):
     assert 'pipeline("text-classification", \'runs/tickets/model\', trust_remote_code=True) classify("a text to label")' in said
 
 
-def test_the_page_says_which_rows_the_model_learned_from(words_alone):
-    again, same = "trained again on all labelled rows after it had been judged", "It is the model that was judged."
-    split, file = build_report(sample_results()), build_report(replace(sample_results(), judged_on="the test file"))
-    assert (again in split, same in split, again in file, same in file) == (True, False, False, True)
+@mark.parametrize(
+    ("judged_on", "apart"),
+    [("the test file", True), ("rows set aside", True), ("one stratified test split", False), ("5 outer folds", False)],
+)
+def test_the_page_says_which_rows_the_model_and_the_choice_of_it_stand_on(words_alone, judged_on, apart):
+    said = words(Outline(build_report(replace(sample_results(), judged_on=judged_on))))
+    none = "come from training rows only (5 of 5 training folds); the judged rows above had no part in them."
+    all_rows = "come from folds of all labelled rows (5 of 5 training folds); what was judged above was decided anew"
+    assert ("It is the model that was judged." in said, none in said) == (apart, apart)
+    assert ("It was decided on and trained with all labelled rows" in said, all_rows in said) == (not apart, not apart)
+    assert ("that of the gain also covers what folds differ" in said) is (judged_on == "5 outer folds")
+
+
+def test_parts_that_decided_otherwise_are_named_escaped(words_alone):
+    page = build_report(replace(sample_results(), judged_on="3 outer folds", decided=("probe <b>x", "probe <b>x", "soup")))
+    assert "<b>x" not in page and "As decided anew in each fold: probe <b>x 2, soup 1." in words(Outline(page))
+    same = replace(sample_results(), decided=(sample_results().winner.name,) * 3)
+    assert "decided anew in each fold" not in build_report(same)
+
+
+def test_a_winner_that_was_not_tried_is_told_and_stands_first(words_alone):
+    results = sample_results()
+    untried = results.trials[-2]
+    assert untried.score is None
+    said = words(Outline(build_report(replace(results, winner=untried))))
+    assert f"{untried.name} was not tried on folds; it was chosen by what is expected of it, +0.0300 over the probe." in said
+    assert "The chosen one, which has no score, stands first." in said and "the accent colour is the chosen rung" not in said
+    assert ranked(results.trials, "macro_f1", untried.name)[0] is untried
+
+
+def test_layers_are_told_by_their_own_score(words_alone):
+    said = words(Outline(build_report(replace(sample_results(), metric="log_loss"))))
+    assert "on the frozen features of each layer, by accuracy, each row predicted without itself." in said
+    ner = words(Outline(build_page(replace(sample_ranking(), task="ner", metric="log_loss"))))
+    assert "on the frozen features of each layer, by entity F1, every word predicted" in ner
+
+
+def test_what_labels_are_worth_is_told_of_the_rung_and_the_rows_of_the_curve(words_alone):
+    results = sample_results()
+    curve = results.label_curve
+    assert curve is not None
+    said = words(Outline(build_report(results)))
+    assert "labels without transfer2,400for the score of probe all-MiniLM-L6-v2 with 480" in said
+    assert "Without transfer, about 2,400 labels would be needed to get as far as probe all-MiniLM-L6-v2 does with 480, all that" in said
+    near = words(Outline(build_report(replace(results, label_curve=replace(curve, needed=400)))))
+    assert "Without transfer, about 400 labels get as far as probe all-MiniLM-L6-v2 does with 480" in near
+    plain, above = "Frozen features alone are worth less than no transfer here.", []
+    for point in curve.points:
+        lifted = estimate(point.score.value + 0.2, 0.02) if point.rung == "tfidf" else point.score
+        above.append(replace(point, score=lifted))
+    far = words(Outline(build_report(replace(results, label_curve=replace(curve, points=tuple(above), needed=40)))))
+    assert plain not in near and plain in far
+
+
+def test_classes_without_a_judged_row_stand_last_with_dashes(words_alone):
+    scores = (ClassScore("none", 0.0, 0.0, 0.0, 0), ClassScore("good", 0.9, 0.9, 0.9, 9), ClassScore("poor", 0.1, 0.1, 0.1, 9))
+    page = build_report(replace(sample_results(), class_scores=scores, confusion=((0, 0, 0), (0, 9, 0), (4, 4, 1))))
+    cells = re.findall(r'<th scope="row" class="name">\s*(?:<[^>]*>)*(none|good|poor)', page)
+    assert cells[-3:] == ["poor", "good", "none"]
+    assert "none–0.00–0" in words(Outline(page))
+
+
+def test_the_data_are_counted_as_they_are(words_alone):
+    results = sample_results()
+    data = replace(results.data, used=617, validation=40, median_tokens=128, truncated_share=0.6)
+    said = words(Outline(build_report(replace(results, data=data))))
+    assert "612 rows, of which 577 were used, and 40 of the validation file, in 12 classes." in said
+    assert "The middle text has at least 128 tokens; 60 % of the texts are as long as is read, or longer." in said
+    for task in ("regression", "translation"):
+        said = words(Outline(build_report(replace(results, task=task, data=replace(data, labels=(("number", 617),))))))
+        assert "and 40 of the validation file. The middle text" in said
+
+
+def test_the_calibration_error_is_explained_where_it_is_told(words_alone):
+    results = sample_results()
+    without = {name: score for name, score in results.scores.items() if name != "calibration_error"}
+    told = "mean distance between the probability given"
+    assert told in build_report(results) and told not in build_report(replace(results, scores=without, opponent_scores=without))
+
+
+def test_suspects_are_told_as_their_task_finds_them(words_alone):
+    results = replace(sample_results(), worth_a_look=(RowNote("suspect label", 3, "text", "1", "7"),))
+    numbers = words(Outline(build_report(replace(results, task="regression"))))
+    assert "Numbers that may be wrong They lie far from what the model" in numbers and "is sure of it" not in numbers
+    note = RowNote("suspect label", 3, "text", "a, b", "a", 0.97)
+    labels = words(Outline(build_report(replace(results, task="multilabel", worth_a_look=(note,))))).replace("\xa0", " ")
+    assert "a, b → predicted a (surest mistake 97 %)" in labels
+
+
+def test_the_model_without_transfer_is_named_where_it_is_saved(words_alone, tmp_path):
+    results = sample_results()
+    assert results.gain is not None
+    hurts = replace(results, gain=replace(results.gain, value=-0.1, low=-0.2, high=-0.05, verdict=Verdict.HURTS))
+    pages = []
+    for folder in (tmp_path, tmp_path / "without_transfer"):
+        folder.mkdir(exist_ok=True)
+        write_report(hurts, tmp_path / "report.html")
+        pages.append((tmp_path / "report.html").read_text())
+    assert ["that rung is saved too" in page for page in pages] == [False, True]
 
 
 def test_a_folder_is_quoted_for_the_shell(words_alone):
@@ -153,7 +258,7 @@ def test_every_rung_that_was_not_finished_has_its_reason(outline):
 
 def test_every_number_of_the_ladder_is_in_its_table(outline):
     said = words(outline)
-    assert "contrastive all-MiniLM-L6-v20.902 [0.874, 0.930]0.88248047.0 s53.5 s2chosen" in said
+    assert "contrastive all-MiniLM-L6-v20.902 [0.874, 0.930]+0.041048047.0 s53.5 s2chosen" in said
 
 
 def test_foreign_text_is_escaped_everywhere(page, crowded):
@@ -238,9 +343,9 @@ def test_the_class_that_is_told_worst_stands_first(words_alone):
 
 def test_notes_that_are_left_out_are_counted():
     notes = [RowNote("hard", i, "text", "a", "b") for i in range(MAX_NOTES + 5)]
-    [group] = note_groups(notes)
+    [group] = note_groups(notes, "classification")
     assert (len(group.notes), group.left_out) == (MAX_NOTES, 5)
-    assert note_groups(notes[:2])[0].left_out == 0
+    assert note_groups(notes[:2], "classification")[0].left_out == 0
 
 
 def test_confused_pairs_are_counted_from_the_table():
@@ -251,10 +356,10 @@ def test_confused_pairs_are_counted_from_the_table():
 
 def test_the_ladder_is_ranked_by_the_metrics_direction():
     trials = sample_results().trials
-    by_score = [trial.score.value for trial in ranked(trials, "macro_f1") if trial.score]
+    by_score = [trial.score.value for trial in ranked(trials, "macro_f1", "") if trial.score]
     assert by_score == sorted(by_score, reverse=True)
-    assert [trial.score.value for trial in ranked(trials, "log_loss") if trial.score] == by_score[::-1]
-    assert all(trial.score is None for trial in ranked(trials, "macro_f1")[-2:])
+    assert [trial.score.value for trial in ranked(trials, "log_loss", "") if trial.score] == by_score[::-1]
+    assert all(trial.score is None for trial in ranked(trials, "macro_f1", "")[-2:])
 
 
 def test_the_report_is_written_whole(tmp_path):

@@ -120,6 +120,17 @@ def test_the_label_curve_says_what_no_transfer_would_have_needed():
     assert said[-1] == "tfidf would need about 2,400 labels for 0.857"
 
 
+def test_the_rung_without_transfer_is_the_one_that_the_curve_names():
+    curve = label_curve()
+    named = dataclasses.replace(
+        curve, baseline="crf", points=tuple(dataclasses.replace(p, rung=p.rung.replace("tfidf", "crf")) for p in curve.points)
+    )
+    assert titles(figures.label_curve(named, "macro_f1", ()))[-1] == "crf would need about 2,400 labels for 0.857"
+    older = dataclasses.replace(named, baseline="")
+    assert figures.without_transfer(named, ["scratch"]) == {"crf"}
+    assert figures.without_transfer(older, ["scratch"]) == {"tfidf", "scratch"}
+
+
 def test_nothing_to_draw_is_no_figure():
     unscored = dataclasses.replace(sample_results(), trials=(trial("full", "full", None, 0.0),))
     assert figures.score_against_seconds(unscored) is None
@@ -131,11 +142,13 @@ def test_nothing_to_draw_is_no_figure():
     assert figures.seconds_by_stage({"check": 0.0}) is None
 
 
-def test_the_best_layer_is_the_one_with_the_least_log_loss():
+def test_the_best_layer_has_the_greatest_score_by_which_the_task_compares_layers():
     first = layers()[0]
     scored = tuple(dataclasses.replace(first, layer=i, score=estimate(value, 0.01)) for i, value in enumerate((0.9, 0.4, 0.6)))
-    assert "best: layer 1, 0.400" in texts(drawings(figures.score_by_layer(scored, "log_loss"))[0])
-    assert "best: layer 0, 0.900" in texts(drawings(figures.score_by_layer(scored, "accuracy"))[0])
+    drawn = figures.score_by_layer(scored, figures.layer_metric("ner", "log_loss"))
+    assert "best: layer 0, 0.900" in texts(drawings(drawn)[0]) and "entity F1, higher is better" in str(drawn)
+    assert [figures.layer_metric(task, "log_loss") for task in ("classification", "pairs")] == ["accuracy"] * 2
+    assert figures.layer_metric("multilabel", "micro_f1") == "micro_f1"
 
 
 def test_a_curve_is_drawn_through_the_numbers_that_are_there(monkeypatch):

@@ -10,6 +10,7 @@ from headstart.report.wording import (
     date,
     fit,
     interval,
+    level,
     number,
     percent,
     prose,
@@ -51,7 +52,7 @@ def test_an_interval_has_as_many_decimals_as_its_value():
     assert interval(Estimate(0.8931, 0.8512, 0.9209, 121)) == "0.893 [0.851, 0.921]"
     assert interval(Estimate(0.041, 0.0221, 0.0784, 121)) == "0.041 [0.022, 0.078]"
     assert interval(Estimate(1.21, 0.9876, 1.4, 121)) == "1.21 [0.99, 1.40]"
-    assert interval(None) == "–"
+    assert interval(None) == interval(Estimate(float("nan"), float("nan"), float("nan"), 9)) == "–"
     assert span(-0.21, -0.3, 0.0001, signed=True) == "−0.210 [−0.300, 0.000]"
 
 
@@ -81,6 +82,11 @@ def test_bytes_have_a_decimal_unit(value, words):
 
 def test_percentages_are_whole_from_ten_up():
     assert [percent(share).replace("\xa0", " ") for share in (0.0, 0.012, 0.0996, 0.5, 1.0)] == ["0 %", "1.2 %", "10 %", "50 %", "100 %"]
+
+
+def test_levels_are_said_to_their_last_digit():
+    shown = [level(confidence).replace("\xa0", " ") for confidence in (0.5, 0.9, 0.95, 0.975, 0.999)]
+    assert shown == ["50 %", "90 %", "95 %", "97.5 %", "99.9 %"]
 
 
 def test_dates_are_to_the_minute_and_other_words_stay():

@@ -52,6 +52,11 @@ def test_copies_of_rows_in_groups_do_not_narrow_the_intervals():
         assert copied == pytest.approx(once, rel=0.15) and naive < 0.65 * once, name
 
 
+def test_the_share_of_variance_explained_is_not_told_where_nothing_varies():
+    found = JUDGE.scores(drawn(3, n=9)[0], rows_of([2.5] * 9), None, QUICK)["r2"]
+    assert np.isnan([found.value, found.low, found.high]).all() and found.n == 9
+
+
 def test_the_share_of_variance_explained_has_its_interval_the_right_way_round():
     x, y = drawn(3)
     found = JUDGE.scores(x, rows_of(y), None, QUICK)["r2"]

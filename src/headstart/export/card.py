@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import yaml
@@ -98,7 +99,7 @@ def _metadata(results: Results, source: Source | None, language: str | None) -> 
     entry = {
         "task": {"type": kind, "name": kind.replace("-", " ").capitalize()},
         "dataset": {"type": data if on_hub else "custom", "name": data, "split": results.judged_on},
-        "metrics": [_hub_metric(name, estimate) for name, estimate in results.scores.items()],
+        "metrics": [_hub_metric(name, estimate) for name, estimate in results.scores.items() if not math.isnan(estimate.value)],
     }
     wanted = {
         "language": language,
@@ -246,7 +247,7 @@ def _making(results: Results, source: Source | None, max_length: int | None) -> 
     if max_length is not None:
         at_once = " at once" if results.task == "qa" else ""
         lines.append(f"- length: {max_length:,} tokens of a text are read{at_once}")
-    lines.append(f"- data: {results.data.name}, {results.data.used:,} of {results.data.rows:,} rows used")
+    lines.append(f"- data: {results.data.name}, {results.data.used - results.data.validation:,} of {results.data.rows:,} rows used")
     lines.append(f"- seeds: {', '.join(str(seed) for seed in results.seeds)}")
     lines.append(f"- made {results.created} by `{results.command}`")
     tried = [trial for trial in results.trials if trial.status is TrialStatus.DONE and trial.score is not None]
@@ -305,7 +306,7 @@ def _limits(results: Results, max_length: int | None) -> str:
 
 
 def _number(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+    return "–" if math.isnan(estimate.value) else f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 def _cell(text: str) -> str:

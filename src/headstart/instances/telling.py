@@ -70,7 +70,8 @@ def tell_rows(
         return RowNote(kind, int(pool.numbers[i]), pool.texts[i], target.labels[pool.y[i]], pool.sets[pool.of[i]].name, float(weights[i]))
 
     low, high = float(weights.min()), float(weights.max())
-    counts, _ = np.histogram(weights, bins=BINS, range=(low, high if high > low else low + 1.0))
+    reach = low, high if high > low else low + 1.0
+    counts, counts_chosen = (np.histogram(of, bins=BINS, range=reach)[0] for of in (weights, weights[chosen]))
     return NeighbourRows(
         way=settings.rows_by,
         sets=sets,
@@ -84,6 +85,7 @@ def tell_rows(
         map=_map(both.target, both.source, chosen, settings.seed),
         labels_worth=_labels_worth(job, both, settings),
         effective=effective_rows(weights),
+        histogram_chosen=tuple(int(value) for value in counts_chosen),
     )
 
 

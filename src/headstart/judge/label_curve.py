@@ -102,7 +102,7 @@ def label_curve(
             found = [predict_at(rung, np.sort(order[:size]), rows) for order, rows in zip(orders, helds, strict=True)]
             points.append(LabelPoint(rung, size, judge_at(np.concatenate(found), held)))
     needed = _needed_by(points, rungs[0], baseline, metric, lacking)
-    return LabelCurve(tuple(points), needed.labels, needed.note)
+    return LabelCurve(tuple(points), needed.labels, needed.note, baseline or "")
 
 
 def needed_labels(points: Sequence[tuple[int, float, float]], target: float, *, ceiling: float, lacking: str = "transfer") -> Needed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from headstart.records import DataRanking, Estimate, Gain, Ranking, Results, TrialRecord, Verdict
 from headstart.settings import Metric, shown_metric
 
@@ -9,8 +11,11 @@ from headstart.settings import Metric, shown_metric
 _FEW_WEIGHTS = 0.1
 
 
-def verdict_sentence(results: Results) -> str:
-    """What came out, in one sentence with its circumstances: score and gain with intervals, rows, and how they were judged."""
+def verdict_sentence(results: Results, saved: bool = False) -> str:
+    """What came out, in one sentence with its circumstances: score and gain with intervals, rows, and how they were judged.
+
+    `saved`: the best rung without transfer is saved too, which only the run's folder can tell.
+    """
     metric = Metric(results.metric)
     score, gain = results.scores[results.metric], results.gain
     number = f"{_interval(score)} {metric.shown}"
@@ -31,8 +36,18 @@ def verdict_sentence(results: Results) -> str:
     told = f"{opening}: {rung} reaches {number}, {difference} {gain.opponent}, the best rung without transfer"
     if gain.verdict is Verdict.HURTS:
         # Judged rows decide nothing, so the run keeps what the training rows chose; the user may choose otherwise.
-        told += "; the training rows did not show it, so that rung is saved too, in without_transfer/"
+        told += "; the training rows did not show it" + (", so that rung is saved too, in without_transfer/" if saved else "")
     return f"{told} ({footing} intervals)."
+
+
+def decided_sentence(results: Results) -> str:
+    """Which rungs the scores stand on, where not all are the winner's: each part that judges decides anew; "" where all are."""
+    if all(name == results.winner.name for name in results.decided):
+        return ""
+    counted = Counter(results.decided).most_common()
+    if len(results.decided) == 1:
+        return f"As decided anew without the judged rows: {counted[0][0]}."
+    return f"As decided anew in each fold: {', '.join(f'{name} {times}' for name, times in counted)}."
 
 
 def detour_sentence(results: Results) -> str:

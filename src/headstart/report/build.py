@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -15,12 +15,12 @@ from markupsafe import Markup
 from headstart.data.prompts import WHOLE_TEXTS
 from headstart.errors import ResourceError
 from headstart.judge.bleu import signature
-from headstart.judge.verdict import detour_sentence, rows_sentences, verdict_sentence
-from headstart.records import Results, RowNote, TrialRecord, TrialStatus
+from headstart.judge.verdict import decided_sentence, detour_sentence, rows_sentences, verdict_sentence
+from headstart.records import LabelCurve, LabelPoint, Results, RowNote, TrialRecord, TrialStatus
 from headstart.report import figures, rows_figures, wording
 from headstart.report.marked import marked
 from headstart.report.number_figure import predicted_against_true
-from headstart.runs import whole_file
+from headstart.runs import WITHOUT, whole_file
 from headstart.settings import lower_is_better, shown_metric
 
 MAX_PAIRS = 12
@@ -28,11 +28,18 @@ MAX_CLASSES = 300
 CLASSES_AT_ONCE = 12
 MAX_NOTES = 12
 
+# Where rows of their own judge: what they judged is the model that is saved.
+_OWN_ROWS = ("the test file", "rows set aside")
+
 _NOTE_KINDS = (
     ("suspect label", "Labels that may be wrong", "The model, trained without the row, gives another label and is sure of it."),
     ("hard", "Hardest rows", "The rows that a model trained without them gets most wrong."),
     ("near duplicate", "Near duplicates", "Rows that say almost the same as another one."),
 )
+_SUSPECTS = {
+    "regression": ("Numbers that may be wrong", "They lie far from what the model, trained without the row, predicts."),
+    "multilabel": ("Labels that may be wrong", "The model, trained without the row, misses a label or gives one more, and is sure of it."),
+}
 
 
 @dataclass(frozen=True)
@@ -161,31 +168,45 @@ class NoteGroup:
     left_out: int
 
 
-def build_report(results: Results, folder: str | None = None) -> str:
+@dataclass(frozen=True)
+class Worth:
+    """What the label curve tells of transfer: its last point `reached`, and whether the rung without it lies `plainly` above that there."""
+
+    reached: LabelPoint
+    plainly: bool
+
+
+def build_report(results: Results, folder: str | None = None, saved: bool = False) -> str:
     """The report as one HTML page without outside requests and without scripts.
 
     Args:
         results: a whole run.
         folder: the run's folder as commands on the page should name it; None writes RUN in its place.
+        saved: the best rung without transfer is saved beside the winner.
 
     Returns:
         The page. The same arguments give the same text, byte by byte.
     """
     template = environment().get_template("report.html")
-    verdict, footing = _headline(verdict_sentence(results))
+    verdict, footing = _headline(verdict_sentence(results, saved))
     without = {trial.name for trial in results.trials if not trial.transfers}
+    layer_metric = figures.layer_metric(results.task, results.metric)
     return template.render(
         r=results,
         # Our own file, so nothing to escape.
         style=Markup(resources.files("headstart.report").joinpath("report.css").read_text(encoding="utf-8")),
         verdict=verdict,
         footing=footing,
+        decided=decided_sentence(results),
+        own_rows=results.judged_on in _OWN_ROWS,
         detour=detour_sentence(results),
         folder=folder or "RUN",
         figure_ladder=figures.score_against_seconds(results),
         off_scale=figures.off_scale(results),
         figure_labels=figures.label_curve(results.label_curve, results.metric, without),
-        figure_layers=figures.score_by_layer(results.layers, results.metric),
+        worth=label_worth(results.label_curve, results.metric, without),
+        figure_layers=figures.score_by_layer(results.layers, layer_metric),
+        layer_metric=layer_metric,
         figure_confusion=figures.confusion_map(results.class_scores, results.confusion),
         figure_numbers=predicted_against_true(results.numbers),
         figure_rows_map=rows_figures.rows_map(results.rows),
@@ -194,13 +215,14 @@ def build_report(results: Results, folder: str | None = None) -> str:
         rows_said=rows_sentences(results),
         figure_training=figures.training_curves(results.trials),
         figure_spent=figures.seconds_by_stage(results.spent.seconds),
-        ladder=ranked(results.trials, results.metric),
+        ladder=ranked(results.trials, results.metric, results.winner.name),
+        by_probe=any(trial.strategy == "probe" for trial in results.trials),
         unfinished=[trial for trial in results.trials if trial.status is not TrialStatus.DONE and trial.name != results.winner.name],
         splits=list(dict.fromkeys(trial.split for trial in results.trials if trial.score is not None)),
         pairs=confused_pairs(results),
-        classes=sorted(results.class_scores, key=lambda score: (score.f1, score.label))[:MAX_CLASSES],
+        classes=sorted(results.class_scores, key=lambda score: (not score.rows, score.f1, score.label))[:MAX_CLASSES],
         labelled=dict(results.data.labels),
-        note_groups=note_groups(results.worth_a_look),
+        note_groups=note_groups(results.worth_a_look, results.task),
         at_once=CLASSES_AT_ONCE,
         max_panels=figures.MAX_PANELS,
         lower=lower_is_better(results.metric),
@@ -226,7 +248,7 @@ def write_report(results: Results, path: str | Path) -> None:
         ResourceError: the file cannot be written.
     """
     path = Path(path)
-    page = build_report(results, folder=str(path.parent)).encode("utf-8", errors="replace")
+    page = build_report(results, str(path.parent), (path.parent / WITHOUT).exists()).encode("utf-8", errors="replace")
     try:
         with whole_file(path) as temporary:
             temporary.write_bytes(page)
@@ -245,15 +267,35 @@ def confused_pairs(results: Results, most: int = MAX_PAIRS) -> list[Pair]:
     return sorted(pairs, key=lambda pair: (-pair.cases, -pair.share, pair.true, pair.given))[:most]
 
 
-def ranked(trials: Sequence[TrialRecord], metric: str) -> list[TrialRecord]:
-    """The best first; those without a score last, in the order of the plan."""
+def ranked(trials: Sequence[TrialRecord], metric: str, winner: str) -> list[TrialRecord]:
+    """The best first; those without a score last, in the order of the plan; a winner that was chosen without one comes first."""
     sign = 1 if lower_is_better(metric) else -1
-    return sorted(trials, key=lambda trial: (trial.score is None, sign * trial.score.value if trial.score else 0.0))
+
+    def place(trial: TrialRecord) -> tuple[bool, bool, float]:
+        return trial.score is not None or trial.name != winner, trial.score is None, sign * trial.score.value if trial.score else 0.0
+
+    return sorted(trials, key=place)
 
 
-def note_groups(notes: Sequence[RowNote]) -> list[NoteGroup]:
+def label_worth(curve: LabelCurve | None, metric: str, without: Iterable[str]) -> Worth | None:
+    """Where the rung with transfer ends on the label curve. `without` as in `figures.label_curve`; None: there is no such rung."""
+    if curve is None:
+        return None
+    hollow = figures.without_transfer(curve, without)
+    last = max((point.labels for point in curve.points), default=0)
+    ends = [point for point in curve.points if point.labels == last]
+    ours, theirs = ([point for point in ends if (point.rung in hollow) is plain] for plain in (False, True))
+    if not ours:
+        return None
+    reached = ours[0].score
+    plainly = any(p.score.high < reached.low if lower_is_better(metric) else p.score.low > reached.high for p in theirs)
+    return Worth(ours[0], plainly)
+
+
+def note_groups(notes: Sequence[RowNote], task: str) -> list[NoteGroup]:
     """The rows worth a look by kind; kinds that the page does not know come last, under their own name."""
     known = {kind: (title, meaning) for kind, title, meaning in _NOTE_KINDS}
+    known["suspect label"] = _SUSPECTS.get(task, known["suspect label"])
     order = [*known, *dict.fromkeys(note.kind for note in notes if note.kind not in known)]
     groups = []
     for kind in order:
@@ -284,6 +326,7 @@ def environment() -> Environment:
         count=wording.count,
         date=wording.date,
         interval=wording.interval,
+        level=wording.level,
         many=wording.many,
         marked=marked,
         metric=shown_metric,

@@ -31,7 +31,6 @@ from headstart.report.axes import (
 from headstart.report.labels import Box, place_labels
 from headstart.report.svg import ACCENT, FONT, HALO, HEAT, INK, LINE, ON_HEAT, PAPER, SOFT, Sheet, picture
 from headstart.report.wording import count, fit, interval, number, percent, seconds, shorten, text_width
-from headstart.settings import lower_is_better
 
 MAX_HEATMAP_CLASSES = 20
 MAX_PANELS = 12
@@ -71,11 +70,16 @@ def off_scale(results: Results) -> bool:
     return any(not low <= score.value <= high for score in scores)
 
 
+def without_transfer(curve: LabelCurve, without: Iterable[str]) -> set[str]:
+    """The rungs of a curve that do not transfer; where it does not name its own, those that `without` names, and tfidf."""
+    return {curve.baseline} if curve.baseline else {"tfidf", *without}
+
+
 def label_curve(curve: LabelCurve | None, metric: str, without: Iterable[str]) -> Markup | None:
-    """Score against number of labels. `without` names the rungs that do not transfer."""
+    """Score against number of labels. `without` names the rungs of the ladder that do not transfer."""
     if curve is None or not curve.points:
         return None
-    hollow = {"tfidf", *without}
+    hollow = without_transfer(curve, without)
     rungs = sorted({point.rung for point in curve.points}, key=lambda rung: (rung in hollow, rung))
     largest = max(point.labels for point in curve.points)
 
@@ -103,19 +107,23 @@ def label_curve(curve: LabelCurve | None, metric: str, without: Iterable[str]) -
     return picture("labels", f"{axis_title(metric)}, against the number of training labels.", plot, height=350)
 
 
+def layer_metric(task: str, metric: str) -> str:
+    """The score by which a task compares layers, whatever decides between rungs; of all of them greater is better."""
+    return {"classification": "accuracy", "pairs": "accuracy", "ner": "entity_f1"}.get(task, metric)
+
+
 def score_by_layer(layers: Sequence[LayerScore], metric: str) -> Markup | None:
-    """One small panel per source: the score of a light head on each layer's frozen features."""
+    """One small panel per source: the score of a light head on each layer's frozen features, by a metric as `layer_metric` names it."""
     sources = list(dict.fromkeys(layer.source for layer in layers))[:MAX_PANELS]
     if not sources:
         return None
-    better = min if lower_is_better(metric) else max
 
     def plot(sheet: Sheet) -> None:
         limits = padded([layer.score for layer in layers])
         columns = 1 if sheet.narrow or len(sources) == 1 else 2
         for ax, source in zip(panels(sheet, len(sources), columns, 190), sources, strict=True):
             own = sorted((layer for layer in layers if layer.source == source), key=lambda layer: layer.layer)
-            best = better(own, key=lambda layer: layer.score.value)
+            best = max(own, key=lambda layer: layer.score.value)
             numbers = [layer.layer for layer in own]
             ax.fill_between(numbers, [x.score.low for x in own], [x.score.high for x in own], color=INK, alpha=0.08, linewidth=0)
             ax.plot(numbers, [x.score.value for x in own], color=SOFT, linewidth=1.5)

@@ -43,10 +43,12 @@ def rows_curve(rows: NeighbourRows | None, metric: str) -> Markup | None:
         low, high, middle = ([getattr(point.score, end) for point in rows.curve] for end in ("low", "high", "value"))
         ax.fill_between(places, low, high, color=INK, alpha=0.08, linewidth=0)
         ax.plot(places, middle, color=SOFT, linewidth=1.5)
+        # A share of each class need not make the number that is chosen.
+        nearest = min(rows.curve, key=lambda point: abs(point.rows - rows.chosen))
         for at, point in enumerate(rows.curve):
             tip = sheet.tip(f"{count(point.rows)} source rows: {interval(point.score)}")
-            colour = ACCENT if point.rows == rows.chosen else SOFT
-            ax.plot(at, point.score.value, "o", color=colour, ms=7 if point.rows == rows.chosen else 4.5, gid=tip, zorder=3)
+            colour = ACCENT if point is nearest else SOFT
+            ax.plot(at, point.score.value, "o", color=colour, ms=7 if point is nearest else 4.5, gid=tip, zorder=3)
         ax.set_xticks(places, [count(point.rows) for point in rows.curve])
         ax.set_ylim(*padded([point.score for point in rows.curve]))
         ax.set_xlabel("source rows, those put first", loc="left", labelpad=6)
@@ -56,20 +58,16 @@ def rows_curve(rows: NeighbourRows | None, metric: str) -> Markup | None:
 
 
 def rows_spread(rows: NeighbourRows | None) -> Markup | None:
-    """How many source rows have which score, the chosen ones marked. None: there are none."""
+    """How many source rows have which score, the chosen ones marked where they are known. None: there are none."""
     if rows is None or not sum(rows.histogram):
         return None
 
     def plot(sheet: Sheet) -> None:
         ax = sheet.axes(left=48, top=10, right=14 if sheet.narrow else 200, bottom=40)
-        above = 0
-        marked = set()
-        for at in reversed(range(len(rows.histogram))):
-            if above < rows.chosen:
-                marked.add(at)
-            above += rows.histogram[at]
-        for at, value in enumerate(rows.histogram):
-            ax.bar(at, value, width=0.9, color=ACCENT if at in marked else LINE)
+        chosen = rows.histogram_chosen or (0,) * len(rows.histogram)
+        for at, (value, own) in enumerate(zip(rows.histogram, chosen, strict=True)):
+            ax.bar(at, own, width=0.9, color=ACCENT)
+            ax.bar(at, value - own, bottom=own, width=0.9, color=LINE)
         ax.set_xticks([])
         ax.set_xlabel("score of the row, from least to greatest", loc="left", labelpad=6)
 

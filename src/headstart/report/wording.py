@@ -116,8 +116,8 @@ def number(value: float | None, signed: bool = False) -> str:
 
 
 def interval(estimate: Estimate | None) -> str:
-    """`0.893 [0.851, 0.921]`, all three to the same number of decimals; a dash for None."""
-    return NOTHING if estimate is None else span(estimate.value, estimate.low, estimate.high)
+    """`0.893 [0.851, 0.921]`, all three to the same number of decimals; a dash for None and for nan."""
+    return NOTHING if estimate is None or math.isnan(estimate.value) else span(estimate.value, estimate.low, estimate.high)
 
 
 def span(value: float, low: float, high: float, signed: bool = False) -> str:
@@ -146,6 +146,11 @@ def percent(share: float) -> str:
     value = 100 * share
     word = f"{value:.0f}" if value >= 9.95 or value == 0 else f"{value:.1f}"
     return f"{word}{GLUE}%"
+
+
+def level(confidence: float) -> str:
+    """The level of an interval, to its last digit: `95 %`, `97.5 %`."""
+    return f"{100 * confidence:g}{GLUE}%"
 
 
 def seconds(value: float) -> str:

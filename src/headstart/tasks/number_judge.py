@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -67,16 +68,23 @@ class NumberJudge(SumsJudge):
         super().__init__(sums_of)
 
     def scores(self, logits: FloatArray, rows: Rows, groups: IntArray | None, settings: Settings) -> Scores:
-        """Every score; errors are in the unit of the numbers."""
+        """Every score; errors are in the unit of the numbers. The share of variance explained is nan where the truth does not vary."""
         apart = logits[:, 0] - rows.y[:, 0]
         squared = self.estimate_of(measures.MEAN_LOSS, measures.means_of(apart**2), groups, settings)
         return {
             Metric.SPEARMAN.value: self.estimate(Metric.SPEARMAN, logits, rows, groups, settings),
             Metric.PEARSON.value: self.estimate(Metric.PEARSON, logits, rows, groups, settings),
-            "r2": _explained(self.estimate_of(_UNEXPLAINED, _unexplained_sums(apart, rows.y[:, 0]), groups, settings)),
+            "r2": self._explained(apart, rows.y[:, 0], groups, settings),
             "rmse": Estimate(math.sqrt(squared.value), math.sqrt(squared.low), math.sqrt(squared.high), squared.n, squared.confidence),
             "mean_absolute_error": self.estimate_of(measures.MEAN_LOSS, measures.means_of(np.abs(apart)), groups, settings),
         }
+
+    def _explained(self, apart: FloatArray, given: FloatArray, groups: IntArray | None, settings: Settings) -> Estimate:
+        """1 minus the share of the variance that is left, its interval turned round too."""
+        left = self.estimate_of(_UNEXPLAINED, _unexplained_sums(apart, given), groups, settings)
+        if np.ptp(given) == 0.0:
+            return replace(left, value=math.nan, low=math.nan, high=math.nan)
+        return replace(left, value=1.0 - left.value, low=1.0 - left.high, high=1.0 - left.low)
 
     def seen(self, said: Said, rows: Rows, names: Sequence[str]) -> Seen:
         """The truth and what was predicted, of some rows where there are many."""
@@ -98,7 +106,3 @@ def _share_unexplained(sums: FloatArray) -> FloatArray:
 
 
 _UNEXPLAINED = Measure(_share_unexplained, lambda sums: np.asarray(sums[0]), Range.LOSS)
-
-
-def _explained(left: Estimate) -> Estimate:
-    return Estimate(1.0 - left.value, 1.0 - left.high, 1.0 - left.low, left.n, left.confidence)
