@@ -771,6 +771,32 @@ def test_where_transfer_hurts_on_the_judged_rows_alone_the_model_without_it_is_s
     )
 
 
+def test_a_model_that_does_not_stand_its_proof_is_not_there(task, quick, monkeypatch):
+    def refused(folder, *_, **__):
+        raise RunError(f"The model saved to {str(Path(folder).resolve())!r} gives other probabilities.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("headstart.saving.verify", refused)
+        with pytest.raises(RunError) as told:
+            fit(task, "unproven", strategy=("tfidf", "probe"))
+    folder = task / "unproven"
+    assert str(told.value) == f"The model saved to {str(folder / 'model')!r} gives other probabilities."
+    assert not any(place.name.startswith("model") for place in folder.iterdir())
+    with pytest.raises(RunError):
+        headstart.load(folder)
+    assert fit(task, "unproven", strategy=("tfidf", "probe")).model.labels
+
+
+def test_a_form_that_cannot_be_made_keeps_no_finished_run_off_the_shelf(task, quick, monkeypatch):
+    def refused(*_):
+        raise RunError("torch cannot export it.")
+
+    monkeypatch.setattr(pipeline, "export_model", refused)
+    with pytest.raises(RunError):
+        fit(task, "no other form", strategy=("probe",))
+    assert shelf.find("no other form") is not None
+
+
 def test_a_winner_without_transfer_is_not_put_on_the_shelf(task, quick):
     fit(task, "nothing to transfer", strategy=("tfidf",))
     assert shelf.read_shelf() == ([], [])

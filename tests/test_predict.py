@@ -144,14 +144,13 @@ def test_equal_texts_of_a_window_go_through_the_model_once():
 @given(lengths=st.lists(st.integers(0, 60), max_size=60))
 def test_windows_are_the_rows_in_order_and_bounded(lengths):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predict, "WINDOW_ROWS", 7)
         patch.setattr(predict, "WINDOW_CHARACTERS", 100)
-        records = [(n, {"text": "x" * length, "n": n}) for n, length in enumerate(lengths)]
-        made = list(windows(records, lambda record: record["text"]))
+        records = [(n, {"text": "x", "page": "x" * length, "n": n}) for n, length in enumerate(lengths)]
+        made = list(windows(records, 7))
     assert [record for window in made for record in window] == [record for _, record in records]
     for window in made:
         assert 1 <= len(window) <= 7
-        assert sum(len(record["text"]) for record in window[:-1]) < 100  # only the last row may go over
+        assert sum(1 + len(record["page"]) for record in window[:-1]) < 100  # every cell counts; only the last row may go over
 
 
 @given(cells=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=2, max_size=2))
@@ -215,6 +214,33 @@ def test_the_column_is_the_one_that_the_run_was_trained_on(tmp_path, model, told
     (tmp_path / "in.csv").write_text("text,message\nhello there,hi\n")
     predict_file(str(tmp_path), str(tmp_path / "in.csv"), out=str(tmp_path / "out.csv"), format=None, top=1, text=None)
     assert (tmp_path / "out.csv").read_text() == "text,message,prediction,probability\nhello there,hi,short,0.7\n"
+
+
+@pytest.mark.parametrize("part", ["model", "without_transfer"])
+def test_a_model_within_a_run_reads_the_column_of_the_run(tmp_path, model, part):
+    (tmp_path / part).mkdir()
+    (tmp_path / "run.yaml").write_text("columns: {text: message, label: intent}\n")
+    (tmp_path / "in.csv").write_text("text,message\nhello there,hi\n")
+    predict_file(str(tmp_path / part), str(tmp_path / "in.csv"), out=str(tmp_path / "out.csv"), format=None, top=1, text=None)
+    assert (tmp_path / "out.csv").read_text().splitlines()[1] == "hello there,hi,short,0.7"
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="no /dev/fd here")
+def test_a_pipe_that_the_shell_makes_is_written_as_it_is(tmp_path, model):
+    (tmp_path / "in.csv").write_text("text\nhi\n")
+    reads, writes = os.pipe()
+    run(tmp_path / "in.csv", f"/dev/fd/{writes}", format="csv")
+    os.close(writes)
+    with open(reads) as pipe:
+        assert pipe.read() == "text,prediction,probability\nhi,short,0.7\n"
+
+
+def test_what_writes_is_read_in_small_windows(monkeypatch):
+    asked = []
+    monkeypatch.setattr(predict, "windows", lambda records, most: asked.append(most) or iter([]))
+    for form in ("", "pairs", "writing", "translation"):
+        predict_rows(["text"], [], types.SimpleNamespace(labels=(), form=form, predict=list), list, column="text", top=1, progress=print)
+    assert asked == [predict.WINDOW_ROWS, predict.WINDOW_ROWS, predict.WRITTEN_ROWS, predict.WRITTEN_ROWS]
 
 
 @pytest.mark.parametrize(

@@ -104,3 +104,11 @@ def test_a_ranking_refuses_a_source_that_was_taught_the_test_rows_as_a_fit_would
     assert str(refused.value) == (
         f"The source {source!r} was taught 60 of these 60 rows, so no score on them would be honest; name the source that it began with."
     )
+
+
+def test_the_estimator_takes_no_source_that_was_taught_its_rows(chain):
+    folder, first, _ = chain
+    labels = [label for _, label in sentences(60, 1)]
+    model = headstart.TransferClassifier(source=str(folder / "run-one"), store=str(folder / "store"), strategy=("probe",))
+    with pytest.raises(SourceError):
+        model.fit(first, labels)

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 import headstart
-from headstart.data.given import is_missing, listed, texts_of
+from headstart._public import as_data
+from headstart.data.given import is_missing, listed, plain, texts_of
 from headstart.errors import DataError, SettingsError
 
 TABLE = pd.DataFrame({"text": ["one", "two", "three"], "label": ["a", None, "b"]})
@@ -30,6 +31,30 @@ def test_several_columns_and_elements_that_are_no_texts_are_told():
 def test_what_a_table_leaves_out_is_missing_whatever_it_is_called():
     assert all(map(is_missing, [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT]))
     assert not any(map(is_missing, ["", "nan", 0, 0.0, False, 3, np.int64(1)]))
+
+
+def test_cells_of_tables_are_what_json_has():
+    nested = {"text": np.array(["one"], dtype=object), "answer_start": np.array([3])}
+    assert plain(nested) == {"text": ["one"], "answer_start": [3]}
+    assert [plain(cell) for cell in (np.array(["b", "a"]), ("b", "a"), {"b", "a"}, "b", 3, None)] == [
+        ["b", "a"],
+        ["b", "a"],
+        ["a", "b"],
+        "b",
+        3,
+        None,
+    ]
+
+
+def test_lists_of_labels_and_answers_may_stand_in_arrays_as_a_table_holds_them():
+    texts = ["one", "two", "three"]
+    labels = [["anger", "joy"], ["joy"], []]
+    answers = [{"text": ["one"], "answer_start": [0]}] * 3
+    held = [{"text": np.array(["one"], dtype=object), "answer_start": np.array([0])}] * 3
+    table = pd.DataFrame({"text": texts, "label": [np.array(names, dtype=object) for names in labels], "answers": held})
+    assert as_data((table.text, table.label)).labels == as_data((texts, labels)).labels == ('["anger", "joy"]', '["joy"]', "[]")
+    assert as_data((table.text, table.answers)).labels == as_data((texts, answers)).labels
+    assert as_data((texts, answers)).labels[0] == '{"text": ["one"], "answer_start": [0]}'
 
 
 @pytest.mark.parametrize("kind", [object, "string", "category"])

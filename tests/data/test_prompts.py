@@ -35,6 +35,12 @@ def test_columns_are_known_by_their_names(columns, name):
     assert (None if found is None else found.name) == name
 
 
+def test_a_row_to_complete_is_read_as_one_to_learn_from():
+    assert prompt_of({"instruction": "Sort", "input": float("nan")}, "instruction,input") == "Sort"
+    assert prompt_of({"instruction": "Sort", "input": True}, "instruction,input") == "Sort\n\ntrue"
+    assert prompt_of({"instruction": "Sort", "input": ["b", "a"]}, "instruction,input") == 'Sort\n\n["b", "a"]'
+
+
 def test_an_instruction_and_its_input_stand_apart_and_no_input_adds_nothing():
     assert as_prompt("Sort.", " b, a ") == "Sort.\n\nb, a"
     assert as_prompt("Sort.", "  ") == "Sort."

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from headstart import loaded
 from headstart.errors import RunError
 from headstart.loaded import load
+from headstart.sources import opening
 from tiny import make_causal, make_parent, make_tiny
 
 TEXTS = ["why is my card lost", "a", "I love this film so much", "money", "a"]
@@ -85,6 +87,27 @@ def test_damaged_files_are_refused_with_the_folder_and_the_remedy(save: Callable
     (folder / name).write_bytes((folder / name).read_bytes()[:50])
     message = refusal(folder)
     assert message.startswith(f"The model in {str(folder)!r} cannot be opened (") and message.endswith("); copy or train it again.")
+
+
+def test_weights_that_the_file_lacks_are_not_drawn_at_random(save: Callable[..., Path]) -> None:
+    folder = save("bert")
+    whole = load_file(folder / "model.safetensors")
+    save_file({name: value for name, value in whole.items() if not name.startswith("classifier")}, folder / "model.safetensors")
+    assert refusal(folder) == (
+        f"The weights of the model in {str(folder)!r} lack 2 tensors, 'classifier.bias' first; copy or train it again."
+    )
+
+
+def test_want_of_memory_is_no_damaged_file_and_an_error_without_words_has_its_name(
+    save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save("bert")
+    for error in (MemoryError(), RuntimeError("[enforce fail] can't allocate memory: you tried to allocate 9 bytes")):
+        monkeypatch.setattr(opening, "read_config", lambda place, error=error: (_ for _ in ()).throw(error))
+        with pytest.raises(type(error)):
+            load(folder)
+    monkeypatch.setattr(opening, "read_config", lambda place: (_ for _ in ()).throw(AssertionError()))
+    assert refusal(folder) == f"The model in {str(folder)!r} cannot be opened (AssertionError); copy or train it again."
 
 
 def test_an_adapter_beside_the_weights_is_refused_rather_than_put_on_them(save: Callable[..., Path]) -> None:
