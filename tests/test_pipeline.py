@@ -791,7 +791,7 @@ def test_a_form_that_cannot_be_made_keeps_no_finished_run_off_the_shelf(task, qu
     def refused(*_):
         raise RunError("torch cannot export it.")
 
-    monkeypatch.setattr(pipeline, "export_model", refused)
+    monkeypatch.setattr("headstart.saving.export_model", refused)
     with pytest.raises(RunError):
         fit(task, "no other form", strategy=("probe",))
     assert shelf.find("no other form") is not None

@@ -187,7 +187,7 @@ def test_near_cases_outweigh_far_ones():
 
 def test_the_weights_are_those_of_a_normal_kernel_in_logarithms():
     table = [case(per_class=32.0, classes=2, tokens=40.0, accuracy=0.1), case(per_class=100.0, classes=20, tokens=10.0, accuracy=-0.02)]
-    reach = np.array([0.7, 1.2, 1.0])
+    reach = np.array([0.45, 1.2, 1.0])
     apart = [np.log(np.array([c.per_class, c.classes, c.tokens]) / [64.0, 6, 20.0]) / reach for c in table]
     weight = np.array([0.5 * math.exp(-2), *(math.exp(-(gap**2).sum() / 2) for gap in apart)])
     value = np.array([0.0, 0.1, -0.02])
@@ -196,6 +196,13 @@ def test_the_weights_are_those_of_a_normal_kernel_in_logarithms():
     belief = here(table)
     assert belief.mean == pytest.approx(mean)
     assert belief.spread == pytest.approx(math.sqrt(variance + 0.02**2))
+
+
+@pytest.mark.parametrize(("asked", "as_if"), [(2.0, 8.0), (5000.0, 256.0)])
+def test_beyond_the_sizes_that_were_measured_the_nearest_speaks(asked, as_if):
+    table = [case(per_class=8.0, accuracy=0.01), case(per_class=256.0, accuracy=0.03)]
+    assert here(table, per_class=asked) == here(table, per_class=as_if)
+    assert here(table, per_class=8.0).mean < 0.02 < here(table, per_class=256.0).mean
 
 
 def test_a_case_whose_probe_did_as_well_says_more_and_what_is_gained_grows_with_the_root_of_the_errors():
@@ -250,7 +257,7 @@ def test_how_far_a_rung_fell_elsewhere_does_not_widen_what_is_hoped_of_it():
 
 
 def test_far_from_every_case_nothing_is_expected():
-    assert here([case(accuracy=0.3)] * 3, per_class=1e6) == Belief(pytest.approx(0.0, abs=1e-6), pytest.approx(math.hypot(0.05, 0.02)))
+    assert here([case(accuracy=0.3)] * 3, tokens=1e9) == Belief(pytest.approx(0.0, abs=1e-6), pytest.approx(math.hypot(0.05, 0.02)))
 
 
 def test_texts_without_tokens_have_a_belief_too():
