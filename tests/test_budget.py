@@ -86,8 +86,10 @@ def test_what_the_store_lacks_must_be_read_and_a_test_file_too(task):
         assert budget.seconds_to_read(target, means) == 0.0
 
 
-@pytest.mark.parametrize(("foretold", "took", "times"), [(4.0, 12.0, 3.0), (4.0, 4.5, 1.0), (4.0, 1.0, 1.0), (0.5, 5.0, 1.0)])
-def test_reading_that_takes_longer_than_foretold_tells_of_a_slow_machine(foretold, took, times):
+@pytest.mark.parametrize(
+    ("foretold", "took", "times"), [(4.0, 12.0, 3.0), (4.0, 4.5, 1.0), (4.0, 1.0, 0.25), (4.0, 3.5, 1.0), (0.5, 5.0, 1.0)]
+)
+def test_reading_that_takes_longer_than_foretold_or_shorter_tells_of_the_machine(foretold, took, times):
     means = candidates.Means({}, CostModel(1e11, 2e11), [])
     budget.notice_speed(means, foretold, took)
     assert (means.cost.training_speed, means.cost.reading_speed) == (pytest.approx(1e11 / times), pytest.approx(2e11 / times))

@@ -50,7 +50,7 @@ class CostModel:
             self.lights[rung] = self.lights.get(rung, 1.0) * measured / predicted
 
     def slow_down(self, times: float) -> None:
-        """Count with a machine that is so many times slower, since other work runs on it or texts are dearer than their tokens tell."""
+        """Count with a machine that is so many times slower (below 1: faster) than it was taken for."""
         self.training_speed /= times
         self.reading_speed /= times
 
