@@ -115,6 +115,7 @@ def test_rows_that_take_half_of_the_budget_to_answer_are_told_at_the_start(task,
     assert "Answering the" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft asks transformers for it
 def test_an_adapter_is_saved_with_its_head_and_answers_as_the_merged_model_does(task, capsys):
     run = fit(task, "adapted", strategy="lora", adapter=True, epochs=8, learning_rate=1e-3)

@@ -167,6 +167,7 @@ def small_writer(monkeypatch):
         monkeypatch.setattr(language_scratch, name, value)
 
 
+@pytest.mark.slow
 def test_a_writer_from_random_weights_needs_no_source_that_writes(task, small_writer, tmp_path):
     """The embedded source cannot write, and is not asked to."""
     run = fit(task, source=(), strategy=("scratch",), out=str(tmp_path / "run"), max_length=64)

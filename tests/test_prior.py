@@ -198,6 +198,13 @@ def test_the_weights_are_those_of_a_normal_kernel_in_logarithms():
     assert belief.spread == pytest.approx(math.sqrt(variance + 0.02**2))
 
 
+def test_how_warm_a_rung_is_hangs_mostly_on_cases_of_as_many_classes():
+    table = [replace(case(classes=2), temperature=3.0), replace(case(classes=12), temperature=0.8)]
+    apart = [math.exp(-((math.log(c.classes / 12) / 0.5) ** 2) / 2) for c in table]
+    expected = math.exp(sum(w * math.log(c.temperature) for w, c in zip(apart, table, strict=True)) / (0.5 + sum(apart)))
+    assert expect_temperature("partial", per_class=64.0, classes=12, tokens=20.0, cases=table) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(("asked", "as_if"), [(2.0, 8.0), (5000.0, 256.0)])
 def test_beyond_the_sizes_that_were_measured_the_nearest_speaks(asked, as_if):
     table = [case(per_class=8.0, accuracy=0.01), case(per_class=256.0, accuracy=0.03)]

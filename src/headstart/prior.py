@@ -28,6 +28,8 @@ FloatArray = NDArray[np.float64]
 # share that the probe tells wrong. Cases were measured at sizes that lie 1.4 to 2.1 apart, and what one rung gains over another changes
 # between them: a task speaks mostly with those of the size that is nearest.
 _REACH = {"per_class": 0.45, "classes": 1.2, "tokens": 1.0, "probe_error": 0.7}
+# How warm a rung is hangs on the number of classes more than what it gains does (one data set left out at a time: docs/log.md).
+_REACH_OF_WARMTH = _REACH | {"classes": 0.5}
 # Gains grow with this power of the probe's errors: of 0, 0.25, 0.5, 0.7 and 1 the one that foretells sets left out best (docs/log.md).
 _GROWS = 0.5
 # What is assumed of a rung of which nothing was measured nearby: no better than the probe, give or take.
@@ -123,13 +125,19 @@ def expect_temperature(
     rung: str, *, per_class: float, classes: int, tokens: float, cases: Sequence[Case], probe_error: float | None = None
 ) -> float:
     """The calibration temperature to expect of a rung of which no fold was measured: a geometric mean, 1 where nothing like it is known."""
-    near = list(_near(rung, per_class, classes, tokens, probe_error, cases))
+    near = list(_near(rung, per_class, classes, tokens, probe_error, cases, _REACH_OF_WARMTH))
     total = _BLANK_WEIGHT + sum(weight for _, weight in near)
     return math.exp(sum(weight * math.log(case.temperature) for case, weight in near) / total)
 
 
 def _near(
-    rung: str, per_class: float, classes: int, tokens: float, probe_error: float | None, cases: Sequence[Case]
+    rung: str,
+    per_class: float,
+    classes: int,
+    tokens: float,
+    probe_error: float | None,
+    cases: Sequence[Case],
+    reach: Mapping[str, float] = _REACH,
 ) -> Iterator[tuple[Case, float]]:
     """The cases of a rung, each with how much it speaks for such a task, in (0, 1]; what is not known of one of both sets none apart. For
     more rows a class than were ever measured, or fewer, those of the greatest or least number speak."""
@@ -140,7 +148,7 @@ def _near(
         if case.rung == rung:
             there = {name: getattr(case, name) for name in here}
             known = [name for name in here if here[name] is not None and there[name] is not None]
-            apart = sum((math.log(max(there[name], 1e-9) / max(here[name] or 0.0, 1e-9)) / _REACH[name]) ** 2 for name in known)
+            apart = sum((math.log(max(there[name], 1e-9) / max(here[name] or 0.0, 1e-9)) / reach[name]) ** 2 for name in known)
             yield case, math.exp(-apart / 2)
 
 

@@ -168,7 +168,7 @@ def test_the_same_seed_gives_the_same_translator(folders):
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
-@pytest.mark.parametrize("name", [*PARENTS, "bert", None])
+@pytest.mark.parametrize("name", [*(pytest.param(name, marks=pytest.mark.slow) for name in PARENTS), "bert", None])
 def test_a_training_that_was_stopped_goes_on_to_the_same_translator(name, folders, tmp_path, monkeypatch):
     """Of parents, of a new decoder on an encoder, and from nothing; dropout takes the random numbers that were next."""
     monkeypatch.setattr(resuming, "EVERY", 0.0)
