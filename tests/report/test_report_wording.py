@@ -38,6 +38,7 @@ from headstart.report.wording import (
         (None, "–"),
         (float("nan"), "–"),
         (float("inf"), "–"),
+        (1e-9, "0.00"),
     ],
 )
 def test_numbers_have_three_significant_digits(value, words):

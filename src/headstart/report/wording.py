@@ -92,8 +92,8 @@ def _em(character: str) -> float:
 
 
 def _decimals(largest: float) -> int:
-    """Decimals that give a number of this size three significant digits."""
-    if largest == 0:
+    """Decimals that give a number of this size three significant digits, six at most; two where all of six would be zeros."""
+    if largest < 5e-7:
         return 2
     return min(6, max(0, 2 - math.floor(math.log10(largest))))
 
