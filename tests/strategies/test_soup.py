@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from headstart.backbone.reading import Reader
 from headstart.settings import Precision, Settings
-from headstart.strategies import schedule
+from headstart.strategies import resuming, schedule, training
 from headstart.strategies.base import Rows
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.soup import PARTS
@@ -49,6 +50,33 @@ def test_each_training_logs_apart_and_their_curves_follow_one_another(tiny_backb
     assert all(list((tmp_path / part).glob("events*")) for part in PARTS)
     steps = [point.step for point in model.curve]
     assert steps == sorted(steps) and steps[-1] == 1 + 4  # one pass of 24 rows is a step
+
+
+@pytest.mark.parametrize("stop", [2, 4 + 3])
+def test_stopped_in_either_training_it_goes_on_with_both(tiny_backbone, tmp_path, monkeypatch, stop):
+    """Of as many steps each, from the same weights, on the same rows: what is kept of one is not taken for the other's."""
+    monkeypatch.setattr(schedule, "FEWEST_CONTRASTIVE_STEPS", 4)
+    monkeypatch.setattr(resuming, "EVERY", 0.0)
+    monkeypatch.setattr(resuming, "_SHARE", float("inf"))
+    taken, last = [], None
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if len(taken) == last:
+            raise KeyboardInterrupt
+        taken.append(state.global_step)
+
+    monkeypatch.setattr(training._Watch, "on_step_begin", on_step_begin, raising=False)
+    job = job_on(Reader(tiny_backbone("bert"), None, 4096))
+    job = replace(job, settings=replace(SETTINGS, epochs=4))
+    whole = get_strategy("soup").fit(job)
+    assert taken == [0, 1, 2, 3] * 2
+    taken, last = [], stop
+    with pytest.raises(KeyboardInterrupt):
+        get_strategy("soup").fit(replace(job, kept=tmp_path))
+    taken, last = [], None
+    again = get_strategy("soup").fit(replace(job, kept=tmp_path))
+    assert taken == [0, 1, 2, 3, 0, 1, 2, 3][stop - 1 :]  # all but what was kept
+    np.testing.assert_allclose(again.predict_logits(job.rows.texts), whole.predict_logits(job.rows.texts), atol=1e-3)
 
 
 def test_it_is_expected_to_take_as_long_as_both(tiny_backbone):
