@@ -4,7 +4,8 @@
 
 Trains every rung on few and on many rows of each set and scores it on other rows of the set's TRAINING file; the test files stay closed.
 The sets are others than those of the benchmarks against the peers, so that no figure there is helped by having been seen here. Finished
-cells are kept in benchmarks/work/prior.jsonl and not done again; without --only src/headstart/prior.json is written anew.
+cells are kept in benchmarks/work/prior.jsonl and not done again. At the end src/headstart/prior.json is written anew: whatever --only
+leaves out stays in it as it was.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ SETS = (
     "r8",
     "reviews_kitchen_housewares",
     "clinc150",
+    "clinc150/60",  # so many of its classes, drawn anew each time
+    "clinc150/15",
     "tweeteval_hate",
     "acl_arc",
     "unfair_tos_en",
@@ -62,8 +65,8 @@ RUNGS = {
 }
 # Dear rungs are measured on some of the sets only.
 DEAR = (
-    *("snips", "csabstruct", "mpqa", "chemprot", "clinc150", "tweeteval_offensive", "tweeteval_hate", "acl_arc", "unfair_tos_en"),
-    *("tweeteval_stance_abortion", "wikigold", "sciie_ner", "crossner_ai", "crossner_music"),
+    *("snips", "csabstruct", "mpqa", "chemprot", "clinc150", "clinc150/60", "clinc150/15", "tweeteval_offensive", "tweeteval_hate"),
+    *("acl_arc", "unfair_tos_en", "tweeteval_stance_abortion", "wikigold", "sciie_ner", "crossner_ai", "crossner_music"),
 )
 ONLY = {
     "full": DEAR,
@@ -74,11 +77,15 @@ ONLY = {
 
 def draw(name: str, per_class: int, seed: int) -> tuple[Rows, Rows]:
     """Training rows, so many of each class, and held-out rows, both of the set's training file; equal texts once."""
+    name, _, some = name.partition("/")
     split = read(name, "train")
     texts: dict[str, str] = {}
     for text, label in zip(split.texts, split.labels, strict=True):
         texts.setdefault(text, label)
     rng = np.random.default_rng(seed)
+    if some:
+        chosen = set(rng.permutation(sorted(set(texts.values())))[: int(some)].tolist())
+        texts = {text: label for text, label in texts.items() if label in chosen}
     items = list(texts.items())
     order = rng.permutation(len(items))
     labels = sorted(set(texts.values()))
@@ -164,15 +171,16 @@ def main() -> int:
                     with WORK.open("a") as file:
                         file.write(json.dumps(cell) + "\n")
                     print(cell, flush=True)
-    if {*SETS, *WORD_SETS} <= set(wanted):
-        write_table(done)
+    write_table([cell for cell in done if cell["data"] in wanted])
     return 0
 
 
 def write_table(cells: list[dict[str, object]]) -> None:
-    """The differences to the probe of the same cell, as the package keeps them."""
+    """The differences to the probe of the same cell, as the package keeps them, in place of what it holds of these sets."""
+    table = json.loads(TABLE.read_text(encoding="utf-8"))
+    measured = sorted({str(cell["data"]) for cell in cells})
     probes = {(c["data"], c["asked"], c["seed"]): c for c in cells if c["rung"] == "probe"}
-    cases = []
+    cases = [case for case in table["cases"] if case["data"] not in measured]
     for cell in sorted(cells, key=lambda c: (str(c["data"]), int(str(c["asked"])), str(c["rung"]), int(str(c["seed"])))):
         probe = probes.get((cell["data"], cell["asked"], cell["seed"]))
         if probe is None or cell is probe:
@@ -184,8 +192,9 @@ def write_table(cells: list[dict[str, object]]) -> None:
         kept["accuracy"] = round(float(str(cell["accuracy"])) - float(str(probe["accuracy"])), 4)
         kept["log_loss"] = round(float(str(probe["log_loss"])) - float(str(cell["log_loss"])), 4)
         cases.append(kept)
-    text = json.dumps({"measured_by": "benchmarks/prior.py", "machine": describe_machine(), "cases": cases}, indent=1)
-    TABLE.write_text(text + "\n", encoding="utf-8")
+    cases.sort(key=lambda case: (case.get("task", ""), case["data"], case["per_class"], case["rung"]))
+    table |= {"made": [*table["made"], {"sets": ", ".join(measured), "machine": describe_machine()}], "cases": cases}
+    TABLE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from headstart import cli
 from headstart.checking import Checked, check_data, findings_text, needs_a_hand, token_counter
 from headstart.data.examples import Examples
 from headstart.data.table import open_table
-from headstart.errors import SourceError
+from headstart.errors import DataError, SourceError
 from headstart.records import Finding, Severity
 from tiny import make_tiny
 
@@ -120,6 +120,24 @@ def test_files_by_name_give_findings_of_reading_and_of_checking(tmp_path):
     assert not found.result.usable[0]  # it stands in the test file
     order = [list(Severity).index(finding.severity) for finding in found.result.findings]
     assert order == sorted(order)
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("message,label", "has no column 'text' (the text in {train}). Its columns: 'message', 'label'."),
+        ("text,labels,id", "has no column 'label' (the label in {train}). Did you mean 'labels'? Its columns: 'text', 'labels', 'id'."),
+    ],
+)
+@pytest.mark.parametrize("role", ["test", "validation"])
+def test_a_column_that_another_file_lacks_is_told_as_the_datas(tmp_path, header, told, role):
+    (tmp_path / "train.csv").write_text(GOOD)
+    (tmp_path / "other.csv").write_text(f"{header}\nthe first,cards,1\n")
+    options = {"text": None, "label": None, "validation": None, "test": None, "source": None, "max_length": 256}
+    with pytest.raises(DataError) as error:
+        check_data(str(tmp_path / "train.csv"), **{**options, role: str(tmp_path / "other.csv")})
+    train = repr(str(tmp_path / "train.csv"))
+    assert str(error.value) == f"{str(tmp_path / 'other.csv')!r} {told.format(train=train)}"
 
 
 def test_texts_that_the_source_cuts_off_are_found(tmp_path):

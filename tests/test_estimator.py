@@ -24,6 +24,7 @@ from sklearn.utils.estimator_checks import (
 import headstart
 from headstart.errors import DataError, SettingsError
 from headstart.estimator import TransferClassifier
+from headstart.progress import say
 from headstart.settings import Metric, Settings, as_plain
 
 TEXTS = [f"{word} number {n}" for n in range(12) for word in ("aardvark", "zebra", "mole")]
@@ -56,7 +57,7 @@ def test_every_parameter_is_a_setting_with_its_default():
     plain = as_plain(Settings())
     parameters = {name: item.default for name, item in inspect.signature(TransferClassifier).parameters.items()}
     assert parameters == {name: tuple(plain[name]) if isinstance(plain[name], list) else plain[name] for name in parameters}
-    assert len(parameters) == 17
+    assert len(parameters) == 18
 
 
 def test_fit_predict_score_and_classes():
@@ -88,6 +89,17 @@ def test_labels_come_back_in_the_type_that_was_given(labels):
 def test_arrays_of_texts_are_texts(shape):
     X = np.array(TEXTS, dtype=object).reshape(shape)
     assert TransferClassifier().fit(X, np.array(LABELS)).score(X, LABELS) == 1.0
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_it_is_silent_where_it_is_asked_to_be(monkeypatch, capsys, quiet):
+    def training(*given):
+        say("  training probe")
+        return LetterModel(*given)
+
+    monkeypatch.setitem(sys.modules, "headstart.in_memory", types.SimpleNamespace(train_classifier=training))
+    TransferClassifier(quiet=quiet).fit(TEXTS, LABELS)
+    assert capsys.readouterr().err == ("" if quiet else "  training probe\n")
 
 
 def test_clone_cross_validation_pipeline_and_grid_search():

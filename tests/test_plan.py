@@ -1,10 +1,12 @@
 """The plan that a dry run prints: every rung, how it is judged, what it costs; and nothing is left behind."""
 
+import math
 import re
 
 import pytest
 
 from headstart import cli
+from headstart.sources.files import read_shapes
 from headstart.strategies.ladder import known_strategies
 from small import sentences, write_csv
 from tiny import HIDDEN, make_tiny
@@ -80,3 +82,15 @@ def test_disk_holds_what_enters_a_cut_once_for_all_rungs_above_it(task, capsys):
         assert cli.main([*words, *(word for each in strategies for word in ("--strategy", each))]) == 0
         told.append(int(re.search(r"disk: about ([\d,]+) MB", capsys.readouterr().out)[1].replace(",", "")))
     assert told[0] < told[1] == told[2]
+
+
+@pytest.mark.parametrize(("every", "blocks"), [(0.0, True), (math.inf, False)])
+def test_disk_counts_what_a_long_training_keeps(task, capsys, monkeypatch, every, blocks):
+    monkeypatch.setattr("headstart.strategies.resuming.EVERY", every)
+    monkeypatch.setattr("headstart.plan._FLOAT", 4e3)  # the tiny source's weights would be no megabyte
+    told = plan(task, capsys, "--strategy", "full", "--strategy", "probe").splitlines()[-1]
+    weights = sum(math.prod(shape) for shape in read_shapes(task / "source" / "model.safetensors").values())
+    kept = re.search(r", ([\d,]+) MB while a training runs that can be gone on with$", told)
+    assert (kept is not None) is blocks
+    if kept is not None:  # weights and two moments
+        assert int(kept[1].replace(",", "")) == pytest.approx(3 * weights * 4e3 / 1e6, rel=0.05)

@@ -1,6 +1,7 @@
 """Labelling files: every input column kept, rows in order, constant memory, files whole or not at all."""
 
 import csv
+import datetime
 import errno
 import io
 import json
@@ -13,6 +14,7 @@ import types
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -103,6 +105,26 @@ def test_parquet_holds_texts_as_strings_and_probabilities_as_numbers(tmp_path, m
         {"id": "1", "text": "hi", "prediction": "short", "probability": 0.7},
         {"id": "2", "text": "", "prediction": None, "probability": None},
     ]
+
+
+def test_numbers_of_a_parquet_file_stay_numbers(tmp_path, model):
+    columns = {
+        "id": pa.array([3, None, 5], pa.int32()),
+        "when": pa.array([datetime.date(2026, 1, 2), None, None], pa.date32()),
+        "text": pa.array(["hi", None, "hello"]),
+        "price": pa.array([1.5, 2.5, None], pa.float32()),
+        "paid": pa.array([True, None, False]),
+        "many": pa.array([2**63 + 1, 0, None], pa.uint64()),
+        "kind": pa.array(["a", "b", "a"]).dictionary_encode(),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    run(tmp_path / "in.parquet", tmp_path / "out.parquet")
+    table = pq.read_table(tmp_path / "out.parquet")
+    kinds = ["int32", "string", "string", "float", "bool", "uint64", "string", "string", "double"]
+    assert [str(kind) for kind in table.schema.types] == kinds
+    for name in ("id", "price", "paid", "many", "text"):
+        assert table[name].to_pylist() == columns[name].to_pylist()
+    assert table["when"].to_pylist() == ["2026-01-02", None, None]
 
 
 def test_parquet_of_a_table_without_rows_is_a_parquet_file(tmp_path, model):

@@ -77,8 +77,8 @@ def check_data(
     asked = None if task is None else get_task(task)  # before anything is read
     whole = task == GENERATION
 
-    def read(path: str | Path, text: str | None, label: str | None) -> Examples:
-        result = read_examples(path, text=text, label=label, whole=whole)
+    def read(path: str | Path, text: str | None, label: str | None, like: str = "") -> Examples:
+        result = read_examples(path, text=text, label=label, whole=whole, like=like)
         noticed.extend(result.findings)
         if path is data:
             half.update(result.half)
@@ -96,7 +96,7 @@ def check_data(
     as_read = train
     train = prepare(as_read, None)
     told = half | _emptied(as_read, train)
-    columns = train.text_column, train.label_column
+    columns = train.text_column, train.label_column, "standard input" if train.origin == "-" else repr(train.origin)
     whole = whole or WHOLE in train.labels[:1]
     try:
         # The embedded source writes nothing, so its tokens say nothing of what a model that does would cut off.

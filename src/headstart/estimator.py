@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from headstart.data.given import is_missing, texts_of
 from headstart.errors import DataError
+from headstart.progress import set_quiet
 from headstart.settings import Settings, as_plain, make_settings
 
 # Plain values, and tuples for lists: what scikit-learn accepts as defaults.
@@ -50,6 +51,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         store: str | None = _DEFAULT["store"],
         store_limit: float = _DEFAULT["store_limit"],
         batch_tokens: int = _DEFAULT["batch_tokens"],
+        quiet: bool = _DEFAULT["quiet"],
     ) -> None:
         self.source = source
         self.strategy = strategy
@@ -68,6 +70,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.store = store
         self.store_limit = store_limit
         self.batch_tokens = batch_tokens
+        self.quiet = quiet
 
     def fit(self, X: Iterable[str], y: ArrayLike) -> TransferClassifier:
         """Choose a way of transferring on these rows and train it.
@@ -96,6 +99,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             raise DataError(f"All {len(labels)} labels are the same ({names[0]!r}); a classifier needs at least two classes.")
         from headstart.in_memory import train_classifier
 
+        set_quiet(settings.quiet)
         self.model_ = train_classifier(texts, [names[number] for number in numbers], settings)
         self.classes_ = classes
         return self

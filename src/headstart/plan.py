@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _FLOAT = 4  # bytes
 # A training step holds the weights that learn, their gradients and two moments, and copies of activations for the way back.
 _STATES, _ACTIVATIONS = 4, 24
+# Of a training that is kept while it runs: the weights that learn and their two moments.
+_KEPT = 3
 
 
 def describe_plan(target: Target, parts: Sequence[Part], rungs: Sequence[Rung], cost: CostModel, settings: Settings, seconds: float) -> str:
@@ -33,6 +35,7 @@ def describe_plan(target: Target, parts: Sequence[Part], rungs: Sequence[Rung], 
         seconds: what the decision on the first part's rows may take; one on more rows may take more.
     """
     from headstart.strategies.batches import HELD_BYTES
+    from headstart.strategies.resuming import EVERY
 
     decisions = len(parts) + (0 if parts[0].judge is None else 1)
     last = f", {seconds * len(target.rows) / len(parts[0].learn):,.0f} s for the last" if decisions > 1 else ""
@@ -46,7 +49,7 @@ def describe_plan(target: Target, parts: Sequence[Part], rungs: Sequence[Rung], 
     reading: dict[str, float] = {}
     disk: dict[str, float] = {}
     kept: set[tuple[str, int]] = set()  # cuts whose activations the store holds
-    memory = 0.0
+    memory = unfinished = 0.0
     for rung in sorted(rungs, key=lambda rung: trial_seconds(rung, cost)):
         belief = expectation(rung, deciding_metric(settings))
         lines.append(f"{rung.name:<28}{belief.mean:>+10.3f}{trial_seconds(rung, cost):>9.0f}  {rung.strategy.summary}")
@@ -63,6 +66,8 @@ def describe_plan(target: Target, parts: Sequence[Part], rungs: Sequence[Rung], 
             held = min(HELD_BYTES, tokens * backbone.width * _FLOAT) if lowest else 0.0
             step = settings.batch_size * rung.tokens * backbone.width * backbone.n_blocks * _FLOAT * _ACTIVATIONS
             memory = max(memory, backbone.parameters_total * _FLOAT + learning * _STATES * _FLOAT + held + step)
+            if trial_seconds(rung, cost) > EVERY:
+                unfinished = max(unfinished, learning * _KEPT * _FLOAT)
             if lowest and (name, lowest) not in kept:
                 kept.add((name, lowest))
                 disk[name] += tokens * backbone.width * _FLOAT
@@ -70,7 +75,8 @@ def describe_plan(target: Target, parts: Sequence[Part], rungs: Sequence[Rung], 
         "",
         "expected: score minus the probe's, from the table of measured sets; the planner tries what is worth its seconds",
         "reading: " + "; ".join(f"{name} {seconds:,.1f} s" for name, seconds in reading.items()) if reading else "reading: none",
-        f"memory: about {1.0 + memory / 1e9:.1f} GB; disk: about {sum(disk.values()) / 1e6:,.0f} MB in the store",
+        f"memory: about {1.0 + memory / 1e9:.1f} GB; disk: about {sum(disk.values()) / 1e6:,.0f} MB in the store"
+        + (f", {unfinished / 1e6:,.0f} MB while a training runs that can be gone on with" if unfinished else ""),
     ]
     return "\n".join(lines)
 

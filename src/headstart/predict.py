@@ -96,7 +96,7 @@ def predict_file(folder: str, data: str, *, out: str, format: str | None, top: i
         if model.labels and top > (known := len(model.labels)):
             raise SettingsError(f"--top is {top}, but the model knows {known} labels; it must lie between 1 and {known}.")
         with opened(out) as stream, bar(0, "Predicting", unit="row") as progress:
-            write, finish = WRITERS[written_format](stream, names, form.numbers)
+            write, finish = WRITERS[written_format](stream, names, {**table.kinds, **dict.fromkeys(form.numbers, "double")})
             done = predict_rows(table.columns, table.records(), model, write, column=column, top=top, progress=progress.update)
             finish()
         noticed = tuple(f"{finding.message} {finding.remedy}".strip() for finding in table.findings)

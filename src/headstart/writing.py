@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -76,7 +76,7 @@ def opened(out: str) -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
 
 
-def _write_csv(stream: IO[bytes], names: Sequence[str], numbers: Set[str]) -> tuple[Write, Callable[[], None]]:
+def _write_csv(stream: IO[bytes], names: Sequence[str], kinds: Mapping[str, str]) -> tuple[Write, Callable[[], None]]:
     def write(rows: Sequence[Sequence[Any]]) -> None:
         stream.write(_utf8(delimited_text([[as_text(value) for value in row] for row in rows])))
 
@@ -89,7 +89,7 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", errors="backslashreplace")
 
 
-def _write_jsonl(stream: IO[bytes], names: Sequence[str], numbers: Set[str]) -> tuple[Write, Callable[[], None]]:
+def _write_jsonl(stream: IO[bytes], names: Sequence[str], kinds: Mapping[str, str]) -> tuple[Write, Callable[[], None]]:
     def write(rows: Sequence[Sequence[Any]]) -> None:
         records = [dict(zip(names, map(_json_value, row), strict=True)) for row in rows]
         lines = [json.dumps(record, ensure_ascii=False, default=as_text) + "\n" for record in records]
@@ -109,26 +109,26 @@ def _json_value(value: Any) -> Any:
     return value
 
 
-def _write_parquet(stream: IO[bytes], names: Sequence[str], numbers: Set[str]) -> tuple[Write, Callable[[], None]]:
-    """The columns of `numbers` as numbers, all others as text (a stream does not know its types beforehand)."""
+def _write_parquet(stream: IO[bytes], names: Sequence[str], kinds: Mapping[str, str]) -> tuple[Write, Callable[[], None]]:
+    """The columns of `kinds` as numbers of that kind, all others as text (of a stream no types are known beforehand)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = [pa.float64() if name in numbers else pa.string() for name in names]
-    schema = pa.schema(list(zip(names, kinds, strict=True)))
+    types = [pa.type_for_alias(kinds.get(name, "string")) for name in names]
+    schema = pa.schema(list(zip(names, types, strict=True)))
     table = pq.ParquetWriter(stream, schema)
 
     def write(rows: Sequence[Sequence[Any]]) -> None:
         arrays = []
-        for kind, values in zip(kinds, zip(*rows, strict=True), strict=True):
-            cells = values if pa.types.is_floating(kind) else [None if value is None else as_text(value) for value in values]
-            arrays.append(pa.array(cells, type=kind))
+        for name, type, values in zip(names, types, zip(*rows, strict=True), strict=True):
+            cells = values if name in kinds else [None if value is None else as_text(value) for value in values]
+            arrays.append(pa.array(cells, type=type))
         table.write_batch(pa.record_batch(arrays, schema=schema))
 
     return write, table.close
 
 
-WRITERS: dict[str, Callable[[IO[bytes], Sequence[str], Set[str]], tuple[Write, Callable[[], None]]]] = {
+WRITERS: dict[str, Callable[[IO[bytes], Sequence[str], Mapping[str, str]], tuple[Write, Callable[[], None]]]] = {
     "csv": _write_csv,
     "jsonl": _write_jsonl,
     "parquet": _write_parquet,

@@ -80,19 +80,21 @@ def choose_text_column(columns: Sequence[str], text: str | None, origin: str) ->
 
 
 def choose_columns(
-    columns: Sequence[str], text: str | None, label: str | None, origin: str, values: Callable[[str], Sequence[str]]
+    columns: Sequence[str], text: str | None, label: str | None, origin: str, values: Callable[[str], Sequence[str]], like: str = ""
 ) -> tuple[str, str]:
     """The text column and the label column.
 
     A column named by the user is taken; else one called `text` or `label` in any case; else, of exactly two columns, the remaining one,
     or as text the one that is longer and more varied where the other repeats its values. What holds numbers or codes without letters is
-    taken as text only where it is named or called so. `values` gives a column's values.
+    taken as text only where it is named or called so. `values` gives a column's values; `like` names the data whose columns `text` and
+    `label` are, "" where the user named them.
 
     Raises:
         DataError: a named column does not exist, both are the same, or a column cannot be told.
     """
-    found_text = find_column(columns, text, "--text", origin) if text is not None else _conventional(columns, TEXT_NAMES, label)
-    found_label = find_column(columns, label, "--label", origin) if label is not None else _conventional(columns, LABEL_NAMES, text)
+    text_is, label_is = (f"the text in {like}", f"the label in {like}") if like else ("--text", "--label")
+    found_text = find_column(columns, text, text_is, origin) if text is not None else _conventional(columns, TEXT_NAMES, label)
+    found_label = find_column(columns, label, label_is, origin) if label is not None else _conventional(columns, LABEL_NAMES, text)
     if found_text is not None and found_text == found_label:
         raise DataError(f"--text and --label both name the column {found_text!r} of {origin}; the label must stand in another one.")
     if len(columns) == 1:

@@ -29,7 +29,9 @@ class ReadResult:
     half: frozenset[int] = frozenset()
 
 
-def read_examples(path: str | Path, *, text: str | None = None, label: str | None = None, whole: bool = False) -> ReadResult:
+def read_examples(
+    path: str | Path, *, text: str | None = None, label: str | None = None, whole: bool = False, like: str = ""
+) -> ReadResult:
     """Read all labelled texts of a table (see `open_table` for what can be read).
 
     Args:
@@ -38,6 +40,7 @@ def read_examples(path: str | Path, *, text: str | None = None, label: str | Non
             called as pairs are, or the first of two languages, or the one called `text`, or the only one that can be it.
         label: column of the label; None: the one called `label`, or the second of two languages, or the only one that can be it.
         whole: a table of one column has texts that are learnt themselves (`prompts.WHOLE`); a .txt file has them in any case.
+        like: the data whose columns `text` and `label` are, for messages; "": the user named them.
 
     Raises:
         DataError: the file is absent, empty, in another format, or has no such columns.
@@ -54,17 +57,17 @@ def read_examples(path: str | Path, *, text: str | None = None, label: str | Non
             return _read_whole(table, text, shown, str(path))
         pair = two_columns(table.columns, text) or usual_pair(table.columns, text, label)
         if pair is not None and (plain is None or plain[0] in pair):  # `text` beside `text_pair` is the first of two
-            return _read_pairs(table, pair, label, shown, str(path))
+            return _read_pairs(table, pair, label, shown, str(path), like)
         text, label = plain or language_pair(table.columns, text, label) or (text, label)
         if len(table.columns) > 2 or (text is not None and label is not None):
             # The columns follow from their names alone, so the others need not be kept.
-            chosen = choose_columns(table.columns, text, label, shown, lambda _: ())
+            chosen = choose_columns(table.columns, text, label, shown, lambda _: (), like)
             rows, cells = _read(table, chosen)
         else:
             rows, cells = _read(table, table.columns)
         if not rows:
             raise DataError(_no_rows(shown, table))
-        chosen = choose_columns(table.columns, text, label, shown, cells.__getitem__)
+        chosen = choose_columns(table.columns, text, label, shown, cells.__getitem__, like)
         findings = table.findings
     examples = Examples(
         texts=tuple(cells[chosen[0]]),
@@ -149,12 +152,12 @@ def _read_prompts(table: Table, columns: PromptColumns, shown: str, origin: str)
     )
 
 
-def _read_pairs(table: Table, pair: tuple[str, str], label: str | None, shown: str, origin: str) -> ReadResult:
+def _read_pairs(table: Table, pair: tuple[str, str], label: str | None, shown: str, origin: str, like: str) -> ReadResult:
     """The examples of a table of pairs; a pair of which a side is empty has the text ""."""
     rest = [column for column in table.columns if column not in pair]
     if not rest:
         raise DataError(f"{shown} has no column beside {pair[0]!r} and {pair[1]!r}, the two texts of a pair; it must hold a label too.")
-    _, labels = choose_columns([pair[0], *rest], pair[0], label, shown, lambda _: ())
+    _, labels = choose_columns([pair[0], *rest], pair[0], label, shown, lambda _: (), like)
     rows, cells = _read(table, (*pair, labels))
     if not rows:
         raise DataError(_no_rows(shown, table))

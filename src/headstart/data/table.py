@@ -6,10 +6,11 @@ import io
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 from headstart.data import conll
@@ -108,7 +109,8 @@ def as_text(value: Any) -> str:
 class Table:
     """An open table: its columns, and its rows once from front to back.
 
-    `columns` are in the file's order; for JSON they are all that the first 1,000 rows name. Memory stays constant in the number of rows
+    `columns` are in the file's order; for JSON they are all that the first 1,000 rows name. `kinds` are Arrow's names of the types of those
+    columns that the file says are numbers or true and false: of Parquet. Memory stays constant in the number of rows
     except for JSON that is one object, as SQuAD's and tables by columns, which is read whole. Close it, or use it as a context manager.
     """
 
@@ -121,12 +123,14 @@ class Table:
         notes: Notes,
         *,
         delimiter: str = ",",
+        kinds: Mapping[str, str] = MappingProxyType({}),
         close: Callable[[], None] | None = None,
     ) -> None:
         self.origin = origin
         self.format = format
         self.columns = columns
         self.delimiter = delimiter
+        self.kinds = kinds
         self._records = records
         self._notes = notes
         self._close = close
@@ -329,7 +333,9 @@ def _parquet_table(origin: str, stream: IO[bytes], notes: Notes) -> Table:
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{notes.origin} is a damaged Parquet file after row {row:,}: {str(error).splitlines()[0]}.") from None
 
-    return Table(origin, Format.PARQUET, columns, records(), notes, close=stream.close)
+    numbers = re.compile("u?int[0-9]+|float|double|bool")
+    kinds = {str(field.name): str(field.type) for field in file.schema_arrow if numbers.fullmatch(str(field.type))}
+    return Table(origin, Format.PARQUET, columns, records(), notes, kinds=kinds, close=stream.close)
 
 
 def _batch_records(batch: Any) -> list[Record]:

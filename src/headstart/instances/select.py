@@ -93,10 +93,10 @@ def select_rows(data: str | Path | Examples, settings: Settings, *, out: str, fo
 
     def written(i: int) -> list[object]:
         place = pool.sets[found.of[i]].path
-        return [texts[i], target.labels[found.y[i]], place, str(found.numbers[i]), round(float(found.weight[i]), 6), way.summary]
+        return [texts[i], target.labels[found.y[i]], place, int(found.numbers[i]), round(float(found.weight[i]), 6), way.summary]
 
     with opened(out) as stream:
-        write, finish = WRITERS[written_format](stream, COLUMNS, {"score"})
+        write, finish = WRITERS[written_format](stream, COLUMNS, {"row": "int64", "score": "double"})
         write([written(i) for i in order.tolist()])
         finish()
     of_each = np.bincount(found.of, minlength=len(pool.sets))
