@@ -38,6 +38,10 @@ def test_the_cut_that_is_asked_for_is_the_cut_of_the_rungs_that_tune(task, asked
     assert rung.job.cut == cut
 
 
+def test_a_strategy_that_is_named_twice_is_one_rung():
+    assert candidates.asked_strategies(make_settings({"strategy": ["probe", "tfidf", "probe"]})) == ["probe", "tfidf"]
+
+
 def test_a_cut_of_all_blocks_leaves_the_rungs_that_tune_none_or_all(task):
     names = [rung.name for rung in rungs(task, candidates.asked_strategies(make_settings({})), 3)]
     assert names == ["tfidf", "static", "probe", "full", "soup", "scratch"]

@@ -838,6 +838,13 @@ def test_the_estimator_decides_and_trains_in_memory(task, monkeypatch, tmp_path)
     assert list(Path().iterdir()) == []
 
 
+def test_the_estimator_leaves_out_a_source_that_cannot_be_used(task):
+    texts, labels = map(list, zip(*sentences(60, 1), strict=True))
+    given = asked(task, test=None, resamples=None)
+    model = headstart.TransferClassifier(**{**given, "source": [str(task / "nowhere"), given["source"]], "strategy": "probe"})
+    assert len(model.fit(texts, labels).predict(texts)) == 60
+
+
 def test_the_estimator_stands_cross_validation_and_grid_search(task):
     texts, labels = map(list, zip(*sentences(60, 1), strict=True))
     model = headstart.TransferClassifier(**asked(task, test=None, resamples=None), inner_folds=2)

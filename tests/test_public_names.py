@@ -70,18 +70,22 @@ def test_fit_shows_every_setting_with_its_default():
 @pytest.fixture
 def pipeline(monkeypatch):
     """A stand-in for the engine that gives back what it was called with."""
-    monkeypatch.setitem(sys.modules, "headstart.pipeline", types.SimpleNamespace(fit=lambda data, settings: (data, settings)))
+    monkeypatch.setitem(
+        sys.modules, "headstart.pipeline", types.SimpleNamespace(fit=lambda data, settings, command: (data, settings, command))
+    )
 
 
 def test_fit_takes_settings_by_name(pipeline):
     assert headstart.fit("tickets.csv", text="message", source="one", budget="1m") == (
         "tickets.csv",
         Settings(text="message", source=("one",), budget=60.0),
+        "headstart.fit('tickets.csv', text='message', source='one', budget='1m')",
     )
 
 
 def test_fit_takes_texts_and_labels(pipeline):
-    examples, _ = headstart.fit((["a", "b", "c"], ["x", 3, None]))
+    examples, _, command = headstart.fit((["a", "b", "c"], ["x", 3, None]), seed=3)
+    assert command == "headstart.fit((texts, labels), seed=3)"
     assert (examples.texts, examples.labels, examples.rows) == (("a", "b", "c"), ("x", "3", ""), (1, 2, 3))
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from headstart.errors import SettingsError
@@ -43,3 +44,18 @@ def test_the_help_of_the_metric_names_the_first_of_every_task():
         by_metric.setdefault(get_task(name).metrics[0].value, []).append(name)
     for metric, tasks in by_metric.items():
         assert f"{metric} ({', '.join(tasks)})" in told
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"seed": np.int64(3)}, Settings(seed=3)),
+        ({"epochs": np.arange(2, 5)[1]}, Settings(epochs=3)),
+        ({"learning_rate": np.float32(0.5)}, Settings(learning_rate=0.5)),
+        ({"quiet": np.True_}, Settings(quiet=True)),
+        ({"source": np.array(["a", "b"])}, Settings(source=("a", "b"))),
+        ({"budget": np.float64(90)}, Settings(budget=90.0)),
+    ],
+)
+def test_numbers_of_numpys_are_numbers(values, expected):
+    assert make_settings(values) == expected

@@ -8,7 +8,7 @@ import pytest
 from headstart.data.examples import Examples
 from headstart.errors import DataError
 from headstart.settings import Settings
-from headstart.target import Target, parts_of, read_target
+from headstart.target import Target, data_name, parts_of, read_target
 from small import LABELS, asked, sentences, write_asked, write_csv
 
 
@@ -257,3 +257,13 @@ def test_rows_moved_from_the_training_file_to_the_test_file_are_other_content(tm
     rows = sentences(100, 14)
     cuts = [read(examples(rows[:n]), test=write_csv(tmp_path / f"{n}.csv", rows[n:])) for n in (90, 80)]
     assert cuts[0].content() != cuts[1].content()
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [("a/tickets.csv.gz", "tickets"), ("a/b/", "b"), (".", "here"), ("..", "above"), (".hidden.csv", "hidden"), ("-", "texts")],
+)
+def test_a_run_is_called_as_its_data_are(tmp_path, monkeypatch, data, name):
+    (tmp_path / "above" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "above" / "here")
+    assert data_name(data) == name

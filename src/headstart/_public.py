@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ def fit(data: str | Path | TextsAndLabels, **settings: Any) -> Run:
     progress.set_quiet(made.quiet)
     if made.dry_run:
         raise SettingsError("`dry_run` is set; headstart.fit fits. `headstart fit DATA --dry-run` prints the plan.")
-    return run_fit(as_data(data), made)
+    return run_fit(as_data(data), made, command=_call(data, settings))
 
 
 def check(
@@ -125,7 +125,7 @@ def as_data(data: str | Path | TextsAndLabels) -> str | Path | Examples:
     from headstart.data.pairs import join_pair
     from headstart.data.table import as_text
 
-    if hasattr(data, "columns") or not hasattr(data, "__len__") or len(data) != 2:
+    if hasattr(data, "columns") or isinstance(data, Mapping | Set) or not hasattr(data, "__len__") or len(data) != 2:
         raise DataError("Give a path, or a pair of texts and labels, as in (table['text'], table['label']).")
     texts, labels = listed(data[0]), list(map(plain, listed(data[1], "labels")))
     if len(texts) != len(labels):
@@ -141,6 +141,12 @@ def as_data(data: str | Path | TextsAndLabels) -> str | Path | Examples:
         label_column="label",
         paired=paired,
     )
+
+
+def _call(data: str | Path | TextsAndLabels, settings: dict[str, Any]) -> str:
+    """The call of `fit` as a person can write it again."""
+    given = repr(str(data)) if isinstance(data, str | Path) else "(texts, labels)"
+    return f"headstart.fit({', '.join([given, *(f'{name}={value!r}' for name, value in settings.items())])})"
 
 
 def _is_pair(text: object) -> bool:

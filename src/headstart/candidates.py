@@ -64,7 +64,7 @@ def asked_strategies(settings: Settings, *, unlabelled: bool = False) -> list[st
     """
     if unlabelled:
         return _of_unlabelled(settings)
-    names = list(settings.strategy) or known_strategies(settings.task)
+    names = list(dict.fromkeys(settings.strategy)) or known_strategies(settings.task)
     found = [get_strategy(name, settings.task) for name in names]
     names = [name for name, strategy in zip(names, found, strict=True) if strategy.usual or settings.strategy]
     for name in names:
@@ -82,7 +82,7 @@ def _of_unlabelled(settings: Settings) -> list[str]:
     for name in settings.strategy:
         if name not in known:
             raise SettingsError(f"--strategy is {name!r}; for a target without labels it must be one of {', '.join(known)}.")
-    return list(settings.strategy) or known
+    return list(dict.fromkeys(settings.strategy)) or known
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from headstart.runs import RunFolder
 from headstart.settings import Settings
 from headstart.sources.names import expand_names
 from headstart.strategies.base import Fitted, FloatArray
-from headstart.target import make_target
+from headstart.target import counting_source, make_target
 from headstart.tasks.registry import DEFAULT, require_settings_of
 
 
@@ -41,7 +41,7 @@ def train_classifier(texts: Sequence[str], labels: Sequence[str], settings: Sett
         label=None,
         test=None,
         validation=None,
-        source=settings.source[0] if settings.source else None,
+        source=counting_source(settings.source),
         max_length=settings.max_length,
         task=DEFAULT,
     )

@@ -75,7 +75,7 @@ def assemble(
         readers: the sources.
         noticed: findings besides those about the data.
         run: for what was spent.
-        command: the command line, "" in Python.
+        command: what asked for the run.
         begin: `time.perf_counter()` at the start of the run.
     """
     task = get_task(target.task)
@@ -112,7 +112,7 @@ def assemble(
         label_curve=_curve(target, final, source, settings) or _trained_curve(target, final, settings, run),
         worth_a_look=notes,
         spent=_spent(readers, run, begin),
-        command=command or _in_python(target),
+        command=command,
         environment=_environment(),
         task=task.name,
         numbers=seen.numbers,
@@ -337,7 +337,3 @@ def _environment() -> dict[str, str]:
         "transformers": transformers.__version__,
         "processor": f"{processor()}, {cores()} cores",
     }
-
-
-def _in_python(target: Target) -> str:
-    return f"headstart.fit({target.examples.origin!r})"

@@ -72,7 +72,7 @@ def fit(data: str | Path | Examples, settings: Settings, *, command: str = "", b
     Args:
         data: a file or folder of labelled texts, or examples.
         settings: what was asked.
-        command: the command line that asked, for the report; "" in Python.
+        command: what asked, for the report: a command line, or a call in Python.
         begin: `time.perf_counter()` when it was asked, from which the budget counts; None: now.
 
     Raises:

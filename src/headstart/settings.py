@@ -280,7 +280,12 @@ class Settings:
     warmup: float = _setting(0.1, "share of the steps over which the learning rate rises", group="training", low=0.0, high=1.0)
     weight_decay: float = _setting(0.01, "weight decay of AdamW", group="training", low=0.0, high=1.0)
     patience: int = _setting(
-        2, "passes without a better validation loss before training stops", group="training", unit="passes", low=1, tasks=_STOPPED
+        2,
+        "passes without a better validation loss before training stops, where rows are set aside for it: from 3,000 training rows on",
+        group="training",
+        unit="passes",
+        low=1,
+        tasks=_STOPPED,
     )
     precision: Precision = _setting(
         Precision.AUTO, "number format of training; auto takes bfloat16 where this machine multiplies it faster", group="training"
@@ -371,6 +376,7 @@ def _convert(name: str, kind: Any, value: Any) -> Any:
     Raises:
         SettingsError: the value cannot be read as that type.
     """
+    value = _plain(value)
     if name == "budget":
         return parse_seconds(value)
     if isinstance(kind, types.UnionType):
@@ -394,6 +400,13 @@ def _convert(name: str, kind: Any, value: Any) -> Any:
     except (TypeError, ValueError):
         wanted = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
         raise SettingsError(f"{flag(name)} is {value!r}; it must be {wanted}.") from None
+
+
+def _plain(value: Any) -> Any:
+    """A value of NumPy's, as a search over `np.arange(2, 5)` gives them, as Python's own; an array as a list; all others as they are."""
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value.tolist() if type(value).__module__ == "numpy" else value
 
 
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:

@@ -146,8 +146,12 @@ def read_target(data: str | Path | Examples, settings: Settings) -> Target:
 
 
 def data_name(data: str | Path | Examples) -> str:
-    """What a run on this data is called: the file's name without its endings."""
-    return Path(str(data)).name.split(".")[0] if isinstance(data, str | Path) and str(data) != "-" else "texts"
+    """What a run on this data is called: the file's or the folder's name without its endings."""
+    if not isinstance(data, str | Path) or str(data) == "-":
+        return "texts"
+    path = Path(data)
+    name = path.name if path.name not in ("", "..") else path.resolve().name  # of `.`, the folder's own
+    return name.strip(".").split(".")[0] or "texts"
 
 
 def counting_source(names: Sequence[str]) -> str | None:

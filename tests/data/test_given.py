@@ -65,7 +65,9 @@ def test_rows_without_a_label_are_told_in_memory_as_in_a_file(kind):
     assert [finding.message for finding in found.findings if finding.kind == "empty label"] == ["2 rows have no label."]
 
 
-@pytest.mark.parametrize("data", [TABLE, [("one", "a"), ("two", "b"), ("three", "a")], 7, iter([])])
+@pytest.mark.parametrize(
+    "data", [TABLE, [("one", "a"), ("two", "b"), ("three", "a")], 7, iter([]), {"text": ["one"], "label": ["a"]}, {1, 2}]
+)
 def test_data_that_is_no_pair_of_columns_is_told_how_to_give_it(data):
     for verb in (headstart.check, headstart.fit, headstart.rank):
         with pytest.raises(DataError) as refused:
