@@ -64,8 +64,9 @@ def test_a_training_that_was_never_run_is_corrected_as_the_others_are_on_average
     assert cost.light("probe", 500, 12) == plain.light("probe", 500, 12)
 
 
-def test_a_slow_machine_reads_and_trains_more_slowly():
+@pytest.mark.parametrize("training", [True, False])
+def test_a_slow_machine_reads_and_where_it_trains_too_trains_more_slowly(training):
     cost, plain, work = CostModel(SPEED, SPEED), CostModel(SPEED, SPEED), {"tokens": 1e6, "learning": 1e7, "frozen": 0.0, "steps": 0}
-    cost.slow_down(2.5)
-    assert cost.training("full", **work) == pytest.approx(2.5 * plain.training("full", **work))
+    cost.slow_down(2.5, training=training)
+    assert cost.training("full", **work) == pytest.approx((2.5 if training else 1.0) * plain.training("full", **work))
     assert cost.reading(1e6, 1e7) == pytest.approx(2.5 * plain.reading(1e6, 1e7))

@@ -3,6 +3,7 @@
 import gc
 import os
 import platform
+import random
 import subprocess
 import sys
 import weakref
@@ -20,10 +21,10 @@ from headstart.sources.shelf import shelf_folder
 @pytest.fixture
 def fresh():
     """What is measured once per process is measured anew."""
-    for cached in (environment.fast_precision, environment.gemm_speeds):
+    for cached in (environment.fast_precision, environment.gemm_speeds, environment._speeds_on):
         cached.cache_clear()
     yield
-    for cached in (environment.fast_precision, environment.gemm_speeds):
+    for cached in (environment.fast_precision, environment.gemm_speeds, environment._speeds_on):
         cached.cache_clear()
 
 
@@ -62,6 +63,33 @@ def test_a_format_that_the_device_lacks_has_speed_0(fresh, monkeypatch):
     speeds = environment.gemm_speeds()
     assert speeds[Precision.BFLOAT16] == 0.0
     assert speeds[Precision.FLOAT32] == 2 * 256 * 384 * 1536 / 0.5
+
+
+def test_reading_is_as_fast_as_the_cpu_and_training_as_its_device(fresh, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(environment, "_speeds_on", lambda place: {Precision.FLOAT32: {"cpu": 1e11, "cuda": 5e13}[place.type]})
+    assert (environment.reading_speed(), environment.gemm_speeds()[Precision.FLOAT32]) == (1e11, 1e11)
+    environment.gemm_speeds.cache_clear()
+    monkeypatch.setattr(environment, "device", lambda: torch.device("cuda"))
+    assert (environment.reading_speed(), environment.gemm_speeds()[Precision.FLOAT32]) == (1e11, 5e13)
+    monkeypatch.undo()
+
+
+def test_random_numbers_go_on_as_if_nothing_had_been_drawn():
+    import torch
+
+    def drawn():
+        return random.random(), float(np.random.random()), float(torch.rand(()))
+
+    random.seed(1), np.random.seed(2), torch.manual_seed(3)
+    first, second = drawn(), drawn()
+    random.seed(1), np.random.seed(2), torch.manual_seed(3)
+    assert drawn() == first
+    with pytest.raises(KeyError), environment.random_state_kept():
+        random.seed(7), np.random.seed(7), torch.manual_seed(7), drawn()
+        raise KeyError
+    assert drawn() == second
 
 
 def test_env_says_versions_machine_speeds_and_choice(monkeypatch, tmp_path):

@@ -36,13 +36,16 @@ def fit(data: str | Path | TextsAndLabels, **settings: Any) -> Run:
         DataError, SourceError, RunError, ResourceError: what the data, a source, the run folder or the machine refused.
     """
     from headstart import progress
+    from headstart.environment import random_state_kept
     from headstart.pipeline import fit as run_fit
 
     made = make_settings(settings)
     progress.set_quiet(made.quiet)
     if made.dry_run:
         raise SettingsError("`dry_run` is set; headstart.fit fits. `headstart fit DATA --dry-run` prints the plan.")
-    return run_fit(as_data(data), made, command=_call(data, settings))
+    given = as_data(data)
+    with random_state_kept():
+        return run_fit(given, made, command=_call(data, settings))
 
 
 def check(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from headstart.backbone.reading import Reader
 from headstart.candidates import Means, mean_tokens, rows_that_fit, rungs_on
 from headstart.cost import CostModel
+from headstart.environment import device
 from headstart.progress import say, warn
 from headstart.rungs import trial_seconds
 from headstart.runs import RunFolder
@@ -71,9 +72,10 @@ def _reading(rows: Rows, reader: Reader, cost: CostModel) -> float:
 
 
 def notice_speed(means: Means, foretold: float, took: float) -> None:
-    """What reading took tells more of the machine's speed than the short products at the start; what was short tells nothing."""
+    """What reading took tells more of the machine's speed than the short products at the start; what was short tells nothing. Of the speed
+    of trainings it tells where they run on the same device."""
     if foretold >= _TELLING and not 1 / _OFF < took / foretold < _OFF:
-        means.cost.slow_down(took / foretold)
+        means.cost.slow_down(took / foretold, training=device().type == "cpu")
 
 
 def seconds_to_judge(target: Target, parts: list[Part], means: Means) -> float:

@@ -92,14 +92,13 @@ def open_means(settings: Settings) -> Iterator[Means]:
     from headstart.backbone.reading import Reader
     from headstart.backbone.store import Store
     from headstart.cache import store_folder
-    from headstart.environment import fast_precision, gemm_speeds
+    from headstart.environment import fast_precision, gemm_speeds, reading_speed
     from headstart.errors import SourceError
     from headstart.settings import Precision
     from headstart.sources.resolve import resolve_source
 
-    speeds = gemm_speeds()
     precision = fast_precision() if settings.precision is Precision.AUTO else settings.precision
-    means = Means({}, CostModel(speeds[precision], speeds[Precision.FLOAT32]), [])
+    means = Means({}, CostModel(gemm_speeds()[precision], reading_speed()), [])
     with Store(store_folder(settings.store), int(settings.store_limit * 1e9)) as store:
         for name in settings.source or (None,):
             try:

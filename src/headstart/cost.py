@@ -49,10 +49,11 @@ class CostModel:
         if predicted > 0:
             self.lights[rung] = self.lights.get(rung, 1.0) * measured / predicted
 
-    def slow_down(self, times: float) -> None:
-        """Count with a machine that is so many times slower (below 1: faster) than it was taken for."""
-        self.training_speed /= times
+    def slow_down(self, times: float, *, training: bool) -> None:
+        """Count with reading that is so many times slower (below 1: faster) than it was taken for, and with `training` likewise."""
         self.reading_speed /= times
+        if training:
+            self.training_speed /= times
 
     def _correction(self, rung: str) -> float:
         if rung in self.corrections or not self.corrections:

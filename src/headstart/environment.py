@@ -7,6 +7,7 @@ import functools
 import gc
 import os
 import platform
+import random
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -32,14 +33,10 @@ PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy
 
 
 def device() -> torch.device:
-    """Where models run: the first CUDA device, else Apple's, else the CPU."""
+    """Where models are trained: the first CUDA device, else the CPU. Texts are read on the CPU."""
     import torch
 
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def expand_home(path: str | Path, what: str, error: type[HeadstartError]) -> Path:
@@ -65,16 +62,30 @@ def fast_precision() -> Precision:
     return Precision.BFLOAT16 if speeds[Precision.BFLOAT16] >= WORTH_IT * speeds[Precision.FLOAT32] else Precision.FLOAT32
 
 
+def reading_speed() -> float:
+    """Floating point operations a second of one matrix product in float32 where texts are read."""
+    import torch
+
+    speeds = gemm_speeds() if device().type == "cpu" else _speeds_on(torch.device("cpu"))
+    return speeds[Precision.FLOAT32]
+
+
 @functools.cache
 def gemm_speeds() -> Mapping[Precision, float]:
-    """Floating point operations a second of one matrix product in float32 and bfloat16; 0.0 where the machine cannot do it.
+    """Floating point operations a second of one matrix product in float32 and bfloat16 where models are trained; 0.0 where that device
+    cannot do it."""
+    return _speeds_on(device())
+
+
+@functools.cache
+def _speeds_on(place: torch.device) -> Mapping[Precision, float]:
+    """See `gemm_speeds`.
 
     The best of as many runs as fit into 0.04 s for each, three at least, in turn: other work on the machine only ever slows, and
     slows both.
     """
     import torch
 
-    place = device()
     tokens = TOKENS_OF_CPU if place.type == "cpu" else TOKENS
     pairs = {}
     for precision, kind in ((Precision.FLOAT32, torch.float32), (Precision.BFLOAT16, torch.bfloat16)):
@@ -105,8 +116,6 @@ def _seconds(left: torch.Tensor, right: torch.Tensor) -> float:
         torch.mm(left, right)
         if left.device.type == "cuda":
             torch.cuda.synchronize()
-        elif left.device.type == "mps":
-            torch.mps.synchronize()
         return time.perf_counter() - begin
 
 
@@ -158,6 +167,22 @@ def only_new_garbage() -> Iterator[None]:
         gc.collect()  # a few new objects can hold much: a trainer and its model hold each other, and the optimiser with them
         if own:
             gc.unfreeze()
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Afterwards the random numbers of Python, NumPy and PyTorch go on as if none had been drawn within: a training seeds them, and whoever
+    asked for it draws from them too."""
+    import numpy as np
+    import torch
+
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):
+        try:
+            yield
+        finally:
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)
 
 
 def processor() -> str:

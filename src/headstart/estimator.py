@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from headstart.data.given import is_missing, texts_of
+from headstart.environment import random_state_kept
 from headstart.errors import DataError
 from headstart.progress import set_quiet
 from headstart.settings import Settings, as_plain, make_settings
@@ -100,7 +101,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         from headstart.in_memory import train_classifier
 
         set_quiet(settings.quiet)
-        self.model_ = train_classifier(texts, [names[number] for number in numbers], settings)
+        with random_state_kept():
+            self.model_ = train_classifier(texts, [names[number] for number in numbers], settings)
         self.classes_ = classes
         return self
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from headstart.backbone import backbone
 from headstart.backbone.backbone import Backbone, find_blocks, load_backbone, names_above, prefix_digests, tokenizer_digest
 from headstart.errors import SourceError
 from headstart.sources.resolve import resolve_source
@@ -143,6 +144,17 @@ def test_digests_outlive_the_process_the_folder_and_saving_again(tiny_backbone: 
     assert not set(other.prefix) & set(first.prefix)
 
 
+def test_where_blocks_are_scaled_by_how_many_there_are_a_shallower_model_shares_none(
+    tiny_backbone: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep, shallow = copy.deepcopy(tiny_backbone("bert").module), copy.deepcopy(tiny_backbone("bert").module)
+    shallow.encoder.layer = shallow.encoder.layer[:2]
+    shallow.config.num_hidden_layers = 2
+    assert set(prefix_digests(deep)) & set(prefix_digests(shallow))
+    monkeypatch.setattr(backbone, "_SCALED_BY_DEPTH", {"bert"})
+    assert not set(prefix_digests(deep)) & set(prefix_digests(shallow))
+
+
 def test_watching_for_what_runs_last_leaves_no_hook_behind(tiny_backbone: Tiny) -> None:
     module = copy.deepcopy(tiny_backbone("gpt2").module)
     before = count_hooks(module)
@@ -161,6 +173,9 @@ def test_a_tokenizers_digest_names_what_turns_text_into_ids(tmp_path: Path) -> N
     left = make_tokenizer("bert")
     left.padding_side = "left"
     assert tokenizer_digest(left) != digest
+    split = make_tokenizer("bert")
+    split.split_special_tokens = True  # which is said in tokenizer_config.json
+    assert tokenizer_digest(split) != digest
 
 
 def test_reading_texts_does_not_change_the_tokenizers_digest() -> None:

@@ -28,6 +28,15 @@ def test_pairs_are_encoded_as_the_tokenizer_does_it(backbone):
     assert encode(tokenizer, [], 24, pairs=True) == []
 
 
+@pytest.mark.parametrize("filler", [" ", "x" * 20_000 + " "])
+def test_a_text_whose_beginning_holds_hardly_a_token_is_read_to_its_end(backbone, filler):
+    long = filler * (3000 // len(filler) + 1) + "lost card"
+    wanted = backbone.tokenizer([long, "card"], truncation=True, max_length=24)["input_ids"]
+    assert encode(backbone.tokenizer, [long, "card"], 24, pairs=False) == wanted
+    pair = backbone.tokenizer(long, "order", truncation=True, max_length=24)["input_ids"]
+    assert encode(backbone.tokenizer, [join_pair(long, "order")], 24, pairs=True) == [pair]
+
+
 def test_the_second_text_is_of_the_second_type():
     ids = torch.tensor([[2, 7, 8, 3, 9, 3, 0], [2, 3, 9, 9, 9, 3, 0]])
     assert token_types(ids, 3).tolist() == [[0, 0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 1, 1, 1]]

@@ -163,6 +163,18 @@ def test_what_other_settings_made_is_not_taken(tiny_backbone: Tiny, store: Store
         np.testing.assert_allclose(got, Reader(tiny_backbone("bert", **how), None, 4096).pooled(TEXTS), atol=1e-6)
 
 
+@pytest.mark.parametrize(("version", "read"), [("5.0.9", 0), ("5.1.0", len(TEXTS)), ("6.0.0", len(TEXTS))])
+def test_what_another_release_of_the_library_computed_is_not_taken(
+    version: str, read: int, tiny_backbone: Tiny, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.__version__", "5.0.1")
+    Reader(tiny_backbone("bert"), store, 4096).pooled(TEXTS)
+    monkeypatch.setattr("transformers.__version__", version)
+    reader = Reader(tiny_backbone("bert"), store, 4096)
+    reader.pooled(TEXTS)
+    assert reader.read == read
+
+
 def test_activations_are_shared_by_sources_that_pool_differently(tiny_backbone: Tiny, store: Store) -> None:
     spaces = [Reader(tiny_backbone("bert", pooling=how, max_length=32), store, 4096) for how in ("mean", "max")]
     assert spaces[0].space("tokens", 2) == spaces[1].space("tokens", 2)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from headstart.errors import ResourceError
-from headstart.export.model_folder import save_model, save_text_model, whole_folder
+from headstart.export.model_folder import proven_folder, save_model, save_text_model, whole_folder
 from headstart.loaded import load
 from headstart.sources.opening import open_source
 from headstart.sources.resolve import resolve_source
@@ -226,3 +226,14 @@ def test_a_model_without_transfer_is_saved_with_its_labels_and_loads(tmp_path: P
     logits = model.predict_logits(texts)
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(loaded.predict_proba(texts), expected, atol=1e-12)
+
+
+def test_what_a_kill_left_half_saved_is_cleared_away(tmp_path):
+    for name in ("model-unproven", ".model-unproven.a1b2", ".model.c3d4"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    (tmp_path / "report.html").write_text("")
+    with proven_folder(tmp_path / "model") as place:
+        place.mkdir()
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == ["model-unproven", "report.html"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["model", "report.html"]

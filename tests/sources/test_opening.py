@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from headstart.checking import token_counter
 from headstart.errors import SourceError
-from headstart.sources.opening import open_source
+from headstart.sources.opening import open_source, read_config
 from headstart.sources.resolve import resolve_source
 from headstart.sources.source import Pooling
 from tiny import ARCHITECTURES, make_parent, make_tiny, make_tokenizer, write_sentence_files
@@ -166,3 +166,8 @@ def test_a_source_that_asks_for_attention_weights_opens_as_any_other(tmp_path: P
     edit(tmp_path / "config.json", output_attentions=True)
     module, _ = open_source(resolve_source(str(tmp_path)))
     assert (module.config._attn_implementation, module.config.output_attentions) == ("sdpa", False)
+
+
+def test_bigbird_has_whole_attention_whatever_it_reads_first(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "big_bird", "attention_type": "block_sparse"}))
+    assert read_config(tmp_path).attention_type == "original_full"

@@ -123,10 +123,14 @@ def test_what_of_the_sentence_transformers_files_is_not_followed_is_noted(tmp_pa
     kinds = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Dense", "2_Dense"), ("Normalize", "3_Normalize")]
     write_json(folder / "modules.json", [{"type": f"sentence_transformers.models.{kind}", "path": path} for kind, path in kinds])
     write_json(folder / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True})
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": 32, "do_lower_case": True})
+    write_json(folder / "config_sentence_transformers.json", {"prompts": {"query": "query: "}, "default_prompt_name": "query"})
     source = resolve_source(str(folder))
     assert source.pooling is Pooling.MEAN
     assert source.notes == (
         "its Dense module is left out; the vectors are those before it",
+        "texts are not made lower case first, as its settings ask",
+        "its prompt 'query' is not put before texts",
         "its pooling max+mean; the mean of all tokens is used",
     )
 
@@ -153,8 +157,10 @@ def test_pooling_follows_the_kind_of_model_where_the_source_is_silent(tmp_path: 
         ({}, None, 1e30, 64),
         ({}, 32, 1e30, 32),
         ({}, 128, 48, 48),
+        ({"model_type": "roberta", "pad_token_id": 1}, 32, 1e30, 32),
         ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, None, 1e30, 512),
         ({"model_type": "mpnet", "max_position_embeddings": 514}, None, 1e30, 512),
+        ({"model_type": "lilt", "max_position_embeddings": 514, "pad_token_id": 1}, None, 1e30, 512),
         ({"model_type": "gpt2", "max_position_embeddings": None, "n_positions": 1024}, None, 1e30, 1024),
         ({"max_position_embeddings": None}, None, 1e30, None),
     ],
@@ -165,7 +171,7 @@ def test_the_longest_text_is_the_smallest_limit_that_the_source_names(
     folder = make_source(tmp_path, **config)
     write_json(folder / "tokenizer_config.json", {"model_max_length": tokenizer})
     if sentence:
-        write_json(folder / "sentence_bert_config.json", {"max_seq_length": sentence})
+        write_json(folder / f"sentence_{config.get('model_type', 'bert')}_config.json", {"max_seq_length": sentence})
     assert resolve_source(str(folder)).max_length == expected
 
 
@@ -196,7 +202,10 @@ def test_the_longest_text_is_the_smallest_limit_that_the_source_names(
             "To download one, give hub:NAME.",
         ),
         ("hub:", "'hub:' names no model of the hub; write hub:OWNER/NAME or hub:OWNER/NAME@REVISION."),
-        ("hub:a b/c", "'hub:a b/c' names no model of the hub; write hub:OWNER/NAME or hub:OWNER/NAME@REVISION."),
+        *(
+            (name, f"{name!r} names no model of the hub; write hub:OWNER/NAME or hub:OWNER/NAME@REVISION.")
+            for name in ("hub:a b/c", "hub:my--model", "hub:a/b.git", "hub:-x", "hub:a..b", "hub:é/b", f"hub:{'x' * 97}", "hub:a/b/c@v1")
+        ),
     ],
 )
 def test_names_that_lead_nowhere_are_refused(name: str, message: str) -> None:
@@ -234,6 +243,32 @@ def test_a_hub_name_that_is_not_here_is_refused_when_the_network_is_forbidden(tm
     assert refusal("hub:org/name-nowhere") == (
         "'org/name-nowhere' has not been downloaded yet and HF_HUB_OFFLINE is set; unset it, or give a local folder."
     )
+
+
+def test_a_connection_that_breaks_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    class ReadError(Exception):
+        """Of a library that the hub's own stands on."""
+
+    def snapshot_download(*_: object, **__: object) -> str:
+        raise ReadError("the other side hung up\nfar away")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    assert refusal("hub:org/name") == "Downloading 'org/name' failed (the other side hung up); try again, or give a local folder."
+
+
+@pytest.mark.parametrize("front", ["date: 2024-02-30", "date: 0000-00-00", "x: " + "[" * 5000, "x: {["])
+def test_a_card_that_is_no_yaml_costs_no_more_than_the_licence(tmp_path: Path, front: str) -> None:
+    folder = make_source(tmp_path)
+    (folder / "README.md").write_text(f"---\nlicense: mit\n{front}\n---\n")
+    assert resolve_source(str(folder)).licence is None
+
+
+def test_json_that_is_nested_without_end_is_a_fault_of_the_source(tmp_path: Path) -> None:
+    folder = make_source(tmp_path)
+    (folder / "tokenizer_config.json").write_text("[" * 200_000)
+    assert refusal(folder).startswith(f"'{folder}/tokenizer_config.json' cannot be read as JSON (maximum recursion depth exceeded")
 
 
 # --- what is refused: folders ---
@@ -284,6 +319,17 @@ def shards(folder: Path) -> None:
     shutil.move(folder / "model.safetensors", folder / names[0])
 
 
+def shards_of_nothing(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    write_json(folder / "model.safetensors.index.json", {"weight_map": None})
+
+
+def older_sentences(folder: Path) -> Path:
+    write_json(folder / "modules.json", [{"type": "sentence_transformers.models.Transformer", "path": "0_Transformer"}])
+    make_source(folder / "0_Transformer")
+    return folder
+
+
 WEIGHTS_BYTES = 1704  # of make_source's model.safetensors
 
 REFUSED: list[tuple[str, Callable[[Path], Path], str]] = [
@@ -292,6 +338,17 @@ REFUSED: list[tuple[str, Callable[[Path], Path], str]] = [
         "no config",
         lambda f: f,
         "The source {name!r} has no config.json, so it is no model folder; give the folder that the model was saved to.",
+    ),
+    (
+        "older sentence-transformers",
+        older_sentences,
+        "The source {name!r} keeps its transformer in its folder '0_Transformer', as sentence-transformers once did; open it with a current "
+        "one and save it again.",
+    ),
+    (
+        "shards of nothing",
+        with_files(shards_of_nothing),
+        "'{name}/model.safetensors.index.json' does not say which file holds which weights; copy or download the source again.",
     ),
     ("unfinished run", unfinished_run, "The run {name!r} has no model yet; give its command again to finish it."),
     (

@@ -348,3 +348,10 @@ def test_a_training_that_diverges_says_so(tiny_backbone: Tiny) -> None:
     with pytest.raises(FloatingPointError) as caught:
         tune(reader, some_rows(), cut=2, head=some_head(), schedule=replace(PLAN, learning_rate=1e38))
     assert str(caught.value) == "its weights grew beyond all numbers"
+
+
+@pytest.mark.parametrize(("gpus", "used"), [(0, 0), (1, 1), (4, 1)])
+def test_of_several_gpus_one_is_used(gpus, used, monkeypatch):
+    plan = Schedule(3, 4, 1e-3, 1e-3, layer_decay=1.0, warmup=0.1, weight_decay=0.0, precision=Precision.FLOAT32, seed=0)
+    monkeypatch.setattr(training.TrainingArguments, "n_gpu", property(lambda _: gpus))
+    assert training._arguments(plan)._n_gpu == used

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -149,3 +152,19 @@ def test_a_batch_of_unlike_lengths_is_pooled_in_parts_with_the_same_gradients(
     assert some.keys() == all_.keys()
     for name, gradient in some.items():
         torch.testing.assert_close(gradient, all_[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("cut", [None, 0, 2])
+def test_threads_that_share_a_model_get_what_each_would_get_alone(cut: int | None, tiny_backbone: Tiny) -> None:
+    backbone = replace(tiny_backbone("bert"), module=copy.deepcopy(tiny_backbone("bert").module))
+    module = None if cut is None else changed_above(backbone, cut)
+    model = TransferModel(Reader(backbone, None, 4096), module, cut or 0, (3, 4), HEAD)
+    texts = ["why is my card lost?", "a refund for the car"]
+    alone = [model.predict_logits([text]) for text in texts]
+    for one in filter(None, (backbone.module, module)):  # long enough in a block for the other thread to come
+        find_blocks(one)[3].register_forward_pre_hook(lambda *_: time.sleep(0.05))
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda text: model.predict_logits([text]), texts))
+    for got, wanted in zip(together, alone, strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-6)
+    assert [type(block) for block in find_blocks(backbone.module)] == [type(block) for block in find_blocks(tiny_backbone("bert").module)]

@@ -26,6 +26,8 @@ _CONFIG_NOISE = {
     *("id2label", "label2id", "num_labels", "problem_type", "num_hidden_layers", "n_layer", "n_layers"),
     *("output_hidden_states", "output_attentions", "return_dict", "use_cache", "is_encoder_decoder"),
 }
+# Families whose blocks scale what they add by how many blocks there are.
+_SCALED_BY_DEPTH = {"minicpm3", "esmc"}
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,8 @@ def prefix_digests(module: nn.Module, above: frozenset[str] | None = None) -> tu
     """
     blocks = find_blocks(module)
     whole: dict[str, Any] = module.config.to_dict()  # type: ignore[union-attr, operator]
-    config = {k: v for k, v in whole.items() if k not in _CONFIG_NOISE}
+    noise = _CONFIG_NOISE - ({"num_hidden_layers"} if whole.get("model_type") in _SCALED_BY_DEPTH else set())
+    config = {k: v for k, v in whole.items() if k not in noise}
     inside = {id(p) for block in blocks for p in block.parameters()}
     above = names_above(module) if above is None else above
     named: list[tuple[str, torch.Tensor]] = [
@@ -191,4 +194,5 @@ def tokenizer_digest(tokenizer: Any) -> bytes:
     parts = json.loads(tokenizer.backend_tokenizer.to_str())
     # The last call leaves its truncation and padding in the tokenizer, and the next one brings its own.
     del parts["truncation"], parts["padding"]
-    return space_key(kind="tokenizer", text=json.dumps(parts, sort_keys=True), padding=str(tokenizer.padding_side))
+    how = {"padding": str(tokenizer.padding_side), "split": str(tokenizer.split_special_tokens)}
+    return space_key(kind="tokenizer", text=json.dumps(parts, sort_keys=True), **how)

@@ -9,6 +9,8 @@ Letters in shapes: b rows, t tokens, d width, L blocks.
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -41,6 +43,19 @@ def _with_hidden(args: tuple[Any, ...], kwargs: dict[str, Any], hidden: torch.Te
         return (hidden, *args[1:]), kwargs
     name = next(name for name in _HIDDEN_NAMES if name in kwargs)
     return args, {**kwargs, name: hidden}
+
+
+_locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
+_making = threading.Lock()
+
+
+@contextmanager
+def alone_with(module: nn.Module) -> Iterator[None]:
+    """Within this context no other thread is in one with the same model: hooks in a model would see another thread's pass too."""
+    with _making:
+        lock = _locks.setdefault(module, threading.RLock())
+    with lock:
+        yield
 
 
 @contextmanager
@@ -196,3 +211,14 @@ class Trunk(nn.Module):
             for k, block in enumerate(self._frozen):
                 blocks[k] = block
         return self.module
+
+
+@contextmanager
+def trunk_above(module: nn.Module, cut: int, above: frozenset[str]) -> Iterator[Trunk]:
+    """A trunk that is fed with stored activations, for a model that has learnt; the module is whole again afterwards."""
+    with alone_with(module):
+        trunk = Trunk(module, cut, above, stored=True)
+        try:
+            yield trunk
+        finally:
+            trunk.restore()

@@ -17,7 +17,7 @@ from torch import nn
 
 from headstart.data.pairs import split_pair
 
-# Beyond this many characters per token that is kept, the end of a text cannot reach the model; cutting first keeps the tokenizer fast.
+# Beyond this many characters per token that is kept, the end of a text hardly ever reaches the model: cutting first keeps tokenizers fast.
 CHARACTERS_PER_TOKEN = 100
 
 
@@ -26,9 +26,18 @@ def encode(tokenizer: Any, texts: Sequence[str], max_length: int, *, pairs: bool
     if not texts:  # which the tokenizers of transformers trip over
         return []
     limit = max_length * CHARACTERS_PER_TOKEN
-    sides = zip(*map(split_pair, texts), strict=True) if pairs else [texts]
+    sides = list(zip(*map(split_pair, texts), strict=True)) if pairs else [texts]
+    found = _encode(tokenizer, [[text[:limit] for text in side] for side in sides], max_length)
+    for i, row in enumerate(found):
+        # White space and words without end (one unknown token each) can fill the whole beginning.
+        if len(row) < max_length and any(len(side[i]) > limit for side in sides):
+            [found[i]] = _encode(tokenizer, [[side[i]] for side in sides], max_length)
+    return found
+
+
+def _encode(tokenizer: Any, sides: Sequence[Sequence[str]], max_length: int) -> list[list[int]]:
     # A lone surrogate, which JSON can bring in, becomes "?": tokenizers take no text that UTF-8 cannot write.
-    given = [[text[:limit].encode("utf-8", "replace").decode("utf-8") for text in side] for side in sides]
+    given = [[text.encode("utf-8", "replace").decode("utf-8") for text in side] for side in sides]
     found: list[list[int]] = tokenizer(*given, truncation=True, max_length=max_length, add_special_tokens=True)["input_ids"]
     return found
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 
 from headstart.backbone.backbone import Backbone, tokenizer_digest
 from headstart.backbone.batching import in_turn, plan_batches
-from headstart.backbone.cut import watching
+from headstart.backbone.cut import alone_with, watching
 from headstart.backbone.encoding import encode
 from headstart.backbone.kernels import fast_linears
 from headstart.backbone.keys import space_key, text_key
@@ -123,6 +124,8 @@ class Reader:
                 max_length=backbone.max_length,
                 pooling=backbone.pooling.value if kind == "pooled" else "",
                 format="float32",
+                # What a kind of model computes is the library's, and its releases mend it.
+                computed_by=".".join(transformers.__version__.split(".")[:2]),
             )
             self._spaces[kind, layer] = key
             if self.store is not None:
@@ -239,7 +242,7 @@ def forward_batch(backbone: Backbone, rows: Sequence[Sequence[int]], cuts: Seque
 
     device = next(backbone.module.parameters()).device
     ids, mask = ids.to(device), None if mask is None else mask.to(device)
-    with fast_linears(backbone.module), watching(backbone.module, see):
+    with alone_with(backbone.module), fast_linears(backbone.module), watching(backbone.module, see):
         last = backbone.module(input_ids=ids, attention_mask=mask).last_hidden_state
     features[:, -1] = pool(last, mask, backbone.pooling)
     if backbone.n_blocks in cuts:

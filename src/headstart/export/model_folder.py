@@ -160,7 +160,8 @@ def proven_folder(folder: Path) -> Iterator[Path]:
         HeadstartError: as within, with the name that was asked for.
     """
     place = folder.with_name(f"{folder.name}-unproven")
-    shutil.rmtree(place, ignore_errors=True)  # what a kill left
+    for left in (place, *folder.parent.glob(f".{folder.name}.*"), *folder.parent.glob(f".{place.name}.*")):  # by a kill
+        shutil.rmtree(left, ignore_errors=True)
     try:
         yield place
         _swap(place, folder)

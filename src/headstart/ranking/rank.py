@@ -48,7 +48,7 @@ def rank(data: str | Path | Examples, settings: Settings, *, command: str = "") 
     """
     from headstart.backbone.store import Store
     from headstart.cache import limit_bytes, store_folder
-    from headstart.environment import fast_precision, gemm_speeds
+    from headstart.environment import fast_precision, gemm_speeds, reading_speed
 
     begin = time.perf_counter()
     named = list(dict.fromkeys(expand_names(settings.source)))
@@ -60,9 +60,8 @@ def rank(data: str | Path | Examples, settings: Settings, *, command: str = "") 
     asked_strategies(settings)
     deciding_metric(settings)
     task = make_task(target, settings)
-    speeds = gemm_speeds()
     precision = fast_precision() if settings.precision is Precision.AUTO else settings.precision
-    cost = CostModel(speeds[precision], speeds[Precision.FLOAT32])
+    cost = CostModel(gemm_speeds()[precision], reading_speed())
     folder = store_folder(settings.store)
     found: list[Kept] = []
     with Store(folder, limit_bytes(settings.store_limit)) as store:

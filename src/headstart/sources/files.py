@@ -44,7 +44,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise SourceError(
             f"{str(path)!r} cannot be read as JSON ({str(error).splitlines()[0]}); copy or download the source again."
         ) from None
@@ -63,7 +63,10 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / WEIGHTS]
     if not index.is_file():
         return []
-    names = sorted(set(read_json(index).get("weight_map", {}).values()))
+    shards = read_json(index).get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
+        raise SourceError(f"{str(index)!r} does not say which file holds which weights; copy or download the source again.")
+    names = sorted(set(shards.values()))
     for name in names:
         if Path(name).name != name:
             raise SourceError(f"{str(index)!r} names the shard {name!r}, which lies outside its folder; headstart does not follow it.")
@@ -100,7 +103,7 @@ def read_shapes(path: Path) -> dict[str, list[int]]:
             tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
             end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
             shapes = {name: [int(side) for side in entry["shape"]] for name, entry in tensors.items()}
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
             raise SourceError(f"{str(path)!r} is no safetensors file; {again}") from None
     if 8 + length + end != size:
         raise SourceError(f"{str(path)!r} is cut off: it should have {8 + length + end:,} bytes and has {size:,}; {again}")
@@ -149,17 +152,16 @@ def sentence_pooling(folder: Path) -> tuple[Pooling | None, tuple[str, ...]]:
 
     None: the folder has no such files, or they ask for a pooling that headstart does not know (then a note says so).
     """
-    modules_file = folder / "modules.json"
-    if not modules_file.is_file():
+    kinds = _modules(folder)
+    if not kinds:
         return None, ()
-    try:
-        modules = json.loads(modules_file.read_text(encoding="utf-8"))
-        kinds = {str(module["type"]).rsplit(".", 1)[-1]: str(module.get("path", "")) for module in modules}
-    except (ValueError, TypeError, KeyError):
-        raise SourceError(f"{str(modules_file)!r} cannot be read as a list of modules; copy or download the source again.") from None
     # Normalisation is no loss: a head is fitted anew. A module after pooling is a map that a head learns again where it helps.
     left_out = sorted(set(kinds) - {"Transformer", "Pooling", "Normalize"})
     notes = tuple(f"its {kind} module is left out; the vectors are those before it" for kind in left_out)
+    if _of_sentences(folder).get("do_lower_case"):
+        notes += ("texts are not made lower case first, as its settings ask",)
+    if prompt := read_json(folder / "config_sentence_transformers.json").get("default_prompt_name"):
+        notes += (f"its prompt {str(prompt)!r} is not put before texts",)
     if "Pooling" not in kinds:
         return None, notes
     asked = read_json(folder / kinds["Pooling"] / "config.json")
@@ -181,8 +183,31 @@ def sentence_pooling(folder: Path) -> tuple[Pooling | None, tuple[str, ...]]:
 
 def sentence_length(folder: Path) -> int | None:
     """The longest text in tokens that the folder's sentence-transformers files name; None when they name none."""
-    value = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+    value = _of_sentences(folder).get("max_seq_length")
     return int(value) if value else None
+
+
+def transformer_folder(folder: Path) -> str:
+    """The folder within in which sentence-transformers' files say that the transformer lies; "" where it lies in the folder itself, or
+    there are no such files."""
+    return _modules(folder).get("Transformer", "")
+
+
+def _modules(folder: Path) -> dict[str, str]:
+    """The kinds of modules that sentence-transformers' files name, each with its folder within; {} where there are no such files."""
+    path = folder / "modules.json"
+    if not path.is_file():
+        return {}
+    try:
+        modules = json.loads(path.read_text(encoding="utf-8"))
+        return {str(module["type"]).rsplit(".", 1)[-1]: str(module.get("path", "")) for module in modules}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise SourceError(f"{str(path)!r} cannot be read as a list of modules; copy or download the source again.") from None
+
+
+def _of_sentences(folder: Path) -> dict[str, Any]:
+    """The settings of sentence-transformers, in a file that is called by the family (`sentence_bert_config.json`); {}: there is none."""
+    return next((read_json(path) for path in sorted(folder.glob("sentence_*_config.json"))), {})
 
 
 def card_licence(folder: Path) -> str | None:
@@ -196,7 +221,7 @@ def card_licence(folder: Path) -> str | None:
         if len(parts) == 3 and not parts[0].strip():
             try:
                 front = yaml.safe_load(parts[1])
-            except yaml.YAMLError:
+            except (yaml.YAMLError, ValueError, TypeError, RecursionError):  # the 30th of February is a ValueError
                 front = None
             if isinstance(front, dict) and front.get("license"):
                 named = front.get("license_name") if front["license"] == "other" else None

@@ -34,7 +34,8 @@ def read_config(folder: Path) -> Any:
 
     transformers obeys both: it asks the hub for a kernel of that name, refuses one that is not for this machine, and opens a file of
     weights that was neither checked nor hashed. Without a word of it, attention is PyTorch's own (`sdpa`) for every class that can use
-    it and the plain one (`eager`) for the others.
+    it and the plain one (`eager`) for the others. BigBird's blocks of attention would end with the first short text that it reads, for
+    good, so that what it says of a long one would hang on the texts before: it has whole attention from the start.
     """
     from transformers import AutoConfig
 
@@ -45,6 +46,8 @@ def read_config(folder: Path) -> Any:
     config: Any = kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True, output_attentions=False)
     config._attn_implementation = None  # which goes on to the configurations within this one
     vars(config).pop("transformers_weights", None)
+    if getattr(config, "attention_type", None) == "block_sparse":
+        config.attention_type = "original_full"
     return config
 
 

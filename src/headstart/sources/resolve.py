@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from headstart.errors import SourceError
+from headstart.errors import SourceError, out_of_memory
 from headstart.settings import did_you_mean
 from headstart.sources import embedded, files, shelf
 from headstart.sources.entries import Entry
@@ -39,6 +39,13 @@ _OFFSET_POSITIONS = {
     "longformer",
     "data2vec-text",
     "xmod",
+    "ibert",
+    "lilt",
+    "luke",
+    "mluke",
+    "markuplm",
+    "layoutlmv3",
+    "esm",
 }
 
 # Families that read from left to right, so that only the last token has seen the whole text.
@@ -145,9 +152,14 @@ def hub_name(name: str) -> tuple[str, str]:
     Raises:
         SourceError: it is no such name.
     """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
     repository, _, revision = name.removeprefix(HUB).partition("@")
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repository):
-        raise SourceError(f"{name!r} names no model of the hub; write {HUB}OWNER/NAME or {HUB}OWNER/NAME@REVISION.")
+    try:
+        validate_repo_id(repository)
+    except HFValidationError:
+        raise SourceError(f"{name!r} names no model of the hub; write {HUB}OWNER/NAME or {HUB}OWNER/NAME@REVISION.") from None
     return repository, revision
 
 
@@ -157,7 +169,6 @@ def _download(name: str) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
-        HfHubHTTPError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
@@ -183,8 +194,11 @@ def _download(name: str) -> Path:
         raise SourceError(
             f"{repository!r} has not been downloaded yet and the hub cannot be reached; try again, or give a local folder."
         ) from None
-    except (HfHubHTTPError, OSError) as error:
-        raise SourceError(f"Downloading {repository!r} failed ({str(error).splitlines()[0]}); try again, or give a local folder.") from None
+    except Exception as error:  # the libraries under the hub's have errors of their own for a connection that breaks
+        if out_of_memory(error):
+            raise
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise SourceError(f"Downloading {repository!r} failed ({why}); try again, or give a local folder.") from None
 
 
 def _model_folder(name: str, folder: Path) -> Path:
@@ -199,6 +213,12 @@ def _model_folder(name: str, folder: Path) -> Path:
         raise SourceError(_half(name, "it holds files ending in .incomplete"))
     if files.stray_files(folder, (".gguf",)):
         raise SourceError(f"The source {name!r} holds GGUF weights; headstart reads safetensors. Take the original model instead.")
+    inner = files.transformer_folder(folder)
+    if inner:
+        raise SourceError(
+            f"The source {name!r} keeps its transformer in its folder {inner!r}, as sentence-transformers once did; open it with a current "
+            "one and save it again."
+        )
     raise SourceError(f"The source {name!r} has no config.json, so it is no model folder; give the folder that the model was saved to.")
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from headstart.backbone.cut import Trunk
+from headstart.backbone.cut import trunk_above
 from headstart.backbone.kernels import fast_linears
 from headstart.backbone.reading import Float32, Reader
 from headstart.data.examples import IntArray
@@ -142,13 +142,9 @@ class WritingModel:
             if self.module is None:
                 yield from zip(part, reader.activations([texts[i] for i in part], blocks), strict=True)
                 continue
-            trunk = Trunk(self.module, self.cut, reader.backbone.above, stored=True)
-            try:
-                with fast_linears(trunk):
-                    for i, states in states_through(trunk, reader, [texts[i] for i in part], blocks):
-                        yield part[i], states
-            finally:
-                trunk.restore()
+            with trunk_above(self.module, self.cut, reader.backbone.above) as trunk, fast_linears(trunk):
+                for i, states in states_through(trunk, reader, [texts[i] for i in part], blocks):
+                    yield part[i], states
 
 
 def _many_at_once(found: Iterable[tuple[int, Float32]], rows_read: Sequence[Written]) -> Iterator[tuple[IntArray, Float32, IntArray]]:

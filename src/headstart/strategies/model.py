@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from headstart.backbone.batching import in_turn, plan_batches
-from headstart.backbone.cut import Trunk
+from headstart.backbone.cut import Trunk, trunk_above
 from headstart.backbone.kernels import fast_linears
 from headstart.backbone.pooling import pool
 from headstart.backbone.reading import Float32, Reader, tokenize
@@ -58,11 +58,8 @@ class TransferModel:
                 part = slice(begin, begin + step)
                 found[part] = self.reader.pooled(texts[part])[:, list(self.layers)].mean(axis=1)
             return found
-        trunk = Trunk(self.module, self.cut, self.reader.backbone.above, stored=True)
-        try:
+        with trunk_above(self.module, self.cut, self.reader.backbone.above) as trunk:
             return pooled_through(trunk, self.reader, texts, self.layers)
-        finally:
-            trunk.restore()
 
     def predict_logits(self, texts: Sequence[str]) -> FloatArray:
         """Unnormalised log-probabilities, (n, c)."""

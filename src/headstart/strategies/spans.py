@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import nn
 
-from headstart.backbone.cut import Trunk
+from headstart.backbone.cut import trunk_above
 from headstart.backbone.kernels import fast_linears
 from headstart.backbone.reading import Float32, Reader
 from headstart.data.answers import from_label
@@ -124,18 +124,14 @@ class SpanModel:
 
             found = find_spans(backbone.tokenizer, backbone.max_length, texts, self.longest, scored, reader.at_once)
         else:
-            trunk = Trunk(self.module, self.cut, backbone.above, stored=True)
+            with trunk_above(self.module, self.cut, backbone.above) as trunk, fast_linears(trunk):
 
-            def through(pieces: Sequence[Piece]) -> Iterator[tuple[int, FloatArray]]:
-                states: Float32
-                for i, states in states_through(trunk, reader, [piece.text for piece in pieces], self.layer):
-                    yield i, self.head.logits(states)
+                def through(pieces: Sequence[Piece]) -> Iterator[tuple[int, FloatArray]]:
+                    states: Float32
+                    for i, states in states_through(trunk, reader, [piece.text for piece in pieces], self.layer):
+                        yield i, self.head.logits(states)
 
-            try:
-                with fast_linears(trunk):
-                    found = find_spans(backbone.tokenizer, backbone.max_length, texts, self.longest, through, reader.at_once)
-            finally:
-                trunk.restore()
+                found = find_spans(backbone.tokenizer, backbone.max_length, texts, self.longest, through, reader.at_once)
         return [replace(span, margin=span.margin * self.factor + self.shift) for span in found]
 
     def answer(self, rows: Rows) -> Said:

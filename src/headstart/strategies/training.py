@@ -377,7 +377,7 @@ def _printer() -> Any:
 
 
 def _arguments(plan: Schedule) -> TrainingArguments:
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=".",  # nothing is written there: no checkpoints, no reports
         max_steps=plan.steps,
         learning_rate=plan.learning_rate,
@@ -396,3 +396,6 @@ def _arguments(plan: Schedule) -> TrainingArguments:
         label_names=["labels"],
         dataloader_pin_memory=False,
     )
+    # Of several GPUs the first alone: copies of a model on the others would share the hooks at the cut.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from headstart.backbone.cut import Trunk
+from headstart.backbone.cut import Trunk, trunk_above
 from headstart.backbone.kernels import fast_linears
 from headstart.backbone.reading import Float32, Reader
 from headstart.records import CurvePoint
@@ -43,11 +43,8 @@ class WordModel:
         """Unnormalised log-probabilities of the words of each text, (u, c); words stand with one space between."""
         if self.module is None:
             return self.head.logits(words_at(self.reader, texts, self.layer))
-        trunk = Trunk(self.module, self.cut, self.reader.backbone.above, stored=True)
-        try:
+        with trunk_above(self.module, self.cut, self.reader.backbone.above) as trunk:
             return self.head.logits(words_through(trunk, self.reader, texts, self.layer))
-        finally:
-            trunk.restore()
 
     def scaled(self, factor: float, shift: float = 0.0) -> WordModel:
         """The same model with all logits multiplied by `factor`, and `shift` added."""
