@@ -342,8 +342,8 @@ REFUSED: list[tuple[str, Callable[[Path], Path], str]] = [
     (
         "older sentence-transformers",
         older_sentences,
-        "The source {name!r} keeps its transformer in its folder '0_Transformer', as sentence-transformers once did; open it with a current "
-        "one and save it again.",
+        "The source {name!r} keeps its transformer in its folder '0_Transformer', as sentence-transformers once did; open it with a "
+        "current one and save it again.",
     ),
     (
         "shards of nothing",
