@@ -8,7 +8,7 @@ import headstart
 from headstart.errors import SourceError
 from headstart.runs import JOURNAL
 from headstart.sources.resolve import resolve_source
-from headstart.taught import refusal, taught, text_digest
+from headstart.taught import refusal, remark, taught, text_digest
 from small import bare, sentences, write_csv
 from tiny import make_tiny
 
@@ -58,6 +58,10 @@ def test_a_few_shared_texts_are_no_reason(chain):
     source = resolve_source(str(folder / "run-one"))
     assert refusal(source, [*others, *first[:4]]) == ""  # less than five
     assert refusal(source, [*others, *others, *first[:5]]) == ""  # less than a twentieth
+    assert remark(source, [*others, *first[:4]]) == ""
+    assert remark(source, others, [*others, *others, *first[:5]]) == (
+        f"The source {source.name!r} was taught 5 of these 125 rows: too few to leave it out, and scores may flatter it a little."
+    )
     assert refusal(source, [*others, *first[:5]]) != ""
 
 

@@ -57,7 +57,7 @@ from headstart.strategies.ladder import get_strategy
 from headstart.strategies.outputs import Output, output_of
 from headstart.target import Part, Target, data_name, read_target
 from headstart.tasks.registry import TRANSLATION, deciding_metric, require_settings_of
-from headstart.taught import COLUMN, SPLITS, refusal, text_digest
+from headstart.taught import COLUMN, SPLITS, refusal, remark, text_digest
 
 if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
@@ -276,6 +276,8 @@ def leave_out_taught(target: Target, means: Means) -> None:
     for name, reader in list(means.readers.items()):
         why = refusal(reader.backbone.source, *parts)
         if not why:
+            if told := remark(reader.backbone.source, *parts):
+                means.findings.append(Finding("source taught some rows", Severity.WARNING, told, count=1))
             continue
         if len(means.readers) == 1:
             raise SourceError(why)

@@ -59,12 +59,25 @@ def refusal(source: Source, *parts: Sequence[str]) -> str:
 
     `parts`: the texts of the training rows, and those of a test file; each by itself, for few test rows are a small share of all.
     """
-    known = taught(source)
-    for texts in parts if known else ():
-        shared = sum(text_digest(text) in known for text in texts)
-        if shared >= max(_FEW, _SHARE * len(texts)):
+    for shared, rows in _shared(source, parts):
+        if shared >= max(_FEW, _SHARE * rows):
             return (
-                f"The source {source.name!r} was taught {shared:,} of these {len(texts):,} rows, so no score on them would be honest; "
+                f"The source {source.name!r} was taught {shared:,} of these {rows:,} rows, so no score on them would be honest; "
                 "name the source that it began with."
             )
     return ""
+
+
+def remark(source: Source, *parts: Sequence[str]) -> str:
+    """How many rows a source was taught that is not refused for them, in a sentence; "" where they are none, or a few that anyone writes.
+    `parts` as of `refusal`."""
+    shared, rows = max(_shared(source, parts), default=(0, 0))
+    if shared < _FEW:
+        return ""
+    return f"The source {source.name!r} was taught {shared:,} of these {rows:,} rows: too few to leave it out, and scores may flatter it a little."
+
+
+def _shared(source: Source, parts: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
+    """Of each part how many rows a source was taught, and how many there are."""
+    known = taught(source)
+    return [(sum(text_digest(text) in known for text in texts), len(texts)) for texts in parts] if known else []
