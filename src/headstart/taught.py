@@ -74,7 +74,8 @@ def remark(source: Source, *parts: Sequence[str]) -> str:
     shared, rows = max(_shared(source, parts), default=(0, 0))
     if shared < _FEW:
         return ""
-    return f"The source {source.name!r} was taught {shared:,} of these {rows:,} rows: too few to leave it out, and scores may flatter it a little."
+    why = "too few to leave it out, and scores may flatter it a little"
+    return f"The source {source.name!r} was taught {shared:,} of these {rows:,} rows: {why}."
 
 
 def _shared(source: Source, parts: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
