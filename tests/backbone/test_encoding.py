@@ -28,7 +28,7 @@ def test_pairs_are_encoded_as_the_tokenizer_does_it(backbone):
     assert encode(tokenizer, [], 24, pairs=True) == []
 
 
-@pytest.mark.parametrize("filler", [" ", "x" * 20_000 + " "])
+@pytest.mark.parametrize("filler", [" ", "ж" * 999 + " "])
 def test_a_text_whose_beginning_holds_hardly_a_token_is_read_to_its_end(backbone, filler):
     long = filler * (3000 // len(filler) + 1) + "lost card"
     wanted = backbone.tokenizer([long, "card"], truncation=True, max_length=24)["input_ids"]

@@ -19,6 +19,7 @@ from headstart.data.pairs import split_pair
 
 # Beyond this many characters per token that is kept, the end of a text hardly ever reaches the model: cutting first keeps tokenizers fast.
 CHARACTERS_PER_TOKEN = 100
+_MOST_CHARACTERS = 200_000  # of a text whose beginning holds hardly a token
 
 
 def encode(tokenizer: Any, texts: Sequence[str], max_length: int, *, pairs: bool) -> list[list[int]]:
@@ -29,9 +30,12 @@ def encode(tokenizer: Any, texts: Sequence[str], max_length: int, *, pairs: bool
     sides = list(zip(*map(split_pair, texts), strict=True)) if pairs else [texts]
     found = _encode(tokenizer, [[text[:limit] for text in side] for side in sides], max_length)
     for i, row in enumerate(found):
-        # White space and words without end (one unknown token each) can fill the whole beginning.
-        if len(row) < max_length and any(len(side[i]) > limit for side in sides):
-            [found[i]] = _encode(tokenizer, [[side[i]] for side in sides], max_length)
+        own, most = [side[i] for side in sides], limit
+        # White space and words without end (one unknown token each) can fill a beginning.
+        while len(row) < max_length and most < min(max(map(len, own)), _MOST_CHARACTERS):
+            most = min(most * 10, _MOST_CHARACTERS)
+            [row] = _encode(tokenizer, [[text[:most]] for text in own], max_length)
+        found[i] = row
     return found
 
 
