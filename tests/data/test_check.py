@@ -251,6 +251,9 @@ def test_planted_wrong_labels_are_suspected():
     (finding,) = suspect_finding(notes)
     assert finding.message == "3 labels are perhaps wrong: models that did not see the row disagree."
     assert suspect_finding(()) == ()
+    unsure = np.full((150, 4), 0.17)
+    unsure[np.arange(150), y] = 0.49
+    assert suspect_labels(unsure, given, examples(plain(150)), ["p", "q", "r", "s"]) == ()
 
 
 def test_what_a_model_gives_is_called_right_where_the_first_class_has_no_row():
