@@ -149,7 +149,7 @@ def check_examples(
     return CheckResult(tuple(findings), usable, groups, pairs, conflicting, repeated, leaked, *others_groups)
 
 
-# Of labels that were made wrong among 300 to 1,500 rows of nine sets (287 in all), heads that had not seen the row doubted 216, and 891 others
+# Of 287 labels that were made wrong among 300 to 1,500 rows of nine sets, heads that had not seen the row doubted 216, and 891 others
 # besides; where only those count that give another label more than this, 134, and 147 others (docs/log.md).
 _SURE = 0.6
 
