@@ -71,8 +71,9 @@ class Pool:
         return len(self.texts)
 
     def content(self) -> str:
-        """A digest of all rows."""
-        hasher = hashlib.blake2b(self.y.tobytes(), digest_size=16)
+        """A digest of all rows, and of which set each stands in: ways of choosing go by sets, and so does what is told."""
+        names = json.dumps([one.name for one in self.sets])
+        hasher = hashlib.blake2b(self.y.tobytes() + self.of.tobytes() + names.encode(), digest_size=16)
         for text in self.texts:
             hasher.update(f"{len(text)}\0{text}".encode("utf-8", "surrogatepass"))
         return hasher.hexdigest()
