@@ -17,7 +17,7 @@ from headstart.judge.verdict import rows_sentences
 from headstart.settings import make_settings
 from headstart.strategies.ladder import Job
 from headstart.target import read_target
-from small import TOPICS, bare, write_csv
+from small import TOPICS, bare, marked, write_csv, write_marked
 from tiny import make_tiny
 
 # Codes, not words: what the labels are called shall not tell what the rows are to tell.
@@ -174,12 +174,26 @@ def test_a_run_goes_on_with_the_same_rows_and_not_with_others(task, helped, monk
             {"strategy": "chosen_rows", "rows_from": ()},
             "--strategy chosen_rows learns from rows of neighbouring data; name them with --rows-from.",
         ),
+        ({"strategy": ("probe", "aligned")}, "--strategy aligned is for a target without labels, and this one has some; leave it out."),
+        (
+            {"strategy": "source_rows", "rows_from": ()},
+            "--strategy source_rows is for a target without labels, and this one has some; leave it out.",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused(task, settings, message):
     with pytest.raises(SettingsError) as refused:
         fit(task, "refused", "like.csv", **settings)
     assert message is None or str(refused.value) == message
+
+
+def test_for_another_task_rows_of_neighbouring_data_are_refused_as_what_they_are(task, tmp_path):
+    data = write_marked(tmp_path / "marked.jsonl", marked(40, 1))
+    for verb in (headstart.fit, lambda place, **given: pipeline.plan(place, make_settings(given))):
+        with pytest.raises(SettingsError) as refused:
+            verb(data, source=str(task / "source"), rows_from=str(task / "like.csv"), out=str(tmp_path / "run"))
+        told = f"--rows-from is {task / 'like.csv'}; it is for the task classification, and the task here is ner. Leave it out."
+        assert str(refused.value) == told
 
 
 def test_select_writes_rows_with_score_and_reason(task, capsys):

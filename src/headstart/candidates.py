@@ -25,7 +25,7 @@ from headstart.strategies.heads import weights_for
 from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies, rungs_unlabelled, rungs_with_rows, trainings_of
 from headstart.strategies.outputs import Output, output_of
 from headstart.target import Target
-from headstart.tasks.registry import TRANSLATION, TWO_TEXTS, deciding_metric, get_task
+from headstart.tasks.registry import DEFAULT, TRANSLATION, TWO_TEXTS, deciding_metric, get_task
 
 if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
@@ -60,7 +60,7 @@ def asked_strategies(settings: Settings, *, unlabelled: bool = False) -> list[st
     has no labels of its own.
 
     Raises:
-        SettingsError: one of them does not exist, or learns from such rows and there are none.
+        SettingsError: one of them does not exist, learns from such rows and there are none, or is for a target without labels.
     """
     if unlabelled:
         return _of_unlabelled(settings)
@@ -70,7 +70,11 @@ def asked_strategies(settings: Settings, *, unlabelled: bool = False) -> list[st
     for name in names:
         if name in rungs_with_rows() and not settings.rows_from:
             raise SettingsError(f"--strategy {name} learns from rows of neighbouring data; name them with --rows-from.")
-    if settings.rows_from and not set(names) & set(rungs_with_rows()):
+        if name in rungs_unlabelled():
+            raise SettingsError(f"--strategy {name} is for a target without labels, and this one has some; leave it out.")
+    # Another task has no such rungs: that --rows-from is not for it is said by `require_settings_of`.
+    single_labels = settings.task in (None, DEFAULT)
+    if settings.rows_from and single_labels and not set(names) & set(rungs_with_rows()):
         usual = [name for name in rungs_with_rows() if get_strategy(name, settings.task).usual]
         names += [name for name in usual if name != "partial_rows" or "partial" in names]
     return names
