@@ -200,6 +200,10 @@ def test_what_takes_labels_is_refused(task, tmp_path):
     with pytest.raises(SettingsError) as error:
         fit(task, "no", validation=str(task / "test.csv"))
     assert str(error.value) == "--validation is given, but the target has no labels; leave it out."
+    for name, value in (("rows_by", "nearest"), ("rows_by", "nonsense"), ("rows_share", 0.5)):
+        with pytest.raises(SettingsError) as error:
+            fit(task, "no", **{name: value})
+        assert str(error.value) == f"--{name.replace('_', '-')} is given, but the target has no labels; leave it out."
     (tmp_path / "few.csv").write_text("text\na\nb\n")
     with pytest.raises(DataError) as error:
         headstart.fit(str(tmp_path / "few.csv"), rows_from=str(task / "one.csv"), out=str(tmp_path / "run"))

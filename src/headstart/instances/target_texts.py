@@ -18,7 +18,7 @@ from headstart.errors import DataError, SettingsError
 from headstart.instances.pool import draw, not_drawn, passed_over, read_map
 from headstart.neighbouring import unlike
 from headstart.records import Finding, Severity
-from headstart.settings import Settings
+from headstart.settings import Settings, flag
 from headstart.target import Target, data_name, make_target
 from headstart.tasks.registry import DEFAULT, get_task
 
@@ -51,9 +51,9 @@ def read_unlabelled(data: str | Path | Examples, settings: Settings) -> Target:
         SettingsError: something is asked that takes labels.
         DataError: a file cannot be read, or nothing is left to learn from.
     """
-    for what, given in (("--via", settings.via), ("--validation", settings.validation)):
-        if given:
-            raise SettingsError(f"{what} is given, but the target has no labels; leave it out.")
+    for name in ("via", "validation", "rows_by", "rows_share"):  # rows are chosen for labelled ones alone; here all of them are learnt
+        if getattr(settings, name) != getattr(Settings, name):
+            raise SettingsError(f"{flag(name)} is given, but the target has no labels; leave it out.")
     own = _texts_of(data, settings)
     if len(own) < _FEWEST:
         raise DataError(f"{own.origin!r} has {counted(len(own), 'text')} and no labels; give at least {_FEWEST} texts.")
