@@ -169,6 +169,8 @@ def rungs_on(
     tokens = {source: mean_tokens(reader, rows) for source, reader in means.readers.items()}
     for name in strategies:
         strategy = get_strategy(name, settings.task)
+        if target.unlabelled and name in settings.strategy:
+            strategy = replace(strategy, compared_only=False)  # no label says which way is best: who names one wants its model
         if not strategy.needs_source:
             found.append(Rung(strategy, None, job, next(iter(tokens.values()))))
             continue

@@ -163,6 +163,14 @@ def test_a_test_file_judges_it_and_its_texts_are_not_learnt(task):
     assert asked.results.winner.strategy == "aligned"
 
 
+def test_a_way_that_is_asked_for_beside_tfidf_is_no_mere_comparison(task):
+    with bare():
+        run = fit(task, "beside tfidf", strategy=("tfidf", "aligned"), test=str(task / "test.csv"))
+    assert {run.results.winner.name, run.results.opponent.name} <= {"tfidf", "aligned"}
+    assert (run.gain.winner, run.gain.opponent) == ("aligned", "tfidf")
+    assert "only compared" not in {trial.reason for trial in run.results.trials}
+
+
 def test_a_map_turns_labels_into_the_names_that_are_wanted(task):
     (task / "map.json").write_text(json.dumps({"card": "money", "CARD": "money", "login": "access", "LOGIN": "access"}))
     target = read_unlabelled(
