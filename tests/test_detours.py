@@ -440,7 +440,7 @@ def test_standard_input_is_no_source_task(task):
     assert refused(task, via="-") == "--via is '-'; the data of a source task must be a file, a folder or hub:NAME."
 
 
-def test_a_source_task_without_a_rung_that_transfers_is_refused(task):
-    assert refused(task, strategy=("tfidf", "scratch")) == (
-        "--via is given, and none of the rungs asked for (tfidf, scratch) transfers from a source; add one with --strategy."
-    )
+@pytest.mark.parametrize("rungs", [("tfidf", "scratch"), ("static",)])
+def test_a_source_task_without_a_rung_that_goes_on_from_it_is_refused(task, rungs):
+    told = "--via is given, and none of the rungs asked for ({}) goes on from what a source task leaves; add one with --strategy."
+    assert refused(task, strategy=rungs) == told.format(", ".join(rungs))

@@ -22,7 +22,16 @@ from headstart.runs import digest
 from headstart.settings import Settings
 from headstart.strategies.base import Rows
 from headstart.strategies.heads import weights_for
-from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies, rungs_unlabelled, rungs_with_rows, trainings_of
+from headstart.strategies.ladder import (
+    Folds,
+    Job,
+    Strategy,
+    get_strategy,
+    known_strategies,
+    rungs_unlabelled,
+    rungs_with_rows,
+    trainings_of,
+)
 from headstart.strategies.outputs import Output, output_of
 from headstart.target import Target
 from headstart.tasks.registry import DEFAULT, TRANSLATION, TWO_TEXTS, deciding_metric, get_task
@@ -176,8 +185,8 @@ def rungs_on(
             continue
         for source, reader in means.readers.items():
             detour = means.detour_of.get(source)
-            if detour is not None and (not strategy.transfers or strategy.name == "static"):
-                continue  # random weights are the same by whatever way, and the tokens' embeddings as good as the same
+            if detour is not None and not goes_by_detours(strategy):
+                continue
             here = replace(job, reader=reader, cut=cut_of(settings, reader))
             unfit = max((lowest for _, lowest in trainings_of(strategy, here)), default=0) >= reader.backbone.n_blocks
             if not unfit and (strategy.suits is None or strategy.suits(here)):
@@ -196,6 +205,11 @@ def rungs_on(
         return replace(rung.job, logs=named, kept=apart)
 
     return [replace(rung, job=own(rung)) for rung in found]
+
+
+def goes_by_detours(strategy: Strategy) -> bool:
+    """Whether a rung is another by a detour: random weights are the same by whatever way, and tokens' embeddings as good as the same."""
+    return strategy.needs_source and strategy.transfers and strategy.name != "static"
 
 
 def cut_of(settings: Settings, reader: Reader) -> int:

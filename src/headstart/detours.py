@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.candidates import Means, folder_name, rungs_on
+from headstart.candidates import Means, folder_name, goes_by_detours, rungs_on
 from headstart.checking import check_data
 from headstart.data.examples import IntArray
 from headstart.data.read import read_examples
@@ -95,9 +95,11 @@ def read_tasks(target: Target, settings: Settings) -> list[Task]:
         DataError: a file cannot be read or learnt from, or is one of the target's own; the message names it.
         SettingsError: no rung was asked for that could make use of a source task.
     """
-    if settings.via and not any(_transfers(name, target.task) for name in settings.strategy or (_STRATEGY,)):
+    if settings.via and not any(goes_by_detours(get_strategy(name, target.task)) for name in settings.strategy or (_STRATEGY,)):
         asked = ", ".join(settings.strategy)
-        raise SettingsError(f"--via is given, and none of the rungs asked for ({asked}) transfers from a source; add one with --strategy.")
+        raise SettingsError(
+            f"--via is given, and none of the rungs asked for ({asked}) goes on from what a source task leaves; add one with --strategy."
+        )
     names = task_names(settings.via)
     return [read_task(path, name, target, settings) for path, name in names.items()]
 
@@ -116,11 +118,6 @@ def _folder_names(names: Iterable[str]) -> list[str]:
         free = (name, *(f"{name}-{k}" for k in range(2, len(taken) + 3)))
         given.append(next(each for each in free if each.casefold() not in taken))
     return given
-
-
-def _transfers(strategy: str, task: str) -> bool:
-    found = get_strategy(strategy, task)
-    return found.transfers and found.needs_source
 
 
 def read_task(path: str, name: str, target: Target, settings: Settings) -> Task:
