@@ -21,6 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import headstart
 from headstart import budget, candidates, deciding, outcome, pipeline, planner, runs
+from headstart.backbone.reading import Reader
 from headstart.errors import RunError, SettingsError, SourceError
 from headstart.records import TrialStatus, Verdict
 from headstart.settings import Precision, Settings, make_settings
@@ -710,6 +711,25 @@ def test_two_good_sources_are_both_tried(task, quick):
     assert names == ["tfidf", f"probe from {task / 'source'}", f"probe from {task / 'other source'}"]
     assert all(trial.status is TrialStatus.DONE for trial in run.results.trials)
     assert {layer.source for layer in run.results.layers} == {str(task / "source"), str(task / "other source")}
+
+
+def test_one_source_of_many_that_gives_no_finite_numbers_is_left_out_and_named(task, quick, monkeypatch, capsys):
+    sources = [str(make_tiny(task / f"many {k}", "bert", seed=k, blocks=2)) for k in range(5)]
+    read = Reader.read_texts
+
+    def spoilt(self, texts, *given):
+        found = read(self, texts, *given)
+        if self.backbone.source.name == sources[0]:
+            found.pooled[:] = np.nan
+        return found
+
+    monkeypatch.setattr(Reader, "read_texts", spoilt)
+    run = fit(task, "many sources", source=sources)
+    why = "The source gives numbers that are not finite for 90 of 90 texts; choose another source."
+    assert f"  {sources[0]} could not be ranked ({why})" in capsys.readouterr().err.splitlines()
+    status = {trial.source: trial.status for trial in run.results.trials if trial.strategy == "probe"}
+    assert status == {sources[0]: TrialStatus.FAILED} | dict.fromkeys(sources[1:], TrialStatus.DONE)
+    assert {layer.source for layer in run.results.layers} == set(sources[1:])
 
 
 def test_the_table_is_asked_about_no_transfer_with_the_length_of_the_texts(task):

@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +22,7 @@ from headstart.data.answers import from_label
 from headstart.data.check import suspect_finding
 from headstart.data.examples import IntArray
 from headstart.data.prompts import WHOLE
+from headstart.errors import SourceError
 from headstart.judge.label_curve import MOST_SIZES, JudgeAt, label_curve
 from headstart.progress import say
 from headstart.records import (
@@ -87,7 +89,7 @@ def assemble(
         names = final.transfer.name, final.plain.name
         gain = gain_of([part.transfer for part in judged], [part.plain for part in judged], names, judging, settings)
     plain = _joined([part.plain for part in judged])
-    source = readers[final.winner.source] if final.winner.source else next(iter(readers.values()))
+    source = shown_with(final, readers)
     suspects, notes = _worth_a_look(target, final)
     trials = {trial.name: trial for trial in final.trials}
     said = Said(winner, tuple(text for part in judged for text in part.answers))
@@ -119,6 +121,12 @@ def assemble(
         shown=seen.shown,
         decided=tuple(part.decision.winner.name for part in judged),
     )
+
+
+def shown_with(final: Decision, readers: Mapping[str, Reader]) -> Reader:
+    """The source by which a run is shown: the winner's, else that of the best rung with transfer, which can be used; else the first."""
+    named = final.winner.source or (final.transfer.source if final.transfer is not None else None)
+    return readers[named] if named else next(iter(readers.values()))
 
 
 def _joined(parts: Sequence[FloatArray | None]) -> FloatArray | None:
@@ -182,15 +190,16 @@ def _summary(target: Target, reader: Reader, judged_rows: int) -> DataSummary:
 
 
 def _layers(target: Target, readers: Mapping[str, Reader], settings: Settings) -> tuple[LayerScore, ...]:
-    """How a light head does on each layer of each source, each row predicted without itself."""
+    """How a light head does on each layer of each source, each row predicted without itself; nothing of a source that gives no finite
+    numbers, which the trials tell."""
     layer_scores = get_task(target.task).layer_scores
     if layer_scores is None:
         return ()
-    return tuple(
-        LayerScore(name, layer, score)
-        for name, reader in readers.items()
-        for layer, score in layer_scores(target.rows, target.groups, reader, settings)
-    )
+    found: list[LayerScore] = []
+    for name, reader in readers.items():
+        with suppress(SourceError):
+            found += [LayerScore(name, layer, score) for layer, score in layer_scores(target.rows, target.groups, reader, settings)]
+    return tuple(found)
 
 
 def _curve(target: Target, final: Decision, reader: Reader, settings: Settings) -> LabelCurve | None:

@@ -106,7 +106,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         command: as in `fit`.
         begin: `time.perf_counter()` at the start of the run.
     """
-    from headstart.outcome import assemble
+    from headstart.outcome import assemble, shown_with
     from headstart.saving import export_model, save_winner, save_without_transfer
     from headstart.sources.adding import note_origin
 
@@ -162,7 +162,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
             told = tell(detours, target, settings, parts, judged, final, model)
             results = replace(results, detour=told, spent=with_source_tasks(results.spent, detours))
         if pool is not None:
-            results = replace(results, rows=tell_rows(pool, target, settings, parts, judged, final, next(iter(means.readers.values()))))
+            results = replace(results, rows=tell_rows(pool, target, settings, parts, judged, final, shown_with(final, means.readers)))
         save_winner(run.path / MODEL, model, target, results, adapter=settings.adapter)
         save_without_transfer(run.path, final, target, results)
         if results.winner.transfers and results.winner.source is not None:

@@ -48,7 +48,7 @@ def tell_rows(
         settings: what was asked.
         parts: how it was judged, and `judged` what that gave.
         final: the decision on all rows.
-        reader: the source by which rows are shown to have been chosen, the first.
+        reader: the source by which rows are shown to have been chosen.
     """
     from headstart.instances.registry import get_way
     from headstart.instances.with_rows import first_rows, neighbours, read_together
