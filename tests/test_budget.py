@@ -8,9 +8,10 @@ import pytest
 from headstart import budget, candidates
 from headstart.backbone.reading import tokenize
 from headstart.cost import CostModel
+from headstart.runs import RunFolder
 from headstart.settings import make_settings
 from headstart.target import parts_of, read_target
-from small import sentences, write_csv
+from small import asked, sentences, write_asked, write_csv
 from tiny import make_causal, make_tiny
 
 
@@ -62,6 +63,21 @@ def test_what_answering_takes_is_kept_from_the_decisions(tmp_path, judge):
         left = budget.seconds_a_row(target, parts, settings, 100.0 + budget.seconds_to_judge(target, parts, means))
         learnt = sum(len(part.learn) for part in parts) + len(target.rows)
         assert left == pytest.approx((1000.0 - 100.0 - budget.AROUND - 2 * len(parts) * one) / learnt)
+
+
+@pytest.mark.parametrize("budgets", [(1.0, 1e6), (1e6, 1.0)])
+def test_a_run_of_answers_that_goes_on_with_another_budget_is_judged_on_the_same_rows(task, tmp_path, budgets):
+    """Of the sixty contexts 2,000 characters are read for each second: few questions with the one budget, all with the other."""
+    data = write_asked(tmp_path / "asked.json", asked(60, 1, words=60))
+    settings = make_settings({"source": str(task / "source"), "store": str(tmp_path / "store"), "task": "qa", "few_rows": 100})
+    target = read_target(data, settings)
+    with candidates.open_means(settings) as means:
+        found = []
+        for seconds in budgets:
+            run = RunFolder.open(tmp_path / "run", {})
+            parts = budget.parts_in_time(target, replace(settings, budget=seconds), means, ["sentence"], 0.0, run)
+            found.append([(part.name, part.learn.tolist(), part.judge.tolist()) for part in parts])
+    assert found[0] == found[1] and len(found[0]) == (1 if budgets[0] == 1.0 else 5)
 
 
 def test_what_the_store_lacks_must_be_read_and_a_test_file_too(task):

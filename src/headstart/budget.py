@@ -12,7 +12,7 @@ from headstart.rungs import trial_seconds
 from headstart.runs import RunFolder
 from headstart.settings import Settings
 from headstart.strategies.base import Rows
-from headstart.target import Part, Target, parts_of
+from headstart.target import Part, Target, parts_of, rows_to_judge
 from headstart.tasks.registry import get_task
 
 # Seconds of a run that are neither trials nor training: starting, judging where that is quick, saving, opening again, the report.
@@ -94,13 +94,16 @@ def parts_in_time(
     """How the run is judged; on one split in place of outer folds where not even the cheapest rung could be trained for each of these, and
     the split takes less. `first`: seconds of the source tasks before.
 
-    `run` remembers which it was; None: nothing does.
+    `run` remembers which it was, and of answers how many rows judge, since it may go on with another budget; None: nothing does.
     """
-    parts = parts_of(target, settings)
+    most = rows_to_judge(target, settings)
+    if run is not None and target.task == "qa" and target.test is None:
+        most = run.remember("rows that judge", lambda: {"rows": most, "seconds": 0.0})["rows"]
+    parts = parts_of(target, settings, most)
     if len(parts) == 1:
         return parts
     cheapest, needed = _least_needed(target, parts, settings, means, strategies)
-    split = parts_of(target, replace(settings, few_rows=0))
+    split = parts_of(target, replace(settings, few_rows=0), most)
     in_time = first + needed - AROUND <= settings.budget or _least_needed(target, split, settings, means, strategies)[1] >= needed
     if run is not None:
         in_time = run.remember("outer folds", lambda: {"in_time": in_time, "seconds": 0.0})["in_time"]
