@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -541,6 +542,33 @@ def test_damaged_results_are_written_anew(task, quick):
     assert runs.open_run(run.folder).results.title == "train"
 
 
+@pytest.mark.parametrize("rung", ["tfidf", "probe"])
+@pytest.mark.parametrize("lost", ["model", "tokenizer.json", "half of the weights", "half of config.json"])
+def test_a_model_that_is_gone_or_damaged_is_made_anew_by_the_same_command(task, quick, monkeypatch, capsys, rung, lost):
+    if (rung, lost) == ("tfidf", "tokenizer.json"):
+        pytest.skip("it has none")
+    run = fit(task, f"lost {rung}", strategy=rung)
+    before, model = weights(run), run.folder / "model"
+    [place] = model.glob("*.safetensors") if "weights" in lost else [model / lost.removeprefix("half of ")]
+    if lost == "model":
+        shutil.rmtree(model)
+    elif lost.startswith("half of"):
+        place.write_bytes(place.read_bytes()[: place.stat().st_size // 2])
+    else:
+        place.unlink()
+    exported = []
+    monkeypatch.setattr("headstart.export.onnx.check_onnx_installed", lambda: None)
+    monkeypatch.setattr("headstart.export.onnx.export_onnx", lambda folder, out: exported.append(folder))
+    capsys.readouterr()
+    again = fit(task, f"lost {rung}", strategy=rung, export="onnx")
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"the model of {run.folder} is gone or damaged; it is made anew" and "finished already" not in "".join(said)
+    assert weights(again) == before and same_results(again, run) and again.model.labels == LABELS
+    assert exported == ([model] if rung == "probe" else [])
+    fit(task, f"lost {rung}", strategy=rung)
+    assert "is finished already" in capsys.readouterr().err
+
+
 def test_another_seed_or_other_data_in_the_same_folder_is_refused(task, whole):
     with pytest.raises(RunError) as caught:
         fit(task, "whole", strategy=("tfidf", "probe", "partial"), seed=1)
@@ -761,7 +789,7 @@ def test_a_run_that_was_killed_before_it_stood_on_the_shelf_is_put_there_by_the_
     fit(task, "late", strategy=("probe",))
     before = shelf.find("late")
     weights = task / "late" / "model" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes() + b" ")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
     fit(task, "late", strategy=("probe",))
     assert shelf.find("late") == before  # a changed model is not taken for what was added
 

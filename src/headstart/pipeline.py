@@ -107,7 +107,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         begin: `time.perf_counter()` at the start of the run.
     """
     from headstart.outcome import assemble, shown_with
-    from headstart.saving import export_model, save_winner, save_without_transfer
+    from headstart.saving import export_model, save_winner, save_without_transfer, stands
     from headstart.sources.adding import note_origin
 
     strategies = asked_strategies(settings, unlabelled=bool(target.unlabelled))
@@ -115,6 +115,9 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
     finished = None
     with suppress(RunError):  # not finished yet, or its results were damaged: then it goes on
         finished = open_run(run.path)
+    if finished is not None and not stands(run.path / MODEL):
+        say(f"the model of {run.path} is gone or damaged; it is made anew")
+        finished = None
     if finished is not None:
         say(f"{run.path} is finished already; its results:")
         shutil.rmtree(run.path / UNFINISHED, ignore_errors=True)  # a kill may have left it
