@@ -34,6 +34,7 @@ from headstart.detours import (
     Task,
     contents,
     describe_tasks,
+    possible_ways,
     read_tasks,
     seconds_of_tasks,
     take_detours,
@@ -134,12 +135,13 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         leave_out_useless(target, means, strategies)
         require_same_sources(run, means)
         target = within_budget(target, settings, means, strategies, run)
-        before = seconds_of_tasks(tasks, settings, means)
+        ways = possible_ways(tasks, means, unfit_for)
+        before = seconds_of_tasks(ways, settings, means)
         parts = parts_in_time(target, settings, means, strategies, before, run)
         write_splits(run.path, target, parts, pool)
         warn_of_budget(target, parts, settings, means, strategies, before)
         opened = time.perf_counter() - begin
-        detours = take_detours(tasks, settings, run, means, partial(learn_first, command))
+        detours = take_detours(ways, settings, run, means, partial(learn_first, command))
         if detours:
             require_same_sources(run, means)
         begun = time.perf_counter()
@@ -199,7 +201,7 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
         means.pool = read_pool(target, settings)
         leave_out_useless(target, means, strategies)
         target = within_budget(target, settings, means, strategies)
-        before = seconds_of_tasks(tasks, settings, means)
+        before = seconds_of_tasks(possible_ways(tasks, means, unfit_for), settings, means)
         parts = parts_in_time(target, settings, means, strategies, before)
         rungs = rungs_on(target, parts[0].learn, settings, means, strategies)
         warn_of_budget(target, parts, settings, means, strategies, before)
@@ -302,6 +304,18 @@ def leave_out_unfit(target: Target, means: Means) -> None:
             del means.readers[name]
             means.findings.append(Finding("source left out", Severity.WARNING, str(error), count=1))
             say(f"  {error}")
+
+
+def unfit_for(target: Target, reader: Reader) -> str:
+    """Why a source cannot learn a target, in a sentence: it was taught its rows before, or no model can be made of it; "" where it can."""
+    why = refusal(reader.backbone.source, *target.parts_taught())
+    if why:
+        return why
+    try:
+        _require_fit(target, reader)
+    except SourceError as error:
+        return str(error)
+    return ""
 
 
 def _require_fit(target: Target, reader: Reader) -> None:
