@@ -259,8 +259,8 @@ def test_many_rows_are_judged_on_one_split_and_the_winner_learns_from_all(task, 
     run = fit(task, "split", test=None, few_rows=0)
     assert run.results.judged_on == "one stratified test split"
     assert run.results.scores["accuracy"].n == 18
-    keys = journal(run)
-    assert {key.split("/")[0] for key in keys} == {"sources", "rows that fit", "time and speed", "test split", "all rows", "came from"}
+    kinds = {"sources", "rows that fit", "time and speed", "test split", "all rows", "spent before the label curve", "came from"}
+    assert {key.split("/")[0] for key in journal(run)} == kinds
 
 
 def test_a_validation_file_is_what_rungs_are_chosen_on(task, quick):
@@ -418,7 +418,7 @@ headstart.fit({str(task / "train.csv")!r}, **{settings!r})
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
     assert done.returncode == -signal.SIGKILL, done.stderr
     before = (task / f"killed {lines}" / "journal.jsonl").read_text().splitlines()
-    assert len(before) == min(lines, 7)
+    assert len(before) == min(lines, 8)
     resumed = fit(task, f"killed {lines}")
     assert (resumed.folder / "journal.jsonl").read_text().splitlines()[: len(before)] == before
     assert same_results(resumed, straight)
@@ -533,6 +533,13 @@ def test_what_reading_takes_is_no_time_for_trials(task, quick, monkeypatch):
         with pytest.raises(Killed):
             fit(task, f"read in {slow}", budget=600)
     assert given[0] - given[1] == pytest.approx(100.0, abs=5.0)
+
+
+def test_where_the_budget_is_spent_no_label_curve_is_drawn(task, with_curve):
+    """It was begun eleven minutes ago."""
+    settings = make_settings(asked(task, out=str(task / "spent")))
+    run = pipeline.fit(str(task / "train.csv"), settings, begin=time.perf_counter() - 660.0)
+    assert run.results.label_curve is None and fit(task, "not spent").results.label_curve is not None
 
 
 def test_damaged_results_are_written_anew(task, quick):
