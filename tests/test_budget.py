@@ -93,13 +93,13 @@ def test_what_the_store_lacks_must_be_read_and_a_test_file_too(task):
             lengths = [len(ids) for ids in tokenize(reader.backbone, rows.texts)]
             return means.cost.reading(sum(lengths), reader.backbone.block_parameters)
 
-        assert budget.seconds_to_read(target, means) == pytest.approx(seconds(target.rows))
+        assert budget.seconds_to_read(target, means, ["probe"]) == pytest.approx(seconds(target.rows))
         assert budget.seconds_to_judge(target, parts_of(target, settings), means) == 0.0
         assert budget.seconds_to_judge(judged, parts_of(judged, settings), means) == pytest.approx(seconds(judged.test))
         reader.read_ahead(target.rows.texts[:45])
-        assert budget.seconds_to_read(target, means) == pytest.approx(seconds(target.rows) / 2, rel=0.1)
+        assert budget.seconds_to_read(target, means, ["probe"]) == pytest.approx(seconds(target.rows) / 2, rel=0.1)
         reader.read_ahead(target.rows.texts)
-        assert budget.seconds_to_read(target, means) == 0.0
+        assert budget.seconds_to_read(target, means, ["probe"]) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from headstart.backbone.reading import Reader
-from headstart.candidates import Means, mean_tokens, rows_that_fit, rungs_on
+from headstart.candidates import Means, mean_tokens, rows_that_fit, rungs_on, texts_beside
 from headstart.cost import CostModel
 from headstart.progress import say, warn
 from headstart.rungs import trial_seconds
 from headstart.runs import RunFolder
 from headstart.settings import Settings
-from headstart.strategies.base import Rows
 from headstart.target import Part, Target, parts_of, rows_to_judge
 from headstart.tasks.registry import get_task
 
@@ -59,15 +59,16 @@ def seconds_a_row(target: Target, parts: list[Part], settings: Settings, spent: 
     return max(0.0, settings.budget - spent - AROUND) / max(rows, 1)
 
 
-def seconds_to_read(target: Target, means: Means) -> float:
-    """Seconds to read the labelled rows with every source, as far as the store lacks them."""
+def seconds_to_read(target: Target, means: Means, strategies: Sequence[str]) -> float:
+    """Seconds to read the labelled rows with every source, and what these strategies read beside them, as far as the store lacks it."""
     if get_task(target.task).in_pieces:  # pieces are read where they are learnt
         return 0.0
-    return sum(_reading(target.rows, reader, means.cost) for reader in means.readers.values())
+    read = [target.rows.texts, texts_beside(target, means, strategies)]
+    return sum(_reading(texts, reader, means.cost) for reader in means.readers.values() for texts in read if texts)
 
 
-def _reading(rows: Rows, reader: Reader, cost: CostModel) -> float:
-    return cost.reading(len(reader.lacking(rows.texts)) * mean_tokens(reader, rows), reader.backbone.block_parameters)
+def _reading(texts: Sequence[str], reader: Reader, cost: CostModel) -> float:
+    return cost.reading(len(reader.lacking(texts)) * mean_tokens(reader, texts), reader.backbone.block_parameters)
 
 
 def notice_speed(means: Means, foretold: float, took: float) -> None:
@@ -82,7 +83,7 @@ def seconds_to_judge(target: Target, parts: list[Part], means: Means) -> float:
     if not readers:
         return 0.0
     if task.answering is None:
-        return 0.0 if not target.test else max(_reading(target.test, reader, means.cost) for reader in readers)
+        return 0.0 if not target.test else max(_reading(target.test.texts, reader, means.cost) for reader in readers)
     judging = [target.test if part.judge is None else target.rows.take(part.judge) for part in parts]
     work = max(sum(task.answering(rows, reader.backbone) for rows in judging if rows is not None) for reader in readers)
     return _ANSWER * means.cost.reading(work, 1.0)
@@ -118,7 +119,7 @@ def _least_needed(target: Target, parts: list[Part], settings: Settings, means: 
     cheapest = min(rungs_on(target, parts[0].learn, settings, means, strategies), key=lambda rung: trial_seconds(rung, means.cost))
     learnt = [len(part.learn) for part in parts] + ([] if parts[0].judge is None else [len(target.rows)])
     trainings = [trial_seconds(cheapest, means.cost, rows / len(cheapest.job.rows)) for rows in learnt]
-    around = AROUND + seconds_to_read(target, means) + seconds_to_judge(target, parts, means)
+    around = AROUND + seconds_to_read(target, means, strategies) + seconds_to_judge(target, parts, means)
     return cheapest.name, around + 2 * sum(trainings)  # each with a trial as long
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +20,6 @@ from headstart.records import Finding, Severity
 from headstart.rungs import Rung
 from headstart.runs import digest
 from headstart.settings import Settings
-from headstart.strategies.base import Rows
 from headstart.strategies.heads import weights_for
 from headstart.strategies.ladder import (
     Folds,
@@ -28,6 +27,7 @@ from headstart.strategies.ladder import (
     Strategy,
     get_strategy,
     known_strategies,
+    rungs_on_texts,
     rungs_unlabelled,
     rungs_with_rows,
     trainings_of,
@@ -137,7 +137,7 @@ def rows_that_fit(target: Target, settings: Settings, means: Means, strategies: 
     if task.in_pieces or not any(get_strategy(name, settings.task).needs_source for name in strategies):
         return n, ""
     readers = list(means.readers.values())
-    seconds = sum(means.cost.reading(mean_tokens(reader, target.rows), reader.backbone.block_parameters) for reader in readers)
+    seconds = sum(means.cost.reading(mean_tokens(reader, target.rows.texts), reader.backbone.block_parameters) for reader in readers)
     in_time = int(_READING_SHARE * settings.budget / max(seconds, 1e-12))
     row = max((reader.backbone.n_blocks + 1) * reader.backbone.width * 4 for reader in readers)
     in_memory = n if (whole := memory_bytes()) is None else int(_MEMORY_SHARE * whole / row)
@@ -175,7 +175,7 @@ def rungs_on(
         again=dealt_again(target, learn, settings) if means.pool is None and not target.unlabelled else (),
     )
     found = []
-    tokens = {source: mean_tokens(reader, rows) for source, reader in means.readers.items()}
+    tokens = {source: mean_tokens(reader, rows.texts) for source, reader in means.readers.items()}
     for name in strategies:
         strategy = get_strategy(name, settings.task)
         if target.unlabelled and name in settings.strategy:
@@ -231,12 +231,19 @@ def folder_name(text: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
 
 
-def mean_tokens(reader: Reader, rows: Rows) -> float:
-    """Tokens of a text on average, over some 200 of them."""
+def mean_tokens(reader: Reader, texts: Sequence[str]) -> float:
+    """Tokens of a text on average, over some 200 of them; there must be one."""
     from headstart.backbone.reading import tokenize
 
-    some = rows.texts[:: max(1, len(rows) // 200)]
+    some = texts[:: max(1, len(texts) // 200)]
     return float(np.mean([len(ids) for ids in tokenize(reader.backbone, some)]))
+
+
+def texts_beside(target: Target, means: Means, strategies: Sequence[str]) -> tuple[str, ...]:
+    """The texts besides the labelled rows that some of these rungs read: of neighbouring rows, or of a target without labels."""
+    if means.pool is not None and set(strategies) & set(rungs_with_rows()):
+        return means.pool.texts
+    return target.unlabelled if set(strategies) & set(rungs_on_texts()) else ()
 
 
 def folds_of(target: Target, learn: IntArray, settings: Settings) -> Folds:

@@ -26,7 +26,7 @@ from headstart.budget import (
     warn_of_budget,
     within_budget,
 )
-from headstart.candidates import Means, asked_strategies, open_means, rungs_on
+from headstart.candidates import Means, asked_strategies, open_means, rungs_on, texts_beside
 from headstart.data.examples import Examples
 from headstart.deciding import Failed, decide_on, judge_part, read_rows, train_winner, until_trained
 from headstart.detours import (
@@ -205,9 +205,10 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
         parts = parts_in_time(target, settings, means, strategies, before)
         rungs = rungs_on(target, parts[0].learn, settings, means, strategies)
         warn_of_budget(target, parts, settings, means, strategies, before)
-        spent = before + seconds_to_read(target, means) + seconds_to_judge(target, parts, means)
+        spent = before + seconds_to_read(target, means, strategies) + seconds_to_judge(target, parts, means)
         share = seconds_a_row(target, parts, settings, spent) * len(parts[0].learn)
-        described = describe_plan(target, parts, rungs, means.cost, settings, share)
+        beside = len(texts_beside(target, means, strategies))
+        described = describe_plan(target, parts, rungs, means.cost, settings, share, beside)
     return "\n".join(filter(None, [described, describe_tasks(tasks)]))
 
 
