@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import time
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -107,6 +108,26 @@ def test_rows_that_mislead_stay_out(task, quick):
     assert rows_sentences(run.results)[0].startswith("Rows of neighbouring data were tried and stay out of the chosen model")
     [one] = run.results.rows.sets
     assert (one.alone.winner, one.alone.opponent) == ("false", "no source rows") and one.alone.value < 0
+
+
+def test_of_more_rows_than_the_budget_can_read_some_are_learnt_from_and_told(task, quick, monkeypatch):
+    monkeypatch.setattr("headstart.candidates._READING_SHARE", 0.0)
+    monkeypatch.setattr("headstart.instances.pool.FEWEST", 5)
+    run = fit(task, "drawn", "like.csv")
+    [one] = run.results.rows.sets
+    assert (one.rows, one.used, one.undrawn) == (60, 15, 45) and run.results.rows.curve[-1].rows == 15
+    [told] = [finding for finding in run.results.findings if finding.kind == "source rows not drawn"]
+    assert told.count == 45 and told.message.startswith("Of 60 neighbouring rows 15 are looked at, drawn by set and label: ")
+    assert pq.read_table(run.folder / "splits.parquet")["group"].to_pylist().count(-1) == 15
+
+
+def test_where_the_budget_is_spent_rows_are_not_weighed_anew_to_be_shown(task, quick, helped):
+    """It was begun eleven minutes ago."""
+    values = {"test": str(task / "test.csv"), "source": str(task / "source"), "store": str(task / "store"), "out": str(task / "spent")}
+    values |= {"rows_from": [str(task / "like.csv")], "strategy": ("tfidf", "probe"), "resamples": 100, "inner_folds": 3}
+    rows = pipeline.fit(str(task / "train.csv"), make_settings(values), begin=time.perf_counter() - 660.0).results.rows
+    assert rows.curve == () and rows.labels_worth == "" and len(helped.results.rows.curve) == 6
+    assert rows.sets == helped.results.rows.sets and rows.histogram == helped.results.rows.histogram
 
 
 def test_random_rows_are_there_to_be_compared_and_never_win(helped):

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from headstart.backbone.reading import Reader
-from headstart.candidates import Means, mean_tokens, rows_that_fit, rungs_on, texts_beside
+from headstart.candidates import Means, mean_tokens, pool_that_fits, rows_that_fit, rungs_on, texts_beside
 from headstart.cost import CostModel
 from headstart.progress import say, warn
+from headstart.records import Finding, Severity
 from headstart.rungs import trial_seconds
 from headstart.runs import RunFolder
 from headstart.settings import Settings
 from headstart.target import Part, Target, parts_of, rows_to_judge
 from headstart.tasks.registry import get_task
+
+if TYPE_CHECKING:
+    from headstart.instances.pool import Pool
 
 # Seconds of a run that are neither trials nor training: starting, judging where that is quick, saving, opening again, the report.
 AROUND = 20.0
@@ -44,10 +49,35 @@ def within_budget(target: Target, settings: Settings, means: Means, strategies: 
         fit, takes = known["rows"], known["takes"]
     if fit >= len(target.rows):
         return target
-    asked = "" if takes.endswith("memory") else f" of the {settings.budget:,.0f} s there are"
-    why = f"Of {len(target.rows):,} rows some {fit:,} are learnt from, drawn by label: reading all would take {takes}{asked}."
-    say(f"  {why}" + ("" if takes.endswith("memory") else " Give a longer --budget for more."))
+    why = _say_drawn(f"Of {len(target.rows):,} rows some {fit:,} are learnt from, drawn by label", takes, settings)
     return target.some(fit, why, settings)
+
+
+def pool_within_budget(target: Target, settings: Settings, means: Means, run: RunFolder | None = None) -> Pool | None:
+    """The rows of neighbouring data that can be read in the budget beside the target's, said and noted where those are not all; None: there
+    are none. `run` as of `within_budget`.
+    """
+    pool = means.pool
+    if pool is None:
+        return None
+    fit, takes = pool_that_fits(target, settings, means)
+    if run is not None:
+        known = run.remember("neighbouring rows that fit", lambda: {"rows": fit, "takes": takes, "seconds": 0.0})
+        fit, takes = known["rows"], known["takes"]
+    drawn = pool.some(fit, settings.seed) if fit < len(pool) else pool
+    if len(drawn) == len(pool):
+        return pool
+    what = f"Of {len(pool):,} neighbouring rows {len(drawn):,} are looked at, drawn by set and label"
+    told = Finding("source rows not drawn", Severity.WARNING, _say_drawn(what, takes, settings), count=len(pool) - len(drawn))
+    return replace(drawn, findings=(*drawn.findings, told))
+
+
+def _say_drawn(what: str, takes: str, settings: Settings) -> str:
+    """Say that some rows were drawn, and what reading all would take; returns the sentence."""
+    memory = takes.endswith("memory")
+    why = f"{what}: reading all would take {takes}" + ("." if memory else f" of the {settings.budget:,.0f} s there are.")
+    say(f"  {why}" + ("" if memory else " Give a longer --budget for more."))
+    return why
 
 
 def seconds_a_row(target: Target, parts: list[Part], settings: Settings, spent: float) -> float:

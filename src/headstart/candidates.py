@@ -133,19 +133,33 @@ def open_means(settings: Settings) -> Iterator[Means]:
 
 def rows_that_fit(target: Target, settings: Settings, means: Means, strategies: list[str]) -> tuple[int, str]:
     """How many of the target's rows every source can read in the budget and hold in memory; if not all, in words what all would take."""
-    task, n = get_task(target.task), len(target.rows)
-    if task.in_pieces or not any(get_strategy(name, settings.task).needs_source for name in strategies):
-        return n, ""
-    readers = list(means.readers.values())
-    seconds = sum(means.cost.reading(mean_tokens(reader, target.rows.texts), reader.backbone.block_parameters) for reader in readers)
-    in_time = int(_READING_SHARE * settings.budget / max(seconds, 1e-12))
+    if get_task(target.task).in_pieces or not any(get_strategy(name, settings.task).needs_source for name in strategies):
+        return len(target.rows), ""
+    return _that_fit(target.rows.texts, settings, means, settings.few_rows)
+
+
+def pool_that_fits(target: Target, settings: Settings, means: Means) -> tuple[int, str]:
+    """As `rows_that_fit` of the pool, beside all of the target's rows; 0 where these leave nothing."""
+    assert means.pool is not None  # it is asked where there is one
+    return _that_fit(means.pool.texts, settings, means, 0, beside=target.rows.texts)
+
+
+def _that_fit(texts: Sequence[str], settings: Settings, means: Means, least: int, beside: Sequence[str] = ()) -> tuple[int, str]:
+    """How many of some texts every source can read and hold in memory after those `beside`; if not all, in words what all would take."""
+    n, readers = len(texts), list(means.readers.values())
+
+    def seconds(some: Sequence[str]) -> float:
+        return sum(means.cost.reading(mean_tokens(reader, some), reader.backbone.block_parameters) for reader in readers)
+
+    each = seconds(texts)
+    taken = len(beside) * seconds(beside) if beside else 0.0
+    in_time = int((_READING_SHARE * settings.budget - taken) / max(each, 1e-12))
     row = max((reader.backbone.n_blocks + 1) * reader.backbone.width * 4 for reader in readers)
-    in_memory = n if (whole := memory_bytes()) is None else int(_MEMORY_SHARE * whole / row)
-    fit = max(min(in_time, in_memory), settings.few_rows)
+    in_memory = n if (whole := memory_bytes()) is None else int(_MEMORY_SHARE * whole / row) - len(beside)
+    fit = max(min(in_time, in_memory), least)
     if fit >= n:
         return n, ""
-    takes = f"about {n * seconds:,.0f} s" if in_time <= in_memory else f"about {n * row / 1e9:,.0f} GB of memory"
-    return fit, takes
+    return fit, f"about {n * each:,.0f} s" if in_time <= in_memory else f"about {n * row / 1e9:,.0f} GB of memory"
 
 
 def rungs_on(

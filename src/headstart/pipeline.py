@@ -20,6 +20,7 @@ from headstart.budget import (
     as_at_first,
     notice_speed,
     parts_in_time,
+    pool_within_budget,
     seconds_a_row,
     seconds_to_judge,
     seconds_to_read,
@@ -107,7 +108,7 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         command: as in `fit`.
         begin: `time.perf_counter()` at the start of the run.
     """
-    from headstart.outcome import assemble, shown_with
+    from headstart.outcome import assemble, seconds_for_curves, shown_with
     from headstart.saving import export_model, save_winner, save_without_transfer, stands
     from headstart.sources.adding import note_origin
 
@@ -129,12 +130,13 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         if finding.severity is not Severity.NOTE:
             say(f"  {finding.message}")
     with open_means(settings) as means:
-        if pool is not None:
-            means.pool = pool
-            means.findings += pool.findings
+        means.pool = pool
         leave_out_useless(target, means, strategies)
         require_same_sources(run, means)
         target = within_budget(target, settings, means, strategies, run)
+        pool = means.pool = pool_within_budget(target, settings, means, run)
+        if pool is not None:
+            means.findings += pool.findings
         ways = possible_ways(tasks, means, unfit_for)
         before = seconds_of_tasks(ways, settings, means)
         parts = parts_in_time(target, settings, means, strategies, before, run)
@@ -167,7 +169,9 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
             told = tell(detours, target, settings, parts, judged, final, model)
             results = replace(results, detour=told, spent=with_source_tasks(results.spent, detours))
         if pool is not None:
-            results = replace(results, rows=tell_rows(pool, target, settings, parts, judged, final, shown_with(final, means.readers)))
+            seconds = seconds_for_curves("curves of neighbouring rows", settings, run, begin)
+            rows = tell_rows(pool, target, settings, parts, judged, final, shown_with(final, means.readers), seconds)
+            results = replace(results, rows=rows)
         save_winner(run.path / MODEL, model, target, results, adapter=settings.adapter)
         save_without_transfer(run.path, final, target, results)
         if results.winner.transfers and results.winner.source is not None:
@@ -201,6 +205,7 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
         means.pool = read_pool(target, settings)
         leave_out_useless(target, means, strategies)
         target = within_budget(target, settings, means, strategies)
+        means.pool = pool_within_budget(target, settings, means)
         before = seconds_of_tasks(possible_ways(tasks, means, unfit_for), settings, means)
         parts = parts_in_time(target, settings, means, strategies, before)
         rungs = rungs_on(target, parts[0].learn, settings, means, strategies)
