@@ -160,7 +160,7 @@ def main() -> int:
                         "rung": rung,
                         "per_class": len(train) / train.n_classes,
                         "classes": train.n_classes,
-                        "tokens": round(mean_tokens(reader, train), 1),
+                        "tokens": round(mean_tokens(reader, train.texts), 1),
                         "accuracy": round(get_task(task).judge.score(deciding_metric(settings), logits, held), 4),
                         "log_loss": round(log_loss(softmax(logits), held.y), 4),
                         "temperature": round(fit_temperature(logits, held.y), 3),

@@ -14,13 +14,15 @@ from sklearn.metrics import f1_score
 import headstart
 from headstart import budget, candidates, deciding, detours, pipeline, runs
 from headstart.backbone.backbone import load_backbone
-from headstart.errors import DataError, SettingsError
+from headstart.errors import DataError, SettingsError, SourceError
+from headstart.export.token_folder import require_token_class
 from headstart.settings import make_settings
 from headstart.sources import shelf
 from headstart.sources.identity import content_digest
 from headstart.sources.resolve import resolve_source
 from headstart.target import read_target
-from small import LABELS, bare, sentences, without_times, write_csv
+from headstart.taught import refusal
+from small import LABELS, bare, marked, sentences, without_times, write_csv, write_marked
 from tiny import make_tiny
 
 RUNGS = ("tfidf", "probe", "partial")
@@ -290,6 +292,58 @@ def test_a_source_task_is_learnt_from_each_source_apart(task):
     assert len(run.results.trials) == 2 + 2 * 2
 
 
+def test_a_source_that_was_taught_the_source_task_takes_the_direct_way_alone(task, capsys):
+    source = str(task / "source")
+    taught = headstart.fit(str(task / "other.csv"), source=source, strategy="probe", store=str(task / "store"), out=str(task / "taught"))
+    settings = make_settings(settings_of(task))
+    [other] = detours.read_tasks(read_target(str(task / "train.csv"), settings), settings)
+    why = refusal(resolve_source(str(taught.folder)), *other.target.parts_taught())
+    told = f"The source task 'other' (--via) is not learnt from {str(taught.folder)!r}. {why}"
+    assert why.startswith(f"The source {str(taught.folder)!r} was taught ")
+    capsys.readouterr()
+    run = fit(task, "one way", source=(str(taught.folder), source), strategy="probe")
+    assert f"  {told}" in capsys.readouterr().err.splitlines()
+    assert [finding.message for finding in run.results.findings if finding.kind == "source task left out"] == [told]
+    assert [(one.name, one.source) for one in run.results.detour.tasks] == [("other", source)]
+    ways = {trial.source for trial in run.results.trials}
+    assert ways == {str(taught.folder), source, f"{source} via other", f"{source} half via other"}
+    with pytest.raises(SourceError) as caught:
+        fit(task, "no way", source=str(taught.folder), strategy="probe")
+    assert str(caught.value) == told
+
+
+def test_a_source_of_which_no_model_of_the_source_task_can_be_made_takes_the_direct_way_alone(task, tmp_path):
+    names = [str(task / "source"), str(make_tiny(tmp_path / "modern", "modernbert", blocks=2))]
+    settings = make_settings(settings_of(task, via=write_marked(tmp_path / "marked.jsonl", marked(60, 2)), source=names))
+    tasks = detours.read_tasks(read_target(str(task / "train.csv"), settings), settings)
+    with candidates.open_means(settings) as means:
+        ways = detours.possible_ways(tasks, means, pipeline.unfit_for)
+        assert [(one.name, source) for one, source in ways] == [("marked", names[0])]
+        with pytest.raises(SourceError) as caught:
+            require_token_class(means.readers[names[1]].backbone.module, names[1])
+        [left] = means.findings
+        assert (left.kind, left.message) == (
+            "source task left out",
+            f"The source task 'marked' (--via) is not learnt from {names[1]!r}. {caught.value}",
+        )
+
+
+def test_a_way_that_turns_out_not_to_go_is_left_out_and_the_others_go_on(task, monkeypatch):
+    sources = tuple(str(make_tiny(task / name, "bert", blocks=2, seed=seed)) for seed, name in enumerate(["sound", "broken"]))
+    take = detours._take
+
+    def broken(task, source, *given):
+        if source == sources[1]:
+            raise SourceError("It gives no numbers.")
+        return take(task, source, *given)
+
+    monkeypatch.setattr(detours, "_take", broken)
+    run = fit(task, "one of two ways", source=sources, strategy="probe")
+    assert [one.source for one in run.results.detour.tasks] == [sources[0]]
+    [left] = [finding.message for finding in run.results.findings if finding.kind == "source task left out"]
+    assert left == f"The source task 'other' (--via) is not learnt from {sources[1]!r}. It gives no numbers."
+
+
 def test_two_source_tasks_of_one_name_are_told_apart_and_a_repeated_one_is_read_once(task):
     (task / "more").mkdir()
     more = write_csv(task / "more" / "other.csv", sentences(60, 9))
@@ -440,7 +494,7 @@ def test_standard_input_is_no_source_task(task):
     assert refused(task, via="-") == "--via is '-'; the data of a source task must be a file, a folder or hub:NAME."
 
 
-def test_a_source_task_without_a_rung_that_transfers_is_refused(task):
-    assert refused(task, strategy=("tfidf", "scratch")) == (
-        "--via is given, and none of the rungs asked for (tfidf, scratch) transfers from a source; add one with --strategy."
-    )
+@pytest.mark.parametrize("rungs", [("tfidf", "scratch"), ("static",)])
+def test_a_source_task_without_a_rung_that_goes_on_from_it_is_refused(task, rungs):
+    told = "--via is given, and none of the rungs asked for ({}) goes on from what a source task leaves; add one with --strategy."
+    assert refused(task, strategy=rungs) == told.format(", ".join(rungs))

@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import time
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,7 +18,7 @@ from headstart.judge.verdict import rows_sentences
 from headstart.settings import make_settings
 from headstart.strategies.ladder import Job
 from headstart.target import read_target
-from small import TOPICS, bare, write_csv
+from small import TOPICS, bare, marked, write_csv, write_marked
 from tiny import make_tiny
 
 # Codes, not words: what the labels are called shall not tell what the rows are to tell.
@@ -109,6 +110,26 @@ def test_rows_that_mislead_stay_out(task, quick):
     assert (one.alone.winner, one.alone.opponent) == ("false", "no source rows") and one.alone.value < 0
 
 
+def test_of_more_rows_than_the_budget_can_read_some_are_learnt_from_and_told(task, quick, monkeypatch):
+    monkeypatch.setattr("headstart.candidates._READING_SHARE", 0.0)
+    monkeypatch.setattr("headstart.instances.pool.FEWEST", 5)
+    run = fit(task, "drawn", "like.csv")
+    [one] = run.results.rows.sets
+    assert (one.rows, one.used, one.undrawn) == (60, 15, 45) and run.results.rows.curve[-1].rows == 15
+    [told] = [finding for finding in run.results.findings if finding.kind == "source rows not drawn"]
+    assert told.count == 45 and told.message.startswith("Of 60 neighbouring rows 15 are looked at, drawn by set and label: ")
+    assert pq.read_table(run.folder / "splits.parquet")["group"].to_pylist().count(-1) == 15
+
+
+def test_where_the_budget_is_spent_rows_are_not_weighed_anew_to_be_shown(task, quick, helped):
+    """It was begun eleven minutes ago."""
+    values = {"test": str(task / "test.csv"), "source": str(task / "source"), "store": str(task / "store"), "out": str(task / "spent")}
+    values |= {"rows_from": [str(task / "like.csv")], "strategy": ("tfidf", "probe"), "resamples": 100, "inner_folds": 3}
+    rows = pipeline.fit(str(task / "train.csv"), make_settings(values), begin=time.perf_counter() - 660.0).results.rows
+    assert rows.curve == () and rows.labels_worth == "" and len(helped.results.rows.curve) == 6
+    assert rows.sets == helped.results.rows.sets and rows.histogram == helped.results.rows.histogram
+
+
 def test_random_rows_are_there_to_be_compared_and_never_win(helped):
     names = [trial.name for trial in helped.results.trials]
     assert names == ["tfidf", "probe", "all_rows", "random_rows", "chosen_rows", "graded_rows"]
@@ -174,12 +195,26 @@ def test_a_run_goes_on_with_the_same_rows_and_not_with_others(task, helped, monk
             {"strategy": "chosen_rows", "rows_from": ()},
             "--strategy chosen_rows learns from rows of neighbouring data; name them with --rows-from.",
         ),
+        ({"strategy": ("probe", "aligned")}, "--strategy aligned is for a target without labels, and this one has some; leave it out."),
+        (
+            {"strategy": "source_rows", "rows_from": ()},
+            "--strategy source_rows is for a target without labels, and this one has some; leave it out.",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused(task, settings, message):
     with pytest.raises(SettingsError) as refused:
         fit(task, "refused", "like.csv", **settings)
     assert message is None or str(refused.value) == message
+
+
+def test_for_another_task_rows_of_neighbouring_data_are_refused_as_what_they_are(task, tmp_path):
+    data = write_marked(tmp_path / "marked.jsonl", marked(40, 1))
+    for verb in (headstart.fit, lambda place, **given: pipeline.plan(place, make_settings(given))):
+        with pytest.raises(SettingsError) as refused:
+            verb(data, source=str(task / "source"), rows_from=str(task / "like.csv"), out=str(tmp_path / "run"))
+        told = f"--rows-from is {task / 'like.csv'}; it is for the task classification, and the task here is ner. Leave it out."
+        assert str(refused.value) == told
 
 
 def test_select_writes_rows_with_score_and_reason(task, capsys):

@@ -53,6 +53,22 @@ def test_a_run_that_goes_on_without_one_of_its_sources_orders_those_that_are_lef
     assert found == order_of_sources(rungs, RunFolder.open(tmp_path / "another", {}), "rows")
 
 
+def test_a_source_without_finite_numbers_is_named_and_comes_last(rungs, tmp_path, capsys):
+    class Broken(Reader):
+        def pooled(self, texts):
+            return np.full((len(texts), self.backbone.n_blocks + 1, self.backbone.width), np.nan, dtype=np.float32)
+
+    sound = order_of_sources([*rungs, replace(rungs[2], source="source 6")], RunFolder.open(tmp_path / "sound", {}), "rows")
+    job = replace(rungs[2].job, reader=Broken(rungs[2].job.source.backbone, None, 4096))
+    broken = [*rungs, replace(rungs[2], source="source 6", job=job)]
+    found = order_of_sources(broken, RunFolder.open(tmp_path / "run", {}), "rows")
+    assert found == [*(source for source in sound if source != "source 6"), "source 6"]
+    why = "The source gives numbers that are not finite for 40 of 40 texts; choose another source."
+    assert capsys.readouterr().err == f"  source 6 could not be ranked ({why})\n"
+    assert order_of_sources(broken, RunFolder.open(tmp_path / "run", {}), "rows") == found  # from the journal
+    assert capsys.readouterr().err == ""
+
+
 def test_few_sources_and_what_is_no_class_of_a_text_stay_as_they_were_named(rungs, tmp_path):
     run = RunFolder.open(tmp_path / "run", {})
     assert order_of_sources(rungs[:4], run, "rows") == [f"source {k}" for k in range(4)]

@@ -8,6 +8,7 @@ from headstart import outcome
 from headstart.backbone.reading import Reader
 from headstart.data.examples import Examples
 from headstart.data.prompts import WHOLE
+from headstart.runs import RunFolder
 from headstart.settings import Settings
 from headstart.target import read_target
 from small import sentences
@@ -27,12 +28,11 @@ def target():
     return read_target(examples, Settings())
 
 
-# A curve of at most six sizes and two parts counts as twelve folds, one of three sizes and a part as three; a quarter of the budget is
-# 25 s.
+# A curve of at most six sizes and two parts counts as twelve folds, one of three sizes and a part as three; it may take 25 s.
 @pytest.mark.parametrize(("seconds", "sizes"), [(8.0, 4), (9.0, 3), (33.0, 3), (34.0, None)])
 def test_the_label_curve_is_as_fine_as_the_budget_allows(target, tiny_backbone, seconds, sizes):
-    settings = Settings(budget=100.0, resamples=100)
-    curve = outcome._curve(target, decision(seconds), Reader(tiny_backbone("bert", blocks=2), None, 4096), settings)
+    settings = Settings(resamples=100)
+    curve = outcome._curve(target, decision(seconds), Reader(tiny_backbone("bert", blocks=2), None, 4096), settings, 25.0)
     if sizes is None:
         assert curve is None
         return
@@ -45,8 +45,19 @@ def test_the_label_curve_is_as_fine_as_the_budget_allows(target, tiny_backbone, 
 
 def test_the_label_curve_keeps_to_the_budget_where_its_rungs_were_not_tried(target, tiny_backbone):
     reader, untried = Reader(tiny_backbone("bert", blocks=2), None, 4096), decision(0.0)
-    assert outcome._curve(target, untried, reader, Settings(budget=1.0, resamples=100)) is None
-    assert outcome._curve(target, untried, reader, Settings(budget=1000.0, resamples=100)) is not None
+    assert outcome._curve(target, untried, reader, Settings(resamples=100), 0.25) is None
+    assert outcome._curve(target, untried, reader, Settings(resamples=100), 250.0) is not None
+
+
+def test_curves_may_take_a_quarter_of_the_budget_and_no_more_than_is_left_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(outcome.time, "perf_counter", lambda: 1000.0)
+    spent = {"early": 10.0, "late": 90.0, "over": 130.0}
+    left = {}
+    for _ in range(2):  # a run that goes on reads it in its journal
+        for name, seconds in spent.items():
+            left[name] = outcome.seconds_for_curves("curve", Settings(budget=100.0), RunFolder.open(tmp_path / name, {}), 1000.0 - seconds)
+        assert left == {"early": 25.0, "late": 10.0, "over": -30.0}
+        spent = dict.fromkeys(spent, 0.0)
 
 
 @pytest.mark.parametrize(

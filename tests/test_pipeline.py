@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import headstart
 from headstart import budget, candidates, deciding, outcome, pipeline, planner, runs
+from headstart.backbone.reading import Reader
 from headstart.errors import RunError, SettingsError, SourceError
 from headstart.records import TrialStatus, Verdict
 from headstart.settings import Precision, Settings, make_settings
@@ -257,8 +259,8 @@ def test_many_rows_are_judged_on_one_split_and_the_winner_learns_from_all(task, 
     run = fit(task, "split", test=None, few_rows=0)
     assert run.results.judged_on == "one stratified test split"
     assert run.results.scores["accuracy"].n == 18
-    keys = journal(run)
-    assert {key.split("/")[0] for key in keys} == {"sources", "rows that fit", "time and speed", "test split", "all rows", "came from"}
+    kinds = {"sources", "rows that fit", "time and speed", "test split", "all rows", "spent before the label curve", "came from"}
+    assert {key.split("/")[0] for key in journal(run)} == kinds
 
 
 def test_a_validation_file_is_what_rungs_are_chosen_on(task, quick):
@@ -416,7 +418,7 @@ headstart.fit({str(task / "train.csv")!r}, **{settings!r})
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
     assert done.returncode == -signal.SIGKILL, done.stderr
     before = (task / f"killed {lines}" / "journal.jsonl").read_text().splitlines()
-    assert len(before) == min(lines, 7)
+    assert len(before) == min(lines, 8)
     resumed = fit(task, f"killed {lines}")
     assert (resumed.folder / "journal.jsonl").read_text().splitlines()[: len(before)] == before
     assert same_results(resumed, straight)
@@ -533,11 +535,45 @@ def test_what_reading_takes_is_no_time_for_trials(task, quick, monkeypatch):
     assert given[0] - given[1] == pytest.approx(100.0, abs=5.0)
 
 
+def test_where_the_budget_is_spent_no_label_curve_is_drawn(task, with_curve):
+    """It was begun eleven minutes ago."""
+    settings = make_settings(asked(task, out=str(task / "spent")))
+    run = pipeline.fit(str(task / "train.csv"), settings, begin=time.perf_counter() - 660.0)
+    assert run.results.label_curve is None and fit(task, "not spent").results.label_curve is not None
+
+
 def test_damaged_results_are_written_anew(task, quick):
     run = fit(task, "damaged")
     (run.folder / "metrics.json").write_text('{"title": ')
     assert same_results(fit(task, "damaged"), run)
     assert runs.open_run(run.folder).results.title == "train"
+
+
+@pytest.mark.parametrize("rung", ["tfidf", "probe"])
+@pytest.mark.parametrize("lost", ["model", "tokenizer.json", "half of the weights", "half of config.json"])
+def test_a_model_that_is_gone_or_damaged_is_made_anew_by_the_same_command(task, quick, monkeypatch, capsys, rung, lost):
+    if (rung, lost) == ("tfidf", "tokenizer.json"):
+        pytest.skip("it has none")
+    run = fit(task, f"lost {rung}", strategy=rung)
+    before, model = weights(run), run.folder / "model"
+    [place] = model.glob("*.safetensors") if "weights" in lost else [model / lost.removeprefix("half of ")]
+    if lost == "model":
+        shutil.rmtree(model)
+    elif lost.startswith("half of"):
+        place.write_bytes(place.read_bytes()[: place.stat().st_size // 2])
+    else:
+        place.unlink()
+    exported = []
+    monkeypatch.setattr("headstart.export.onnx.check_onnx_installed", lambda: None)
+    monkeypatch.setattr("headstart.export.onnx.export_onnx", lambda folder, out: exported.append(folder))
+    capsys.readouterr()
+    again = fit(task, f"lost {rung}", strategy=rung, export="onnx")
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"the model of {run.folder} is gone or damaged; it is made anew" and "finished already" not in "".join(said)
+    assert weights(again) == before and same_results(again, run) and again.model.labels == LABELS
+    assert exported == ([model] if rung == "probe" else [])
+    fit(task, f"lost {rung}", strategy=rung)
+    assert "is finished already" in capsys.readouterr().err
 
 
 def test_another_seed_or_other_data_in_the_same_folder_is_refused(task, whole):
@@ -712,6 +748,25 @@ def test_two_good_sources_are_both_tried(task, quick):
     assert {layer.source for layer in run.results.layers} == {str(task / "source"), str(task / "other source")}
 
 
+def test_one_source_of_many_that_gives_no_finite_numbers_is_left_out_and_named(task, quick, monkeypatch, capsys):
+    sources = [str(make_tiny(task / f"many {k}", "bert", seed=k, blocks=2)) for k in range(5)]
+    read = Reader.read_texts
+
+    def spoilt(self, texts, *given):
+        found = read(self, texts, *given)
+        if self.backbone.source.name == sources[0]:
+            found.pooled[:] = np.nan
+        return found
+
+    monkeypatch.setattr(Reader, "read_texts", spoilt)
+    run = fit(task, "many sources", source=sources)
+    why = "The source gives numbers that are not finite for 90 of 90 texts; choose another source."
+    assert f"  {sources[0]} could not be ranked ({why})" in capsys.readouterr().err.splitlines()
+    status = {trial.source: trial.status for trial in run.results.trials if trial.strategy == "probe"}
+    assert status == {sources[0]: TrialStatus.FAILED} | dict.fromkeys(sources[1:], TrialStatus.DONE)
+    assert {layer.source for layer in run.results.layers} == set(sources[1:])
+
+
 def test_the_table_is_asked_about_no_transfer_with_the_length_of_the_texts(task):
     settings = make_settings(asked(task))
     target = pipeline.read_target(str(task / "train.csv"), settings)
@@ -741,7 +796,7 @@ def test_a_run_that_was_killed_before_it_stood_on_the_shelf_is_put_there_by_the_
     fit(task, "late", strategy=("probe",))
     before = shelf.find("late")
     weights = task / "late" / "model" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes() + b" ")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
     fit(task, "late", strategy=("probe",))
     assert shelf.find("late") == before  # a changed model is not taken for what was added
 

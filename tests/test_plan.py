@@ -6,6 +6,7 @@ import re
 import pytest
 
 from headstart import cli
+from headstart.settings import Precision
 from headstart.sources.files import read_shapes
 from headstart.strategies.ladder import known_strategies
 from small import sentences, write_csv
@@ -82,6 +83,22 @@ def test_disk_holds_what_enters_a_cut_once_for_all_rungs_above_it(task, capsys):
         assert cli.main([*words, *(word for each in strategies for word in ("--strategy", each))]) == 0
         told.append(int(re.search(r"disk: about ([\d,]+) MB", capsys.readouterr().out)[1].replace(",", "")))
     assert told[0] < told[1] == told[2]
+
+
+def test_reading_and_disk_count_rows_of_neighbouring_data(task, capsys, monkeypatch):
+    write_csv(task / "more.csv", sentences(210, 1)[150:])
+    monkeypatch.setattr("headstart.plan._FLOAT", 4e3)
+    monkeypatch.setattr("headstart.environment.gemm_speeds", lambda: dict.fromkeys(Precision, 1e7))  # operations a second
+    told = {}
+    for name, more in (("alone", ()), ("beside", ("--rows-from", str(task / "more.csv")))):
+        text = plan(task, capsys, "--strategy", "probe", "--test", str(task / "test.csv"), *more)
+        left = re.search(r"1 decision within 600 s: (\d+) s each", text)
+        reading, disk = re.search(r"reading: .* ([\d.]+) s\n", text), re.search(r"disk: about (\d+) MB in the store", text)
+        told[name] = int(left[1]), float(reading[1]), int(disk[1])
+    alone, beside = told["alone"], told["beside"]
+    assert (alone[2], beside[2]) == (round(120 * 3 * HIDDEN * 4e3 / 1e6), round(180 * 3 * HIDDEN * 4e3 / 1e6))
+    assert beside[1] == pytest.approx(1.5 * alone[1], rel=0.02) and alone[1] > 5
+    assert alone[0] - beside[0] == pytest.approx(0.5 * alone[1], abs=1.0)
 
 
 @pytest.mark.parametrize(("every", "blocks"), [(0.0, True), (math.inf, False)])

@@ -731,6 +731,17 @@ def test_a_run_of_one_source_ends_where_its_features_are_no_numbers_and_one_of_s
     assert ended.value is why
 
 
+def test_all_rungs_of_a_source_whose_features_are_no_numbers_are_left_out(monkeypatch, tmp_path):
+    """The table promises most of the one that is never tried."""
+    ladder = Ladder(monkeypatch, tmp_path, cases=cases(tuned=0.4))
+    why = SourceError("The source 'bad' gives features that are not finite numbers; use another.")
+    bad, good = ladder.strategy("probe", 0.5, light=True, error=why), ladder.strategy("probe", 0.8, light=True)
+    decision, _ = ladder.decide([bad, good, ladder.strategy("tuned", 0.9, error=why)], sources=["bad", "good", "bad"])
+    assert decision.winner.name == "probe from good" and ladder.trained == []
+    told = {trial.name: (trial.status, trial.reason) for trial in decision.trials}
+    assert told["probe from bad"] == told["tuned from bad"] == (TrialStatus.FAILED, str(why))
+
+
 def test_a_rung_whose_outputs_are_no_numbers_failed(ladder, monkeypatch):
     monkeypatch.setattr(trials, "outputs_of", lambda fitted, rows: np.full((len(rows), CLASSES), np.nan))
     made = [ladder.strategy("probe", 0.5, light=True), ladder.strategy("tuned", 0.9)]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from headstart.backbone.reading import Reader
-from headstart.candidates import Means, mean_tokens, rows_that_fit, rungs_on
+from headstart.candidates import Means, mean_tokens, pool_that_fits, rows_that_fit, rungs_on, texts_beside
 from headstart.cost import CostModel
 from headstart.environment import device
 from headstart.progress import say, warn
+from headstart.records import Finding, Severity
 from headstart.rungs import trial_seconds
 from headstart.runs import RunFolder
 from headstart.settings import Settings
-from headstart.strategies.base import Rows
-from headstart.target import Part, Target, parts_of
+from headstart.target import Part, Target, parts_of, rows_to_judge
 from headstart.tasks.registry import get_task
+
+if TYPE_CHECKING:
+    from headstart.instances.pool import Pool
 
 # Seconds of a run that are neither trials nor training: starting, judging where that is quick, saving, opening again, the report.
 AROUND = 20.0
@@ -45,10 +50,35 @@ def within_budget(target: Target, settings: Settings, means: Means, strategies: 
         fit, takes = known["rows"], known["takes"]
     if fit >= len(target.rows):
         return target
-    asked = "" if takes.endswith("memory") else f" of the {settings.budget:,.0f} s there are"
-    why = f"Of {len(target.rows):,} rows some {fit:,} are learnt from, drawn by label: reading all would take {takes}{asked}."
-    say(f"  {why}" + ("" if takes.endswith("memory") else " Give a longer --budget for more."))
+    why = _say_drawn(f"Of {len(target.rows):,} rows some {fit:,} are learnt from, drawn by label", takes, settings)
     return target.some(fit, why, settings)
+
+
+def pool_within_budget(target: Target, settings: Settings, means: Means, run: RunFolder | None = None) -> Pool | None:
+    """The rows of neighbouring data that can be read in the budget beside the target's, said and noted where those are not all; None: there
+    are none. `run` as of `within_budget`.
+    """
+    pool = means.pool
+    if pool is None:
+        return None
+    fit, takes = pool_that_fits(target, settings, means)
+    if run is not None:
+        known = run.remember("neighbouring rows that fit", lambda: {"rows": fit, "takes": takes, "seconds": 0.0})
+        fit, takes = known["rows"], known["takes"]
+    drawn = pool.some(fit, settings.seed) if fit < len(pool) else pool
+    if len(drawn) == len(pool):
+        return pool
+    what = f"Of {len(pool):,} neighbouring rows {len(drawn):,} are looked at, drawn by set and label"
+    told = Finding("source rows not drawn", Severity.WARNING, _say_drawn(what, takes, settings), count=len(pool) - len(drawn))
+    return replace(drawn, findings=(*drawn.findings, told))
+
+
+def _say_drawn(what: str, takes: str, settings: Settings) -> str:
+    """Say that some rows were drawn, and what reading all would take; returns the sentence."""
+    memory = takes.endswith("memory")
+    why = f"{what}: reading all would take {takes}" + ("." if memory else f" of the {settings.budget:,.0f} s there are.")
+    say(f"  {why}" + ("" if memory else " Give a longer --budget for more."))
+    return why
 
 
 def seconds_a_row(target: Target, parts: list[Part], settings: Settings, spent: float) -> float:
@@ -60,15 +90,16 @@ def seconds_a_row(target: Target, parts: list[Part], settings: Settings, spent: 
     return max(0.0, settings.budget - spent - AROUND) / max(rows, 1)
 
 
-def seconds_to_read(target: Target, means: Means) -> float:
-    """Seconds to read the labelled rows with every source, as far as the store lacks them."""
+def seconds_to_read(target: Target, means: Means, strategies: Sequence[str]) -> float:
+    """Seconds to read the labelled rows with every source, and what these strategies read beside them, as far as the store lacks it."""
     if get_task(target.task).in_pieces:  # pieces are read where they are learnt
         return 0.0
-    return sum(_reading(target.rows, reader, means.cost) for reader in means.readers.values())
+    read = [target.rows.texts, texts_beside(target, means, strategies)]
+    return sum(_reading(texts, reader, means.cost) for reader in means.readers.values() for texts in read if texts)
 
 
-def _reading(rows: Rows, reader: Reader, cost: CostModel) -> float:
-    return cost.reading(len(reader.lacking(rows.texts)) * mean_tokens(reader, rows), reader.backbone.block_parameters)
+def _reading(texts: Sequence[str], reader: Reader, cost: CostModel) -> float:
+    return cost.reading(len(reader.lacking(texts)) * mean_tokens(reader, texts), reader.backbone.block_parameters)
 
 
 def notice_speed(means: Means, foretold: float, took: float) -> None:
@@ -84,7 +115,7 @@ def seconds_to_judge(target: Target, parts: list[Part], means: Means) -> float:
     if not readers:
         return 0.0
     if task.answering is None:
-        return 0.0 if not target.test else max(_reading(target.test, reader, means.cost) for reader in readers)
+        return 0.0 if not target.test else max(_reading(target.test.texts, reader, means.cost) for reader in readers)
     judging = [target.test if part.judge is None else target.rows.take(part.judge) for part in parts]
     work = max(sum(task.answering(rows, reader.backbone) for rows in judging if rows is not None) for reader in readers)
     return _ANSWER * means.cost.reading(work, 1.0)
@@ -96,13 +127,16 @@ def parts_in_time(
     """How the run is judged; on one split in place of outer folds where not even the cheapest rung could be trained for each of these, and
     the split takes less. `first`: seconds of the source tasks before.
 
-    `run` remembers which it was; None: nothing does.
+    `run` remembers which it was, and of answers how many rows judge, since it may go on with another budget; None: nothing does.
     """
-    parts = parts_of(target, settings)
+    most = rows_to_judge(target, settings)
+    if run is not None and target.task == "qa" and target.test is None:
+        most = run.remember("rows that judge", lambda: {"rows": most, "seconds": 0.0})["rows"]
+    parts = parts_of(target, settings, most)
     if len(parts) == 1:
         return parts
     cheapest, needed = _least_needed(target, parts, settings, means, strategies)
-    split = parts_of(target, replace(settings, few_rows=0))
+    split = parts_of(target, replace(settings, few_rows=0), most)
     in_time = first + needed - AROUND <= settings.budget or _least_needed(target, split, settings, means, strategies)[1] >= needed
     if run is not None:
         in_time = run.remember("outer folds", lambda: {"in_time": in_time, "seconds": 0.0})["in_time"]
@@ -117,7 +151,7 @@ def _least_needed(target: Target, parts: list[Part], settings: Settings, means: 
     cheapest = min(rungs_on(target, parts[0].learn, settings, means, strategies), key=lambda rung: trial_seconds(rung, means.cost))
     learnt = [len(part.learn) for part in parts] + ([] if parts[0].judge is None else [len(target.rows)])
     trainings = [trial_seconds(cheapest, means.cost, rows / len(cheapest.job.rows)) for rows in learnt]
-    around = AROUND + seconds_to_read(target, means) + seconds_to_judge(target, parts, means)
+    around = AROUND + seconds_to_read(target, means, strategies) + seconds_to_judge(target, parts, means)
     return cheapest.name, around + 2 * sum(trainings)  # each with a trial as long
 
 

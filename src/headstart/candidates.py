@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,12 +20,21 @@ from headstart.records import Finding, Severity
 from headstart.rungs import Rung
 from headstart.runs import digest
 from headstart.settings import Settings
-from headstart.strategies.base import Rows
 from headstart.strategies.heads import weights_for
-from headstart.strategies.ladder import Folds, Job, get_strategy, known_strategies, rungs_unlabelled, rungs_with_rows, trainings_of
+from headstart.strategies.ladder import (
+    Folds,
+    Job,
+    Strategy,
+    get_strategy,
+    known_strategies,
+    rungs_on_texts,
+    rungs_unlabelled,
+    rungs_with_rows,
+    trainings_of,
+)
 from headstart.strategies.outputs import Output, output_of
 from headstart.target import Target
-from headstart.tasks.registry import TRANSLATION, TWO_TEXTS, deciding_metric, get_task
+from headstart.tasks.registry import DEFAULT, TRANSLATION, TWO_TEXTS, deciding_metric, get_task
 
 if TYPE_CHECKING:
     from headstart.backbone.reading import Reader
@@ -60,7 +69,7 @@ def asked_strategies(settings: Settings, *, unlabelled: bool = False) -> list[st
     has no labels of its own.
 
     Raises:
-        SettingsError: one of them does not exist, or learns from such rows and there are none.
+        SettingsError: one of them does not exist, learns from such rows and there are none, or is for a target without labels.
     """
     if unlabelled:
         return _of_unlabelled(settings)
@@ -70,7 +79,11 @@ def asked_strategies(settings: Settings, *, unlabelled: bool = False) -> list[st
     for name in names:
         if name in rungs_with_rows() and not settings.rows_from:
             raise SettingsError(f"--strategy {name} learns from rows of neighbouring data; name them with --rows-from.")
-    if settings.rows_from and not set(names) & set(rungs_with_rows()):
+        if name in rungs_unlabelled():
+            raise SettingsError(f"--strategy {name} is for a target without labels, and this one has some; leave it out.")
+    # Another task has no such rungs: that --rows-from is not for it is said by `require_settings_of`.
+    single_labels = settings.task in (None, DEFAULT)
+    if settings.rows_from and single_labels and not set(names) & set(rungs_with_rows()):
         usual = [name for name in rungs_with_rows() if get_strategy(name, settings.task).usual]
         names += [name for name in usual if name != "partial_rows" or "partial" in names]
     return names
@@ -119,19 +132,33 @@ def open_means(settings: Settings) -> Iterator[Means]:
 
 def rows_that_fit(target: Target, settings: Settings, means: Means, strategies: list[str]) -> tuple[int, str]:
     """How many of the target's rows every source can read in the budget and hold in memory; if not all, in words what all would take."""
-    task, n = get_task(target.task), len(target.rows)
-    if task.in_pieces or not any(get_strategy(name, settings.task).needs_source for name in strategies):
-        return n, ""
-    readers = list(means.readers.values())
-    seconds = sum(means.cost.reading(mean_tokens(reader, target.rows), reader.backbone.block_parameters) for reader in readers)
-    in_time = int(_READING_SHARE * settings.budget / max(seconds, 1e-12))
+    if get_task(target.task).in_pieces or not any(get_strategy(name, settings.task).needs_source for name in strategies):
+        return len(target.rows), ""
+    return _that_fit(target.rows.texts, settings, means, settings.few_rows)
+
+
+def pool_that_fits(target: Target, settings: Settings, means: Means) -> tuple[int, str]:
+    """As `rows_that_fit` of the pool, beside all of the target's rows; 0 where these leave nothing."""
+    assert means.pool is not None  # it is asked where there is one
+    return _that_fit(means.pool.texts, settings, means, 0, beside=target.rows.texts)
+
+
+def _that_fit(texts: Sequence[str], settings: Settings, means: Means, least: int, beside: Sequence[str] = ()) -> tuple[int, str]:
+    """How many of some texts every source can read and hold in memory after those `beside`; if not all, in words what all would take."""
+    n, readers = len(texts), list(means.readers.values())
+
+    def seconds(some: Sequence[str]) -> float:
+        return sum(means.cost.reading(mean_tokens(reader, some), reader.backbone.block_parameters) for reader in readers)
+
+    each = seconds(texts)
+    taken = len(beside) * seconds(beside) if beside else 0.0
+    in_time = int((_READING_SHARE * settings.budget - taken) / max(each, 1e-12))
     row = max((reader.backbone.n_blocks + 1) * reader.backbone.width * 4 for reader in readers)
-    in_memory = n if (whole := memory_bytes()) is None else int(_MEMORY_SHARE * whole / row)
-    fit = max(min(in_time, in_memory), settings.few_rows)
+    in_memory = n if (whole := memory_bytes()) is None else int(_MEMORY_SHARE * whole / row) - len(beside)
+    fit = max(min(in_time, in_memory), least)
     if fit >= n:
         return n, ""
-    takes = f"about {n * seconds:,.0f} s" if in_time <= in_memory else f"about {n * row / 1e9:,.0f} GB of memory"
-    return fit, takes
+    return fit, f"about {n * each:,.0f} s" if in_time <= in_memory else f"about {n * row / 1e9:,.0f} GB of memory"
 
 
 def rungs_on(
@@ -161,16 +188,18 @@ def rungs_on(
         again=dealt_again(target, learn, settings) if means.pool is None and not target.unlabelled else (),
     )
     found = []
-    tokens = {source: mean_tokens(reader, rows) for source, reader in means.readers.items()}
+    tokens = {source: mean_tokens(reader, rows.texts) for source, reader in means.readers.items()}
     for name in strategies:
         strategy = get_strategy(name, settings.task)
+        if target.unlabelled and name in settings.strategy:
+            strategy = replace(strategy, compared_only=False)  # no label says which way is best: who names one wants its model
         if not strategy.needs_source:
             found.append(Rung(strategy, None, job, next(iter(tokens.values()))))
             continue
         for source, reader in means.readers.items():
             detour = means.detour_of.get(source)
-            if detour is not None and (not strategy.transfers or strategy.name == "static"):
-                continue  # random weights are the same by whatever way, and the tokens' embeddings as good as the same
+            if detour is not None and not goes_by_detours(strategy):
+                continue
             here = replace(job, reader=reader, cut=cut_of(settings, reader))
             unfit = max((lowest for _, lowest in trainings_of(strategy, here)), default=0) >= reader.backbone.n_blocks
             if not unfit and (strategy.suits is None or strategy.suits(here)):
@@ -189,6 +218,11 @@ def rungs_on(
         return replace(rung.job, logs=named, kept=apart)
 
     return [replace(rung, job=own(rung)) for rung in found]
+
+
+def goes_by_detours(strategy: Strategy) -> bool:
+    """Whether a rung is another by a detour: random weights are the same by whatever way, and tokens' embeddings as good as the same."""
+    return strategy.needs_source and strategy.transfers and strategy.name != "static"
 
 
 def cut_of(settings: Settings, reader: Reader) -> int:
@@ -210,12 +244,19 @@ def folder_name(text: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
 
 
-def mean_tokens(reader: Reader, rows: Rows) -> float:
-    """Tokens of a text on average, over some 200 of them."""
+def mean_tokens(reader: Reader, texts: Sequence[str]) -> float:
+    """Tokens of a text on average, over some 200 of them; there must be one."""
     from headstart.backbone.reading import tokenize
 
-    some = rows.texts[:: max(1, len(rows) // 200)]
+    some = texts[:: max(1, len(texts) // 200)]
     return float(np.mean([len(ids) for ids in tokenize(reader.backbone, some)]))
+
+
+def texts_beside(target: Target, means: Means, strategies: Sequence[str]) -> tuple[str, ...]:
+    """The texts besides the labelled rows that some of these rungs read: of neighbouring rows, or of a target without labels."""
+    if means.pool is not None and set(strategies) & set(rungs_with_rows()):
+        return means.pool.texts
+    return target.unlabelled if set(strategies) & set(rungs_on_texts()) else ()
 
 
 def folds_of(target: Target, learn: IntArray, settings: Settings) -> Folds:

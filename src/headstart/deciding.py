@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from headstart.candidates import Means, folder_name, mean_tokens, rungs_on
+from headstart.candidates import Means, folder_name, mean_tokens, rungs_on, texts_beside
 from headstart.data.examples import IntArray
 from headstart.judge.calibration import Calibration
 from headstart.planner import Decision, decide
@@ -52,7 +52,8 @@ class Judged:
 
 
 def read_rows(target: Target, settings: Settings, means: Means, strategies: list[str]) -> float:
-    """Read all labelled rows once with every source, for all decisions: pooled features, and what enters the cuts of the rungs.
+    """Read all labelled rows once with every source, for all decisions: pooled features, and what enters the cuts of the rungs. Of the
+    texts that rungs read beside them (`texts_beside`) the features are read.
 
     Returns the seconds that what the store lacked should have taken.
     """
@@ -60,12 +61,16 @@ def read_rows(target: Target, settings: Settings, means: Means, strategies: list
         return 0.0
     foretold = 0.0
     rungs = rungs_on(target, np.arange(len(target.rows)), settings, means, strategies)
+    beside = texts_beside(target, means, strategies)
     for reader in means.readers.values():
         own = [rung for rung in rungs if rung.job.reader is reader]
         cuts = {lowest for rung in own for _, lowest in trainings_of(rung.strategy, rung.job)} - {0}
         cuts.update(layer for rung in own if rung.strategy.reads is not None for layer in rung.strategy.reads(rung.job))
         texts = reader.read_ahead(target.rows.named().texts, sorted(cuts))
-        foretold += means.cost.reading(texts * mean_tokens(reader, target.rows), reader.backbone.block_parameters)
+        tokens = texts * mean_tokens(reader, target.rows.texts)
+        if beside:
+            tokens += reader.read_ahead(beside) * mean_tokens(reader, beside)
+        foretold += means.cost.reading(tokens, reader.backbone.block_parameters)
     return foretold
 
 

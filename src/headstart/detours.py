@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.candidates import Means, folder_name, rungs_on
+from headstart.candidates import Means, folder_name, goes_by_detours, rungs_on
 from headstart.checking import check_data
 from headstart.data.examples import IntArray
 from headstart.data.read import read_examples
 from headstart.data.split import test_split
 from headstart.data.table import STANDARD_INPUT
-from headstart.errors import DataError, SettingsError
+from headstart.errors import DataError, SettingsError, SourceError
 from headstart.neighbouring import apart_from, columns_like, same_file
 from headstart.progress import say
 from headstart.records import Detour, Estimate, Finding, Severity, SourceTask, Spent, names_by
@@ -38,6 +38,7 @@ from headstart.tasks.registry import get_task, recognise_task
 
 if TYPE_CHECKING:
     from headstart.backbone.backbone import Backbone
+    from headstart.backbone.reading import Reader
     from headstart.deciding import Judged
     from headstart.planner import Decision
     from headstart.strategies.model import TransferModel
@@ -69,6 +70,10 @@ class Task:
     left_out: int
 
 
+Way = tuple[Task, str]
+"""A source task, and the source that it is learnt from, by its name."""
+
+
 @dataclass(frozen=True)
 class Taken:
     """A source task that was learnt from one source.
@@ -95,9 +100,11 @@ def read_tasks(target: Target, settings: Settings) -> list[Task]:
         DataError: a file cannot be read or learnt from, or is one of the target's own; the message names it.
         SettingsError: no rung was asked for that could make use of a source task.
     """
-    if settings.via and not any(_transfers(name, target.task) for name in settings.strategy or (_STRATEGY,)):
+    if settings.via and not any(goes_by_detours(get_strategy(name, target.task)) for name in settings.strategy or (_STRATEGY,)):
         asked = ", ".join(settings.strategy)
-        raise SettingsError(f"--via is given, and none of the rungs asked for ({asked}) transfers from a source; add one with --strategy.")
+        raise SettingsError(
+            f"--via is given, and none of the rungs asked for ({asked}) goes on from what a source task leaves; add one with --strategy."
+        )
     names = task_names(settings.via)
     return [read_task(path, name, target, settings) for path, name in names.items()]
 
@@ -116,11 +123,6 @@ def _folder_names(names: Iterable[str]) -> list[str]:
         free = (name, *(f"{name}-{k}" for k in range(2, len(taken) + 3)))
         given.append(next(each for each in free if each.casefold() not in taken))
     return given
-
-
-def _transfers(strategy: str, task: str) -> bool:
-    found = get_strategy(strategy, task)
-    return found.transfers and found.needs_source
 
 
 def read_task(path: str, name: str, target: Target, settings: Settings) -> Task:
@@ -202,28 +204,67 @@ def contents(tasks: Sequence[Task]) -> dict[str, str]:
 # --- learning ---
 
 
-def take_detours(
-    tasks: Sequence[Task], settings: Settings, run: RunFolder, means: Means, learn: Callable[[Target, Settings], Run]
-) -> list[Taken]:
-    """Learn every source task from every source, and open the weights that come of it as further sources among `means`.
+def possible_ways(tasks: Sequence[Task], means: Means, unfit: Callable[[Target, Reader], str]) -> list[Way]:
+    """Every source task from every source that can learn it, told before any is learnt; what cannot is said, and noted in `means`.
 
     Args:
         tasks: the source tasks.
+        means: the sources.
+        unfit: why a source cannot learn a task, in a sentence; "" where it can.
+
+    Raises:
+        SourceError: there are source tasks, and no source can learn any.
+    """
+    found = [((task, source), unfit(task.target, reader)) for task in tasks for source, reader in means.readers.items()]
+    ways = [way for way, why in found if not why]
+    if found and not ways:
+        raise SourceError(_not_learnt(*found[-1]))
+    for way, why in found:
+        if why:
+            _leave_out(way, why, means)
+    return ways
+
+
+def _not_learnt(way: Way, why: str) -> str:
+    task, source = way
+    return f"The source task {task.name!r} (--via) is not learnt from {source!r}. {why}"
+
+
+def _leave_out(way: Way, why: str, means: Means) -> None:
+    message = _not_learnt(way, why)
+    means.findings.append(Finding("source task left out", Severity.WARNING, message, count=1))
+    say(f"  {message}")
+
+
+def take_detours(
+    ways: Sequence[Way], settings: Settings, run: RunFolder, means: Means, learn: Callable[[Target, Settings], Run]
+) -> list[Taken]:
+    """Learn source tasks from sources, and open the weights that come of it as further sources among `means`.
+
+    Args:
+        ways: each source task with a source (`possible_ways`).
         settings: of the target's run.
         run: the target's; each source task is a run of its own in a folder of it, which goes on where it was.
         means: gets the readers and what was left out.
         learn: makes a whole run of a task.
+
+    Raises:
+        SourceError: not one source task could be learnt; of several ways one that turns out not to go is left out.
     """
-    direct = dict(means.readers)
-    taken = []
+    direct = list(means.readers)
+    taken: list[Taken] = []
     folders = dict(zip(direct, _folder_names(direct), strict=True))
-    for task in tasks:
+    for task in {task.name: task for task, _ in ways}.values():
         means.findings += _left_out_finding(task.target.examples.origin, task.left_out)
-        for source in direct:
-            place = f"{FOLDER}/{task.name}" if len(direct) == 1 else f"{FOLDER}/{task.name} from {folders[source]}"
-            own = _stage_settings(settings, task, source, run.path / place)
-            seconds = _seconds_at_most(settings, tasks, direct)
-            taken.append(_take(task, source, place, own, run, means, learn, seconds))
+    for at, (task, source) in enumerate(ways, start=1):
+        place = f"{FOLDER}/{task.name}" if len(direct) == 1 else f"{FOLDER}/{task.name} from {folders[source]}"
+        own = _stage_settings(settings, task, source, run.path / place)
+        try:
+            taken.append(_take(task, source, place, own, run, means, learn, _seconds_at_most(settings, ways)))
+        except SourceError as error:
+            if at == len(ways) and not taken:
+                raise
+            _leave_out((task, source), str(error), means)
     return taken
 
 
@@ -278,9 +319,9 @@ def _stage_settings(settings: Settings, task: Task, source: str, out: Path) -> S
     )
 
 
-def _seconds_at_most(settings: Settings, tasks: Sequence[Task], sources: Collection[str]) -> float:
+def _seconds_at_most(settings: Settings, ways: Sequence[Way]) -> float:
     """What one source task should take from one source at most."""
-    return settings.budget * _SHARE / (len(tasks) * len(sources))
+    return settings.budget * _SHARE / len(ways)
 
 
 def _rung(task: Task, settings: Settings, means: Means, source: str) -> Rung:
@@ -298,14 +339,13 @@ def _affordable(task: Task, settings: Settings, means: Means, source: str, secon
     return min(rows, max(_FEWEST_A_CLASS * task.target.rows.n_classes, int(within)))
 
 
-def seconds_of_tasks(tasks: Sequence[Task], settings: Settings, means: Means) -> float:
-    """Predicted seconds until every source task is learnt from every source, each with as many rows as its share of the budget allows."""
+def seconds_of_tasks(ways: Sequence[Way], settings: Settings, means: Means) -> float:
+    """Predicted seconds until the source tasks are learnt, each way with as many rows as its share of the budget allows."""
     total = 0.0
-    for task in tasks:
-        for source in means.readers:
-            own = _stage_settings(settings, task, source, Path())
-            rows = _affordable(task, own, means, source, _seconds_at_most(settings, tasks, means.readers))
-            total += _AROUND + trial_seconds(_rung(task, own, means, source), means.cost, rows / len(task.target.rows))
+    for task, source in ways:
+        own = _stage_settings(settings, task, source, Path())
+        rows = _affordable(task, own, means, source, _seconds_at_most(settings, ways))
+        total += _AROUND + trial_seconds(_rung(task, own, means, source), means.cost, rows / len(task.target.rows))
     return total
 
 

@@ -8,8 +8,11 @@ Letters in shapes: n rows, d width, L blocks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from headstart.errors import SourceError
+from headstart.progress import say
 from headstart.rungs import Rung
 from headstart.runs import RunFolder, digest
 from headstart.strategies.base import Rows
@@ -39,7 +42,7 @@ def order_of_sources(rungs: Sequence[Rung], run: RunFolder, label: str) -> list[
         return list(jobs)
     # Of a run that goes on a source may have gone, so the key names them.
     key = f"{label}/order of sources {digest([str(name) for name in jobs])}"
-    scores = run.remember(key, lambda: {"scores": [_evidence(job) for job in jobs.values()]})["scores"]
+    scores = run.remember(key, lambda: {"scores": [_evidence(source, job) for source, job in jobs.items()]})["scores"]
     return [source for _, source in sorted(zip(scores, jobs, strict=True), key=lambda pair: -pair[0])]
 
 
@@ -48,7 +51,11 @@ def can_be_ranked(rows: Rows) -> bool:
     return output_of(rows.y) is Output.CLASS and rows.sizes is None
 
 
-def _evidence(job: Job) -> float:
-    """LogME of the features (n, d) that a probe usually reads."""
+def _evidence(source: str | None, job: Job) -> float:
+    """LogME of the features (n, d) that a probe usually reads; -inf, which is said, of a source that gives no finite numbers."""
     features = mean_of_layers(job.source.pooled(job.rows.texts), usual_layers(job.source.backbone.n_blocks))
-    return logme(decompose(make_space(features).z), job.rows.y, job.rows.n_classes)
+    try:
+        return logme(decompose(make_space(features).z), job.rows.y, job.rows.n_classes)
+    except SourceError as error:
+        say(f"  {source} could not be ranked ({error})")
+        return -math.inf

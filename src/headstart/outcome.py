@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +22,7 @@ from headstart.data.answers import from_label
 from headstart.data.check import suspect_finding
 from headstart.data.examples import IntArray
 from headstart.data.prompts import WHOLE
+from headstart.errors import SourceError
 from headstart.judge.label_curve import MOST_SIZES, JudgeAt, label_curve
 from headstart.progress import say
 from headstart.records import (
@@ -87,11 +89,12 @@ def assemble(
         names = final.transfer.name, final.plain.name
         gain = gain_of([part.transfer for part in judged], [part.plain for part in judged], names, judging, settings)
     plain = _joined([part.plain for part in judged])
-    source = readers[final.winner.source] if final.winner.source else next(iter(readers.values()))
+    source = shown_with(final, readers)
     suspects, notes = _worth_a_look(target, final)
     trials = {trial.name: trial for trial in final.trials}
     said = Said(winner, tuple(text for part in judged for text in part.answers))
     seen = task.judge.seen(said, judging.rows, target.labels)
+    seconds = seconds_for_curves("label curve", settings, run, begin)
     return Results(
         title=target.name,
         created=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -109,7 +112,7 @@ def assemble(
         class_scores=seen.classes,
         confusion=seen.confusion,
         layers=_layers(target, readers, settings),
-        label_curve=_curve(target, final, source, settings) or _trained_curve(target, final, settings, run),
+        label_curve=_curve(target, final, source, settings, seconds) or _trained_curve(target, final, settings, run, seconds),
         worth_a_look=notes,
         spent=_spent(readers, run, begin),
         command=command,
@@ -119,6 +122,12 @@ def assemble(
         shown=seen.shown,
         decided=tuple(part.decision.winner.name for part in judged),
     )
+
+
+def shown_with(final: Decision, readers: Mapping[str, Reader]) -> Reader:
+    """The source by which a run is shown: the winner's, else that of the best rung with transfer, which can be used; else the first."""
+    named = final.winner.source or (final.transfer.source if final.transfer is not None else None)
+    return readers[named] if named else next(iter(readers.values()))
 
 
 def _joined(parts: Sequence[FloatArray | None]) -> FloatArray | None:
@@ -182,21 +191,35 @@ def _summary(target: Target, reader: Reader, judged_rows: int) -> DataSummary:
 
 
 def _layers(target: Target, readers: Mapping[str, Reader], settings: Settings) -> tuple[LayerScore, ...]:
-    """How a light head does on each layer of each source, each row predicted without itself."""
+    """How a light head does on each layer of each source, each row predicted without itself; nothing of a source that gives no finite
+    numbers, which the trials tell."""
     layer_scores = get_task(target.task).layer_scores
     if layer_scores is None:
         return ()
-    return tuple(
-        LayerScore(name, layer, score)
-        for name, reader in readers.items()
-        for layer, score in layer_scores(target.rows, target.groups, reader, settings)
-    )
+    found: list[LayerScore] = []
+    for name, reader in readers.items():
+        with suppress(SourceError):
+            found += [LayerScore(name, layer, score) for layer, score in layer_scores(target.rows, target.groups, reader, settings)]
+    return tuple(found)
 
 
-def _curve(target: Target, final: Decision, reader: Reader, settings: Settings) -> LabelCurve | None:
+def seconds_for_curves(what: str, settings: Settings, run: RunFolder, begin: float) -> float:
+    """What drawing a curve may take: its share of the budget, but no more than is left of that.
+
+    Args:
+        what: names what is drawn, for the journal.
+        settings: of the run.
+        run: remembers what was spent until now, so that a run that goes on draws what it would have drawn.
+        begin: `time.perf_counter()` at the start of the run.
+    """
+    spent = run.remember(f"spent before the {what}", lambda: {"spent": max(run.clock, time.perf_counter() - begin), "seconds": 0.0})
+    return min(CURVE_SHARE * settings.budget, settings.budget - float(spent["spent"]))
+
+
+def _curve(target: Target, final: Decision, reader: Reader, settings: Settings, seconds: float) -> LabelCurve | None:
     """Score against labels with the source's frozen features and without transfer.
 
-    None where rows are too few to draw one, or where the trials tell that even a coarse one would take more than its share of the budget.
+    None where rows are too few to draw one, or where the trials tell that even a coarse one would take more than so many seconds.
     """
     task, rows = get_task(target.task), target.rows
     if task.curve_at is None or len(rows) < 2 * max(8, int(rows.strata.max()) + 1):
@@ -204,9 +227,9 @@ def _curve(target: Target, final: Decision, reader: Reader, settings: Settings) 
     took = {trial.strategy: trial.seconds / len(final.winner.job.folds) for trial in final.trials if trial.seconds}
     a_fold = sum(took.get(rung, light_seconds(rung, len(rows), rows.n_classes)) for rung in task.curve)
     points, parts = MOST_SIZES, min(2, settings.outer_folds)
-    if points * parts * a_fold > CURVE_SHARE * settings.budget:
+    if points * parts * a_fold > seconds:
         points, parts = CURVE_SIZES, 1
-    if points * parts * a_fold > CURVE_SHARE * settings.budget:
+    if points * parts * a_fold > seconds:
         return None
     return label_curve(
         task.curve_at(rows, target.groups, reader, settings),
@@ -235,15 +258,15 @@ def _judge_at(target: Target, settings: Settings) -> JudgeAt:
     return judge_at
 
 
-def _trained_curve(target: Target, final: Decision, settings: Settings, run: RunFolder) -> LabelCurve | None:
+def _trained_curve(target: Target, final: Decision, settings: Settings, run: RunFolder, seconds: float) -> LabelCurve | None:
     """Score against labels of tasks without light rungs: the best rungs with transfer and without are trained on parts of the rows.
 
-    None where the trials tell that this would take more than its share of the budget, or where rows are too few.
+    None where the trials tell that this would take more than so many seconds, or where rows are too few.
     """
     task, rows = get_task(target.task), target.rows
     rungs = {rung.name: rung for rung in (final.transfer, final.plain) if rung is not None}
     took = sum(max(trial.seconds, trial.predicted_seconds) for trial in final.trials if trial.name in rungs)
-    if task.curve_at is not None or len(rungs) < 2 or len(rows) < _FEWEST_TO_TRAIN or CURVE_SIZES * took > CURVE_SHARE * settings.budget:
+    if task.curve_at is not None or len(rungs) < 2 or len(rows) < _FEWEST_TO_TRAIN or CURVE_SIZES * took > seconds:
         return None
 
     def predict_at(name: str, train: IntArray, held: IntArray) -> FloatArray:

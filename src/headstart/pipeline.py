@@ -20,13 +20,14 @@ from headstart.budget import (
     as_at_first,
     notice_speed,
     parts_in_time,
+    pool_within_budget,
     seconds_a_row,
     seconds_to_judge,
     seconds_to_read,
     warn_of_budget,
     within_budget,
 )
-from headstart.candidates import Means, asked_strategies, open_means, rungs_on
+from headstart.candidates import Means, asked_strategies, open_means, rungs_on, texts_beside
 from headstart.data.examples import Examples
 from headstart.deciding import Failed, decide_on, judge_part, read_rows, train_winner, until_trained
 from headstart.detours import (
@@ -34,6 +35,7 @@ from headstart.detours import (
     Task,
     contents,
     describe_tasks,
+    possible_ways,
     read_tasks,
     seconds_of_tasks,
     take_detours,
@@ -106,8 +108,8 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         command: as in `fit`.
         begin: `time.perf_counter()` at the start of the run.
     """
-    from headstart.outcome import assemble
-    from headstart.saving import export_model, save_winner, save_without_transfer
+    from headstart.outcome import assemble, seconds_for_curves, shown_with
+    from headstart.saving import export_model, save_winner, save_without_transfer, stands
     from headstart.sources.adding import note_origin
 
     strategies = asked_strategies(settings, unlabelled=bool(target.unlabelled))
@@ -115,6 +117,9 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
     finished = None
     with suppress(RunError):  # not finished yet, or its results were damaged: then it goes on
         finished = open_run(run.path)
+    if finished is not None and not stands(run.path / MODEL):
+        say(f"the model of {run.path} is gone or damaged; it is made anew")
+        finished = None
     if finished is not None:
         say(f"{run.path} is finished already; its results:")
         shutil.rmtree(run.path / UNFINISHED, ignore_errors=True)  # a kill may have left it
@@ -125,18 +130,20 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
         if finding.severity is not Severity.NOTE:
             say(f"  {finding.message}")
     with open_means(settings) as means:
-        if pool is not None:
-            means.pool = pool
-            means.findings += pool.findings
+        means.pool = pool
         leave_out_useless(target, means, strategies)
         require_same_sources(run, means)
         target = within_budget(target, settings, means, strategies, run)
-        before = seconds_of_tasks(tasks, settings, means)
+        pool = means.pool = pool_within_budget(target, settings, means, run)
+        if pool is not None:
+            means.findings += pool.findings
+        ways = possible_ways(tasks, means, unfit_for)
+        before = seconds_of_tasks(ways, settings, means)
         parts = parts_in_time(target, settings, means, strategies, before, run)
         write_splits(run.path, target, parts, pool)
         warn_of_budget(target, parts, settings, means, strategies, before)
         opened = time.perf_counter() - begin
-        detours = take_detours(tasks, settings, run, means, partial(learn_first, command))
+        detours = take_detours(ways, settings, run, means, partial(learn_first, command))
         if detours:
             require_same_sources(run, means)
         begun = time.perf_counter()
@@ -162,7 +169,9 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
             told = tell(detours, target, settings, parts, judged, final, model)
             results = replace(results, detour=told, spent=with_source_tasks(results.spent, detours))
         if pool is not None:
-            results = replace(results, rows=tell_rows(pool, target, settings, parts, judged, final, next(iter(means.readers.values()))))
+            seconds = seconds_for_curves("curves of neighbouring rows", settings, run, begin)
+            rows = tell_rows(pool, target, settings, parts, judged, final, shown_with(final, means.readers), seconds)
+            results = replace(results, rows=rows)
         save_winner(run.path / MODEL, model, target, results, adapter=settings.adapter)
         save_without_transfer(run.path, final, target, results)
         if results.winner.transfers and results.winner.source is not None:
@@ -196,13 +205,15 @@ def plan(data: str | Path | Examples, settings: Settings) -> str:
         means.pool = read_pool(target, settings)
         leave_out_useless(target, means, strategies)
         target = within_budget(target, settings, means, strategies)
-        before = seconds_of_tasks(tasks, settings, means)
+        means.pool = pool_within_budget(target, settings, means)
+        before = seconds_of_tasks(possible_ways(tasks, means, unfit_for), settings, means)
         parts = parts_in_time(target, settings, means, strategies, before)
         rungs = rungs_on(target, parts[0].learn, settings, means, strategies)
         warn_of_budget(target, parts, settings, means, strategies, before)
-        spent = before + seconds_to_read(target, means) + seconds_to_judge(target, parts, means)
+        spent = before + seconds_to_read(target, means, strategies) + seconds_to_judge(target, parts, means)
         share = seconds_a_row(target, parts, settings, spent) * len(parts[0].learn)
-        described = describe_plan(target, parts, rungs, means.cost, settings, share)
+        beside = len(texts_beside(target, means, strategies))
+        described = describe_plan(target, parts, rungs, means.cost, settings, share, beside)
     return "\n".join(filter(None, [described, describe_tasks(tasks)]))
 
 
@@ -301,6 +312,18 @@ def leave_out_unfit(target: Target, means: Means) -> None:
             del means.readers[name]
             means.findings.append(Finding("source left out", Severity.WARNING, str(error), count=1))
             say(f"  {error}")
+
+
+def unfit_for(target: Target, reader: Reader) -> str:
+    """Why a source cannot learn a target, in a sentence: it was taught its rows before, or no model can be made of it; "" where it can."""
+    why = refusal(reader.backbone.source, *target.parts_taught())
+    if why:
+        return why
+    try:
+        _require_fit(target, reader)
+    except SourceError as error:
+        return str(error)
+    return ""
 
 
 def _require_fit(target: Target, reader: Reader) -> None:

@@ -23,7 +23,9 @@ _STATES, _ACTIVATIONS = 4, 24
 _KEPT = 3
 
 
-def describe_plan(target: Target, parts: Sequence[Part], rungs: Sequence[Rung], cost: CostModel, settings: Settings, seconds: float) -> str:
+def describe_plan(
+    target: Target, parts: Sequence[Part], rungs: Sequence[Rung], cost: CostModel, settings: Settings, seconds: float, beside: int
+) -> str:
     """The plan in words.
 
     Args:
@@ -33,6 +35,7 @@ def describe_plan(target: Target, parts: Sequence[Part], rungs: Sequence[Rung], 
         cost: predicts seconds.
         settings: what was asked.
         seconds: what the decision on the first part's rows may take; one on more rows may take more.
+        beside: texts that are read beside the target's labelled rows, of neighbouring rows or without labels.
     """
     from headstart.strategies.batches import HELD_BYTES
     from headstart.strategies.resuming import EVERY
@@ -58,8 +61,8 @@ def describe_plan(target: Target, parts: Sequence[Part], rungs: Sequence[Rung], 
             continue
         backbone, tokens = reader.backbone, rung.tokens * len(target.rows)
         name = backbone.source.name
-        reading[name] = cost.reading(tokens, backbone.block_parameters)
-        disk.setdefault(name, len(target.rows) * (backbone.n_blocks + 1) * backbone.width * _FLOAT)
+        reading[name] = cost.reading(tokens + beside * rung.tokens, backbone.block_parameters)
+        disk.setdefault(name, (len(target.rows) + beside) * (backbone.n_blocks + 1) * backbone.width * _FLOAT)
         if rung.strategy.tunes_from is not None:
             lowest = rung.strategy.tunes_from(rung.job)
             learning = backbone.parameters_total if lowest == 0 else backbone.block_parameters * (1 - lowest / backbone.n_blocks)

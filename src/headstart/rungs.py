@@ -15,7 +15,7 @@ from headstart.judge.calibration import Calibration, best_threshold, fit_tempera
 from headstart.prior import Belief, expect, expect_nothing, expect_temperature, read_cases
 from headstart.settings import Metric, Settings, by_scale
 from headstart.strategies.base import FloatArray
-from headstart.strategies.ladder import Job, Strategy, trainings_of
+from headstart.strategies.ladder import Job, Strategy, rungs_with_rows, trainings_of
 from headstart.strategies.outputs import Output, as_classes, output_of
 from headstart.strategies.schedule import planned_steps, rows_a_step
 from headstart.tasks.registry import DEFAULT, deciding_metric, get_task
@@ -132,6 +132,8 @@ def trial_seconds(rung: Rung, cost: CostModel, share: float = 1.0) -> float:
     if not _trains_blocks(rung):
         times = 1 + len(rung.job.again) if rung.strategy.out_of_fold is not None else 1
         units = rows if rung.job.rows.sizes is None else round(len(rung.job.rows.y) * share)  # words, where each has a class
+        if rung.job.pool is not None and rung.strategy.name in rungs_with_rows():
+            units += len(rung.job.pool)  # all of them are put on common axes and weighed, however few are learnt
         return times * cost.light(rung.strategy.name, units, rung.job.rows.n_classes)
     backbone = rung.job.source.backbone
     rows += rung.strategy.adds(rung.job) if rung.strategy.adds is not None else 0

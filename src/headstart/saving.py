@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from headstart.deciding import train_plain
+from headstart.errors import HeadstartError
 from headstart.export.adapter_folder import FOLDER, save_adapter
 from headstart.export.card import model_card
 from headstart.export.model_folder import proven_folder, save_model, save_text_model
@@ -16,11 +17,13 @@ from headstart.export.token_folder import ANSWERS, save_token_model, token_place
 from headstart.export.translator_folder import save_translator
 from headstart.export.verify import BEGUN, as_given, verify, verify_answers
 from headstart.export.writing_folder import save_writing_model
+from headstart.loaded import load
 from headstart.planner import Decision
 from headstart.progress import say, warn
 from headstart.records import Results, Verdict
 from headstart.runs import WITHOUT
 from headstart.settings import Export, Settings
+from headstart.sources import files
 from headstart.sources.resolve import WITHOUT_TRANSFER
 from headstart.strategies.base import Answering, Fitted, Trained
 from headstart.strategies.language import WritingModel
@@ -170,6 +173,20 @@ def _save_adapter(folder: Path, model: Fitted, texts: list[str], target: Target)
     expected = get_task(target.task).probabilities(model.predict_logits(texts))
     difference = verify(folder, texts, expected, words=words, pairs=target.task in TWO_TEXTS, adapter=True)
     say(f"opened the adapter on its source in a fresh process: greatest difference {difference:.1g}")
+
+
+def stands(folder: Path) -> bool:
+    """Whether a saved model is there and whole, as far as its files' names, headers and lengths tell: no weights of a source are read."""
+    try:
+        config = files.read_json(folder / "config.json")
+        if config.get("model_type") == WITHOUT_TRANSFER:
+            load(folder)
+            return True
+        weights = files.weight_files(folder)
+        files.vocabulary_size(folder)  # raises where there is no tokenizer
+        return all(files.read_shapes(path) for path in weights) and bool(config) and bool(weights)
+    except (HeadstartError, OSError, ValueError, TypeError, LookupError, AttributeError):  # whatever damaged files hold
+        return False
 
 
 def export_model(folder: Path, settings: Settings) -> None:

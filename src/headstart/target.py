@@ -260,10 +260,20 @@ class Part:
     judge: IntArray | None
 
 
-def parts_of(target: Target, settings: Settings) -> list[Part]:
+def rows_to_judge(target: Target, settings: Settings) -> int:
+    """How many rows may judge: all; where all of each context must be read to answer, as many as the budget has time for."""
+    n = len(target.rows)
+    if target.task != "qa":
+        return n
+    characters = sum(map(len, target.rows.texts))
+    share = max(settings.budget * _JUDGED_CHARACTERS / max(characters, 1), min(1.0, _FEWEST_JUDGED / n))
+    return min(n, round(share * n))
+
+
+def parts_of(target: Target, settings: Settings, most: int | None = None) -> list[Part]:
     """How the run is judged: on the test file; else, with few rows, on outer folds; with many on one stratified test split.
 
-    Where all of each context must be read to answer, and reading all contexts would take too much of the budget, one split of fewer rows.
+    Where no more than `most` rows may judge, and those are not all, on one split of as many; None: as `rows_to_judge` says.
     """
     from headstart.data.split import folds
 
@@ -272,14 +282,11 @@ def parts_of(target: Target, settings: Settings) -> list[Part]:
         return [Part(target.judged_on.removeprefix("the "), every, None)]
     if target.set_aside is not None:
         return [Part("test split", np.setdiff1d(every, target.set_aside), target.set_aside)]
-    share = 1.0
-    if target.task == "qa":
-        characters = sum(map(len, target.rows.texts))
-        share = max(settings.budget * _JUDGED_CHARACTERS / max(characters, 1), min(1.0, _FEWEST_JUDGED / len(target.rows)))
-    if share < 1.0:
+    most = rows_to_judge(target, settings) if most is None else most
+    if most < len(target.rows):
         # Questions about one context tell as much as few: of many contexts some questions judge, and none of their others is learnt.
         learn, judge = test_split(target.rows.strata, target.groups, settings.test_share, settings.seed)
-        judge = judge[across_groups(target.groups[judge], round(share * len(target.rows)))]
+        judge = judge[across_groups(target.groups[judge], most)]
         return [Part("test split", learn, judge)]
     if len(target.rows) < settings.few_rows:
         pairs = folds(target.rows.strata, target.groups, settings.outer_folds, settings.seed)

@@ -38,7 +38,8 @@ class State:
     """What is known of one rung so far.
 
     `prior` is what was believed before any fold; `measured` the difference to the anchor on its own folds; `belief` what is believed with
-    it and with those of all other rungs. `again` are logits by rows dealt out anew (`Job.again`).
+    it and with those of all other rungs. `again` are logits by rows dealt out anew (`Job.again`). `no_source`: it failed since its source
+    cannot be used.
     """
 
     rung: Rung
@@ -51,27 +52,33 @@ class State:
     seconds: float = 0.0
     failed: str = ""
     stopped: str = ""
+    no_source: bool = False
 
 
 def run_lights(states: list[State], run: RunFolder, label: str, seconds: float, cost: CostModel) -> set[str | None]:
     """Run all light rungs, the probes first: so the first model that transfers is there soonest.
 
-    Of many sources the most promising are probed until their share of the `seconds` is spent. Returns the others, which are left out.
+    Of many sources the most promising are probed until their share of the `seconds` is spent. Returns the others, which are left out. A
+    source that cannot be used fails with all its rungs.
     """
     begin, probed = run.clock, 0
     order = order_of_sources([state.rung for state in states], run, label)
     place = {source: at for at, source in enumerate(order)}
     dropped: set[str | None] = set()
+    unusable: dict[str | None, str] = {}
     lights = [state for state in states if state.rung.strategy.out_of_fold is not None and not state.failed]
     for state in sorted(lights, key=lambda state: (state.rung.strategy.name != "probe", place.get(state.rung.source, 0))):
         source = state.rung.source
         may_drop = state.rung.strategy.name == "probe" and len(order) > FEW and source in place and probed >= LEAST
         if may_drop and run.clock - begin > SHARE * seconds:
             dropped.add(source)
-        if source not in dropped:
+        if source not in dropped and source not in unusable:
             run_light(state, run, label, cost)
             probed += state.rung.strategy.name == "probe" and state.logits is not None
+            if state.no_source:
+                unusable[source] = state.failed
     for state in states:
+        state.failed = state.failed or unusable.get(state.rung.source, "")
         if state.rung.source in dropped:
             state.stopped = "other sources lead" if can_be_ranked(state.rung.job.rows) else "no time left"
     return dropped
@@ -137,7 +144,7 @@ def _attempt(state: State, run: RunFolder, key: str, work: Callable[[], dict[str
     except Exception as error:
         reason = failure_of(error)
         if isinstance(error, SourceError) and state.rung.source is not None:  # one of several
-            reason = str(error)
+            reason, state.no_source = str(error), True
         if reason is None:
             raise
         state.failed = reason

@@ -73,6 +73,13 @@ def test_several_sets_are_told_apart_and_a_map_joins_other_names(task):
     assert len({whole.content(), found.content()}) == 2
 
 
+def test_the_content_follows_which_set_a_row_stands_in_and_what_the_sets_are_called(task):
+    for name, start, end in (("both", 30, 42), ("half", 30, 36), ("rest", 36, 42), ("less", 30, 33), ("more", 33, 42), ("other", 36, 42)):
+        write_csv(task / f"{name}.csv", ROWS[start:end])
+    pools = [read(task, *(f"{name}.csv" for name in names)) for names in (["both"], ["half", "rest"], ["less", "more"], ["half", "other"])]
+    assert len({pool.texts for pool in pools}) == 1 and len({pool.content() for pool in pools}) == 4
+
+
 def test_of_a_large_set_some_rows_are_drawn_and_it_is_said(task, monkeypatch):
     monkeypatch.setattr(pool_module, "MOST_ROWS", 10)
     path = write_csv(task / "large.csv", ROWS[30:])

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 import headstart
-from headstart.backbone.reading import Reader
+from headstart.backbone.reading import Reader, tokenize
+from headstart.budget import seconds_to_read
+from headstart.candidates import open_means
 from headstart.errors import DataError, SettingsError
-from headstart.instances import unlabelled
+from headstart.instances import target_texts, unlabelled
 from headstart.instances.target_texts import has_no_labels, read_unlabelled
 from headstart.instances.unlabelled import DEFAULT_WAY, WAYS, Sides, align, plain, self_labelled
+from headstart.records import Severity
 from headstart.settings import make_settings
 from headstart.strategies.base import Rows
 from headstart.strategies.heads import make_space
@@ -163,6 +166,50 @@ def test_a_test_file_judges_it_and_its_texts_are_not_learnt(task):
     assert asked.results.winner.strategy == "aligned"
 
 
+def test_a_way_that_is_asked_for_beside_tfidf_is_no_mere_comparison(task):
+    with bare():
+        run = fit(task, "beside tfidf", strategy=("tfidf", "aligned"), test=str(task / "test.csv"))
+    assert {run.results.winner.name, run.results.opponent.name} <= {"tfidf", "aligned"}
+    assert (run.gain.winner, run.gain.opponent) == ("aligned", "tfidf")
+    assert "only compared" not in {trial.reason for trial in run.results.trials}
+
+
+def test_the_targets_texts_are_read_for_the_ways_that_look_at_them_and_counted_in_the_budget(task, tmp_path):
+    read = {}
+    for name in ("source_rows", "weighted_rows"):
+        with bare():
+            run = fit(task, f"read for {name}", strategy=name, test=str(task / "test.csv"), store=str(tmp_path / name))
+        read[name] = run.results.spent.texts_read
+    assert read["weighted_rows"] - read["source_rows"] == 30
+    given = {"source": str(task / "source"), "rows_from": [str(task / "one.csv"), str(task / "two.csv")], "store": str(tmp_path / "new")}
+    target = read_unlabelled(str(task / "target.csv"), make_settings(given))
+    with open_means(make_settings(given)) as means:
+        [reader] = means.readers.values()
+        tokens = sum(len(ids) for ids in tokenize(reader.backbone, target.unlabelled))
+        seconds = {name: seconds_to_read(target, means, [name]) for name in ("tfidf", *read)}
+        beside = means.cost.reading(tokens, reader.backbone.block_parameters)
+    assert seconds["tfidf"] == seconds["source_rows"] == pytest.approx(seconds["weighted_rows"] - beside)
+
+
+def test_of_very_many_texts_some_are_drawn_and_it_is_said(task, monkeypatch):
+    monkeypatch.setattr(target_texts, "MOST_TEXTS", 12)
+    place, texts = str(task / "target.csv"), [text for text, _ in sentences(150, 3)[:30]]
+    drawn = []
+    for seed in (0, 0, 1):
+        target = read_unlabelled(place, make_settings({"rows_from": [str(task / "one.csv")], "seed": seed}))
+        assert len(target.unlabelled) == 12 and list(target.unlabelled) == [text for text in texts if text in target.unlabelled]
+        drawn.append(target.unlabelled)
+    assert drawn[0] == drawn[1] != drawn[2]
+    messages = [finding.message for finding in target.findings if finding.severity is Severity.WARNING]
+    assert messages[:2] == [
+        f"{place!r} has 30 texts and no labels: learnt are rows of neighbouring data, fitted to these texts.",
+        f"{place!r} has more texts than are looked at; 12 were drawn at random, 18 were not.",
+    ]
+    monkeypatch.undo()
+    every = read_unlabelled(place, make_settings({"rows_from": [str(task / "one.csv")]}))
+    assert list(every.unlabelled) == texts and "texts not drawn" not in {finding.kind for finding in every.findings}
+
+
 def test_a_map_turns_labels_into_the_names_that_are_wanted(task):
     (task / "map.json").write_text(json.dumps({"card": "money", "CARD": "money", "login": "access", "LOGIN": "access"}))
     target = read_unlabelled(
@@ -200,6 +247,10 @@ def test_what_takes_labels_is_refused(task, tmp_path):
     with pytest.raises(SettingsError) as error:
         fit(task, "no", validation=str(task / "test.csv"))
     assert str(error.value) == "--validation is given, but the target has no labels; leave it out."
+    for name, value in (("rows_by", "nearest"), ("rows_by", "nonsense"), ("rows_share", 0.5)):
+        with pytest.raises(SettingsError) as error:
+            fit(task, "no", **{name: value})
+        assert str(error.value) == f"--{name.replace('_', '-')} is given, but the target has no labels; leave it out."
     (tmp_path / "few.csv").write_text("text\na\nb\n")
     with pytest.raises(DataError) as error:
         headstart.fit(str(tmp_path / "few.csv"), rows_from=str(task / "one.csv"), out=str(tmp_path / "run"))

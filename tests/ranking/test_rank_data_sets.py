@@ -1,11 +1,13 @@
 """`headstart rank --via`: data sets compared with the target before anything is trained."""
 
+import csv
 import json
 
 import numpy as np
 import pytest
 
 from headstart import cli
+from headstart.backbone import backbone
 from headstart.ranking import data_sets
 from headstart.ranking.data_sets import rank_data
 from headstart.settings import make_settings
@@ -68,6 +70,43 @@ def test_a_set_that_cannot_be_learnt_is_left_out_and_the_others_ranked(place, tm
         f"left out: The source task {paths[name]} (--via) cannot be learnt: {reason.format(paths[name])}" for name, reason in why.items()
     ]
     assert lines[5:9] == told
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["--strategy", "full"], "--strategy cannot be followed with --via, which compares data sets by their texts alone; leave it out."),
+        (
+            ["--cut", "1", "--metric", "accuracy", "--budget", "5m"],
+            "--cut, --budget, --metric cannot be followed with --via, which compares data sets by their texts alone; leave them out.",
+        ),
+    ],
+)
+def test_what_is_asked_of_a_fit_is_refused(place, tmp_path, capsys, asked, told):
+    assert cli.main([*words(place, tmp_path, "near.csv"), *asked]) == 2
+    assert capsys.readouterr().err == f"headstart: {told}\n"
+
+
+def test_of_several_sources_the_first_reads_and_that_is_said(place, tmp_path, capsys):
+    assert cli.main(words(place, tmp_path, "near.csv", "far.csv")) == 0
+    alone = capsys.readouterr()
+    assert cli.main([*words(place, tmp_path, "near.csv", "far.csv"), "--source", "nowhere"]) == 0
+    both = capsys.readouterr()
+    assert alone.err == ""
+    assert both.err == f"{str(place / 'source')!r} is the first of 2 sources and reads the texts; the others are not used.\n"
+    assert both.out.splitlines()[:4] == alone.out.splitlines()[:4]
+
+
+def test_pairs_are_read_as_pairs_and_single_texts_as_such(place, tmp_path, monkeypatch):
+    with (tmp_path / "pairs.csv").open("w", newline="") as file:
+        sides = [(text, other, label) for (text, label), (other, _) in zip(sentences(40, 1), sentences(40, 9), strict=True)]
+        csv.writer(file).writerows([("premise", "hypothesis", "label"), *sides])
+    opened, load = [], backbone.load_backbone
+    monkeypatch.setattr(backbone, "load_backbone", lambda source, length, **how: opened.append(load(source, length, **how)) or opened[-1])
+    asked = {"via": [str(place / "near.csv")], "source": [str(place / "source")], "store": str(tmp_path / "store")}
+    for data in (tmp_path / "pairs.csv", place / "target.csv"):
+        assert [item.name for item in rank_data(str(data), make_settings(asked)).sets] == ["near"]
+    assert [each.pairs for each in opened] == [True, False]
 
 
 def test_where_no_set_can_be_learnt_the_reason_is_told(place, tmp_path, capsys):

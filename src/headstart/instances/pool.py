@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from headstart.data.examples import Examples, IntArray
 from headstart.data.read import stream_examples
 from headstart.data.rows import RowList, counted, finding
 from headstart.data.spelling import level_label
+from headstart.data.split import some_of_each
 from headstart.data.table import STANDARD_INPUT
 from headstart.errors import DataError, SettingsError
 from headstart.instances.registry import get_way
@@ -32,6 +33,8 @@ from headstart.taught import text_digest
 
 # Of a larger set so many rows are drawn at random before any is looked at: every one is read by the source.
 MOST_ROWS = 20_000
+# Rows of a label of a set that are kept where the budget leaves time for fewer rows than there are.
+FEWEST = 10
 # Of a file with more kinds of labels than this the others are counted together: it is text, or a number a row.
 _MOST_KINDS, _OTHERS = 10_000, "others"
 
@@ -70,9 +73,18 @@ class Pool:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def some(self, n: int, seed: int) -> Pool:
+        """The pool with about `n` of its rows, the labels of each set in their own shares, `FEWEST` rows of each at least or all it has."""
+        kept = some_of_each(self.of * (int(self.y.max()) + 1) + self.y, n, FEWEST, seed)
+        left = np.bincount(self.of[kept], minlength=len(self.sets)).tolist()
+        sets = tuple(replace(one, undrawn=one.undrawn + one.used - used, used=used) for one, used in zip(self.sets, left, strict=True))
+        texts = tuple(self.texts[i] for i in kept)
+        return Pool(texts, self.y[kept], self.of[kept], self.numbers[kept], sets, self.findings)
+
     def content(self) -> str:
-        """A digest of all rows."""
-        hasher = hashlib.blake2b(self.y.tobytes(), digest_size=16)
+        """A digest of all rows, and of which set each stands in: ways of choosing go by sets, and so does what is told."""
+        names = json.dumps([one.name for one in self.sets])
+        hasher = hashlib.blake2b(self.y.tobytes() + self.of.tobytes() + names.encode(), digest_size=16)
         for text in self.texts:
             hasher.update(f"{len(text)}\0{text}".encode("utf-8", "surrogatepass"))
         return hasher.hexdigest()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from headstart.checking import Checked
 from headstart.data.check import check_examples
@@ -18,11 +20,13 @@ from headstart.errors import DataError, SettingsError
 from headstart.instances.pool import draw, not_drawn, passed_over, read_map
 from headstart.neighbouring import unlike
 from headstart.records import Finding, Severity
-from headstart.settings import Settings
+from headstart.settings import Settings, flag
 from headstart.target import Target, data_name, make_target
 from headstart.tasks.registry import DEFAULT, get_task
 
 _FEWEST = 10
+# Of more texts so many are drawn at random: every one is read by the source.
+MOST_TEXTS = 20_000
 
 
 def has_no_labels(data: str | Path | Examples, settings: Settings) -> bool:
@@ -51,14 +55,14 @@ def read_unlabelled(data: str | Path | Examples, settings: Settings) -> Target:
         SettingsError: something is asked that takes labels.
         DataError: a file cannot be read, or nothing is left to learn from.
     """
-    for what, given in (("--via", settings.via), ("--validation", settings.validation)):
-        if given:
-            raise SettingsError(f"{what} is given, but the target has no labels; leave it out.")
-    own = _texts_of(data, settings)
+    for name in ("via", "validation", "rows_by", "rows_share"):  # rows are chosen for labelled ones alone; here all of them are learnt
+        if getattr(settings, name) != getattr(Settings, name):
+            raise SettingsError(f"{flag(name)} is given, but the target has no labels; leave it out.")
+    own, texts = _texts_of(data, settings)
     if len(own) < _FEWEST:
         raise DataError(f"{own.origin!r} has {counted(len(own), 'text')} and no labels; give at least {_FEWEST} texts.")
     test = None if settings.test is None else read_examples(settings.test, text=settings.text, label=settings.label).examples
-    source, findings = _labelled(own, test, settings)
+    source, findings = _labelled(own, texts, test, settings)
     checks = get_task(DEFAULT).checks
     result = check_examples(source, test=test, max_length=settings.max_length, read_findings=findings, labels=checks)
     result.require_usable()
@@ -66,18 +70,35 @@ def read_unlabelled(data: str | Path | Examples, settings: Settings) -> Target:
     return replace(target, unlabelled=own.texts)
 
 
-def _texts_of(data: str | Path | Examples, settings: Settings) -> Examples:
-    """The different texts of the target, labels blank."""
+def _texts_of(data: str | Path | Examples, settings: Settings) -> tuple[Examples, int]:
+    """The different texts of the target, labels blank, at most `MOST_TEXTS` of them; and how many there are in all."""
     if isinstance(data, Examples):
-        kept = list(dict.fromkeys(text for text in data.texts if text.strip()))
+        kept, n = _drawn(data.texts, settings.seed)
         origin, column, label = data.origin, data.text_column, data.label_column
     else:
         with open_table(data) as table:
             named = next((name for name in table.columns if name == settings.label or name.lower() in LABEL_NAMES), None)
             column = choose_text_column([name for name in table.columns if name != named], settings.text, repr(table.origin))
-            kept = list(dict.fromkeys(text for _, record in table.records() if (text := as_text(record.get(column))).strip()))
+            kept, n = _drawn((as_text(record.get(column)) for _, record in table.records()), settings.seed)
         origin, label = str(data), named or "label"
-    return Examples(tuple(kept), ("",) * len(kept), tuple(range(1, len(kept) + 1)), origin, column, label)
+    return Examples(tuple(kept), ("",) * len(kept), tuple(range(1, len(kept) + 1)), origin, column, label), n
+
+
+def _drawn(texts: Iterable[str], seed: int) -> tuple[list[str], int]:
+    """At most `MOST_TEXTS` of the different texts that are not blank, by chance, in their order (Vitter 1985, algorithm R); and how many
+    there are. Memory beyond the result: a hash of each."""
+    rng = np.random.default_rng(seed)
+    kept: list[tuple[int, str]] = []
+    seen: set[int] = set()
+    for text in texts:
+        if not text.strip() or hash(text) in seen:
+            continue
+        seen.add(hash(text))
+        if len(kept) < MOST_TEXTS:
+            kept.append((len(seen), text))
+        elif (place := int(rng.integers(len(seen)))) < MOST_TEXTS:
+            kept[place] = len(seen), text
+    return [text for _, text in sorted(kept)], len(seen)
 
 
 class AnyLabel:
@@ -97,14 +118,19 @@ class AnyLabel:
         return self._numbers[level_label(name)]
 
 
-def _labelled(target: Examples, test: Examples | None, settings: Settings) -> tuple[Examples, list[Finding]]:
-    """The labelled rows of all sets that say nothing that the target or the test file says, set after set, numbered on and on."""
+def _labelled(target: Examples, all_texts: int, test: Examples | None, settings: Settings) -> tuple[Examples, list[Finding]]:
+    """The labelled rows of all sets that say nothing that the target or the test file says, set after set, numbered on and on.
+
+    `all_texts`: how many the target has, of which `target` holds those that were drawn.
+    """
     texts: list[str] = []
     labels: list[str] = []
-    message = (
-        f"{target.origin!r} has {counted(len(target), 'text')} and no labels: learnt are rows of neighbouring data, fitted to these texts."
-    )
-    findings = [Finding("no labels", Severity.WARNING, message, count=len(target), remedy="Label some, and the gain can be told.")]
+    has = f"{target.origin!r} has {counted(all_texts, 'text')} and no labels"
+    message = f"{has}: learnt are rows of neighbouring data, fitted to these texts."
+    findings = [Finding("no labels", Severity.WARNING, message, count=all_texts, remedy="Label some, and the gain can be told.")]
+    if undrawn := all_texts - len(target):
+        drawn = f"{target.origin!r} has more texts than are looked at; {len(target):,} were drawn at random, {undrawn:,} were not."
+        findings.append(Finding("texts not drawn", Severity.WARNING, drawn, count=undrawn))
     joins = AnyLabel({} if settings.label_map is None else read_map(settings.label_map))
     own = [*target.texts, *(test.texts if test is not None else ())]
     for number, path in enumerate(dict.fromkeys(settings.rows_from)):

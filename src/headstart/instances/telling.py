@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.cost import light_seconds
 from headstart.data.examples import BoolArray, IntArray
 from headstart.data.split import few_folds
 from headstart.errors import DataError
@@ -38,7 +39,14 @@ WITH = "chosen_rows"
 
 
 def tell_rows(
-    pool: Pool, target: Target, settings: Settings, parts: Sequence[Part], judged: Sequence[Judged], final: Decision, reader: Reader
+    pool: Pool,
+    target: Target,
+    settings: Settings,
+    parts: Sequence[Part],
+    judged: Sequence[Judged],
+    final: Decision,
+    reader: Reader,
+    seconds: float,
 ) -> NeighbourRows:
     """What the rows of a pool gave.
 
@@ -48,7 +56,8 @@ def tell_rows(
         settings: what was asked.
         parts: how it was judged, and `judged` what that gave.
         final: the decision on all rows.
-        reader: the source by which rows are shown to have been chosen, the first.
+        reader: the source by which rows are shown to have been chosen.
+        seconds: what weighing the rows anew for the two curves may take; what would take longer is not drawn.
     """
     from headstart.instances.registry import get_way
     from headstart.instances.with_rows import first_rows, neighbours, read_together
@@ -66,6 +75,11 @@ def tell_rows(
         for k, one in enumerate(pool.sets)
     )
 
+    a_fold = _seconds_a_fold(job, final)
+    takes = len(SHARES) * len(folds) * a_fold
+    curve = _curve(job, both, settings) if takes <= seconds else ()
+    worth = _labels_worth(job, both, settings, a_fold, seconds - takes if curve else seconds)
+
     def note(i: int, kind: str) -> RowNote:
         return RowNote(kind, int(pool.numbers[i]), pool.texts[i], target.labels[pool.y[i]], pool.sets[pool.of[i]].name, float(weights[i]))
 
@@ -78,12 +92,12 @@ def tell_rows(
         chosen=int(chosen.sum()),
         learnt=final.winner.strategy.name in rungs_with_rows(),
         gains=_gains(target, settings, parts, judged, final),
-        curve=_curve(job, both, settings),
+        curve=curve,
         histogram=tuple(int(value) for value in counts),
         first=tuple(note(i, "source row put first") for i in order[:SHOWN].tolist()),
         last=tuple(note(i, "source row put last") for i in order[::-1][:SHOWN].tolist()),
         map=_map(both.target, both.source, chosen, settings.seed),
-        labels_worth=_labels_worth(job, both, settings),
+        labels_worth=worth,
         effective=effective_rows(weights),
         histogram_chosen=tuple(int(value) for value in counts_chosen),
     )
@@ -106,6 +120,15 @@ def _gains(target: Target, settings: Settings, parts: Sequence[Part], judged: Se
             first, second = ([part.beside.get(name) for part in judged] for name in (ours, theirs))
             found.append(gain_of(first, second, (ours, theirs), rows, settings))
     return tuple(gain for gain in found if gain is not None)
+
+
+def _seconds_a_fold(job: Job, final: Decision) -> float:
+    """Seconds of a fold of a probe with chosen rows, which are weighed for it: as its trial took, else as foretold."""
+    took = [trial.seconds for trial in final.trials if trial.strategy == WITH and trial.seconds]
+    if took:
+        return max(took) / max(1, len(final.winner.job.folds))
+    assert job.pool is not None  # there is something to tell of
+    return light_seconds(WITH, len(job.rows) + len(job.pool), job.rows.n_classes)
 
 
 def _curve(job: Job, both: Together, settings: Settings) -> tuple[SharePoint, ...]:
@@ -157,14 +180,22 @@ def _alone(job: Job, both: Together, settings: Settings) -> list[Gain | None]:
     ]
 
 
-def _labels_worth(job: Job, both: Together, settings: Settings) -> str:
-    """How many labels a probe without source rows needs for the score of one with the chosen rows, in a sentence; "": too few rows."""
+def _labels_worth(job: Job, both: Together, settings: Settings, a_fold: float, seconds: float) -> str:
+    """How many labels a probe without source rows needs for the score of one with the chosen rows, in a sentence; "": rows are too few, or
+    folds of `a_fold` seconds would take longer than so many seconds, coarse as the curve may be.
+    """
     from headstart.instances.with_rows import best_rows, fit_on, neighbours
-    from headstart.judge.label_curve import label_curve
+    from headstart.judge.label_curve import MOST_SIZES, label_curve
+    from headstart.outcome import CURVE_SIZES
     from headstart.strategies.heads import trying, usual_strength
 
     rows, m = job.rows, len(both.source)
     if len(rows) < 2 * max(8, rows.n_classes):
+        return ""
+    points, parts = MOST_SIZES, settings.outer_folds
+    if points * parts * a_fold > seconds:
+        points, parts = CURVE_SIZES, 1
+    if points * parts * a_fold > seconds:
         return ""
     metric = deciding_metric(settings)
 
@@ -185,9 +216,10 @@ def _labels_worth(job: Job, both: Together, settings: Settings) -> str:
             baseline="probe",
             metric=metric,
             folds=settings.outer_folds,
-            repeats=settings.outer_folds,
+            repeats=parts,
             seed=settings.seed,
             lacking="rows of neighbouring data",
+            most=points,
         )
     except DataError:  # no class has two rows that are apart
         return ""

@@ -14,7 +14,7 @@ Letters in shapes: m source rows, n target rows, d width, c classes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,8 @@ Adapt = Callable[[Sides], LinearHead]
 def sides_of(job: Job) -> Sides:
     """Both sides as the job's source reads them."""
     layers = usual_layers(job.source.backbone.n_blocks)
-    source, target = (mean_of_layers(job.source.pooled(texts), layers) for texts in (job.rows.texts, job.unlabelled))
+    source = mean_of_layers(job.source.pooled(job.rows.texts), layers)
+    target = mean_of_layers(job.source.pooled(job.unlabelled), layers) if job.unlabelled else source[:0]
     return Sides(source, job.rows.y, target, job.rows.n_classes, job.seed)
 
 
@@ -130,7 +131,8 @@ def _fit(space: Space, y: IntArray, c: int, weight: FloatArray) -> LinearHead:
 
 def out_of_fold(job: Job, adapt: Adapt) -> tuple[TransferModel, FloatArray]:
     """The rung of a way: its model, and logits (m, c) of source rows that folds hold out."""
-    sides = sides_of(job)
+    # Rows as they are have no need of the target's texts, so these are not read for them.
+    sides = sides_of(replace(job, unlabelled=()) if adapt is plain else job)
     logits = np.full((len(sides.y), sides.n_classes), np.nan)
     for train, held in job.folds:
         logits[held] = adapt(sides.take(train)).logits(sides.source[held])

@@ -20,19 +20,23 @@ import numpy as np
 
 from headstart.data.examples import Examples
 from headstart.detours import Task, read_task, task_names
-from headstart.errors import DataError
+from headstart.errors import DataError, SettingsError
 from headstart.judge.verdict import nearness_footing
+from headstart.progress import warn
 from headstart.ranking.order import in_plane
 from headstart.ranking.task import MOST_ROWS, make_task
 from headstart.records import DataRanking, LeftOut, RankedData
 from headstart.report.wording import clean
-from headstart.settings import Settings
+from headstart.settings import Settings, flag
 from headstart.strategies.base import FloatArray
 from headstart.strategies.probe import mean_of_layers, usual_layers
 from headstart.target import Target, read_target
+from headstart.tasks.registry import TRANSLATION, TWO_TEXTS
 from headstart.transferability.registry import Estimator, FeaturePair, Needs, TextPair, get_estimator, known_estimators
 
 ORDERING = "mmd"
+# Settings of `rank` that say how a fit would go on from a source, and what it is judged by.
+_OF_A_FIT = ("strategy", "cut", "budget", "metric")
 
 
 def rank_data(data: str | Path | Examples, settings: Settings, *, command: str = "") -> DataRanking:
@@ -40,10 +44,11 @@ def rank_data(data: str | Path | Examples, settings: Settings, *, command: str =
 
     Of the measures it chose best on the benchmark's eight targets (docs/choosing_a_source.md).
 
-    The first of `settings.source` reads the texts (without any, the embedded one), at most 2,000 of each set. `command` is the command line
-    that asked, for the page; "" in Python.
+    The first of `settings.source` reads the texts (without any, the embedded one), at most 2,000 of each set; further ones are not used,
+    which is said. `command` is the command line that asked, for the page; "" in Python.
 
     Raises:
+        SettingsError: what is asked is of a fit that would follow, and hangs on no text.
         DataError: the target, or every one of the data sets, cannot be read or learnt from; the message names it.
         SourceError: the source cannot be used.
     """
@@ -55,11 +60,15 @@ def rank_data(data: str | Path | Examples, settings: Settings, *, command: str =
     from headstart.sources.resolve import resolve_source
 
     begin = time.perf_counter()
+    _require_texts_alone(settings)
     names = expand_names(settings.source)
+    if len(names) > 1:
+        warn(f"{names[0]!r} is the first of {len(names)} sources and reads the texts; the others are not used.")
     settings = replace(settings, source=names[:1])
     target = read_target(data, settings)
     tasks, left_out = _tasks(target, settings)
-    backbone = load_backbone(resolve_source(names[0] if names else None), settings.max_length)
+    source = resolve_source(names[0] if names else None)
+    backbone = load_backbone(source, settings.max_length, pairs=target.task in TWO_TEXTS, decoder=target.task == TRANSLATION)
     layers = usual_layers(backbone.n_blocks)
     rows = make_task(target, settings)
     with Store(store_folder(settings.store), limit_bytes(settings.store_limit)) as store:
@@ -88,6 +97,20 @@ def rank_data(data: str | Path | Examples, settings: Settings, *, command: str =
         seconds=time.perf_counter() - begin,
         command=command,
     )
+
+
+def _require_texts_alone(settings: Settings) -> None:
+    """Refuse what would change a ranking of sources, but none of data sets, of which only how near their texts lie is told.
+
+    Raises:
+        SettingsError: such settings differ from their defaults.
+    """
+    given = [flag(name) for name in _OF_A_FIT if getattr(settings, name) != getattr(Settings, name)]
+    if given:
+        them = "it" if len(given) == 1 else "them"
+        raise SettingsError(
+            f"{', '.join(given)} cannot be followed with --via, which compares data sets by their texts alone; leave {them} out."
+        )
 
 
 def _around_the_target(means: list[FloatArray]) -> list[tuple[float, float]]:

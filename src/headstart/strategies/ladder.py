@@ -212,6 +212,11 @@ def rungs_unlabelled() -> list[str]:
     return list(_UNLABELLED)
 
 
+def rungs_on_texts() -> list[str]:
+    """Those of them that read the target's texts; `source_rows` takes the labelled rows as they are."""
+    return [name for name in _UNLABELLED if name != "source_rows"]
+
+
 def get_strategy(name: str, task: str | None = None) -> Strategy:
     """The strategy of this name on the ladder of a task; None: classification.
 
