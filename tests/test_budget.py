@@ -132,8 +132,11 @@ def test_rows_of_neighbouring_data_must_be_read_too_before_the_first_decision(ne
     own, theirs = 90 * seconds_each(means, target.rows.texts), 90 * seconds_each(means, pool.texts)
     assert budget.seconds_to_read(target, means, ["probe"]) == pytest.approx(own)
     assert budget.seconds_to_read(target, means, strategies) == pytest.approx(own + theirs)
+    short = replace(settings, budget=1.0, few_rows=10)
+    assert candidates.rows_that_fit(target, short, means, ["probe"])[0] == 10
     foretold = deciding.read_rows(target, settings, means, strategies)
     assert foretold == pytest.approx(own + theirs, rel=0.02)  # what the labels are called is read too
+    assert candidates.rows_that_fit(target, short, means, ["probe"])[0] == 90  # what was read already costs nothing
     [reader] = means.readers.values()
     assert reader.lacking(pool.texts) == [] and budget.seconds_to_read(target, means, strategies) == 0.0
 
@@ -164,7 +167,7 @@ def test_of_more_neighbouring_rows_than_can_be_read_some_of_each_set_and_label_a
         f"Of 90 neighbouring rows {len(kept)} are looked at, drawn by set and label: reading all would take about {90 * each:,.0f} s "
         f"of the {short.budget:,.0f} s there are."
     )
-    assert capsys.readouterr().err == f"  {told} Give a longer --budget for more.\n"
+    assert capsys.readouterr().err == f"  {told} Give a longer --budget, and another --out, for more.\n"
     [left] = [finding for finding in drawn.findings if finding.kind == "source rows not drawn"]
     assert (left.message, left.count) == (told, 90 - len(kept))
     # A run that goes on looks at the same, however long it has now; with none left the fewest of each are looked at.

@@ -300,7 +300,7 @@ def test_of_more_rows_than_the_budget_can_read_some_are_learnt_from(task, quick,
         r"Of 90 rows some 60 are learnt from, drawn by label: reading all would take about [\d,]+ s of the (.*)", told.message
     )
     assert start is not None and start[1] == "600 s there are." and told.count == 30
-    assert f"  {told.message} Give a longer --budget for more." in capsys.readouterr().err.splitlines()
+    assert f"  {told.message} Give a longer --budget, and another --out, for more." in capsys.readouterr().err.splitlines()
     learnt = pq.read_table(run.folder / "splits.parquet").to_pydict()
     assert len(learnt["row"]) == run.results.data.used == 60 and set(learnt["label"]) == {"card", "login", "order"}
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from headstart.backbone.reading import Reader
-from headstart.candidates import Means, mean_tokens, pool_that_fits, rows_that_fit, rungs_on, texts_beside
+from headstart.candidates import Means, pool_that_fits, rows_that_fit, rungs_on, seconds_lacking, texts_beside
 from headstart.cost import CostModel
 from headstart.environment import device
 from headstart.progress import say, warn
@@ -77,7 +76,7 @@ def _say_drawn(what: str, takes: str, settings: Settings) -> str:
     """Say that some rows were drawn, and what reading all would take; returns the sentence."""
     memory = takes.endswith("memory")
     why = f"{what}: reading all would take {takes}" + ("." if memory else f" of the {settings.budget:,.0f} s there are.")
-    say(f"  {why}" + ("" if memory else " Give a longer --budget for more."))
+    say(f"  {why}" + ("" if memory else " Give a longer --budget, and another --out, for more."))
     return why
 
 
@@ -95,11 +94,7 @@ def seconds_to_read(target: Target, means: Means, strategies: Sequence[str]) -> 
     if get_task(target.task).in_pieces:  # pieces are read where they are learnt
         return 0.0
     read = [target.rows.texts, texts_beside(target, means, strategies)]
-    return sum(_reading(texts, reader, means.cost) for reader in means.readers.values() for texts in read if texts)
-
-
-def _reading(texts: Sequence[str], reader: Reader, cost: CostModel) -> float:
-    return cost.reading(len(reader.lacking(texts)) * mean_tokens(reader, texts), reader.backbone.block_parameters)
+    return sum(seconds_lacking(texts, reader, means.cost) for reader in means.readers.values() for texts in read if texts)
 
 
 def notice_speed(means: Means, foretold: float, took: float) -> None:
@@ -115,7 +110,7 @@ def seconds_to_judge(target: Target, parts: list[Part], means: Means) -> float:
     if not readers:
         return 0.0
     if task.answering is None:
-        return 0.0 if not target.test else max(_reading(target.test.texts, reader, means.cost) for reader in readers)
+        return 0.0 if not target.test else max(seconds_lacking(target.test.texts, reader, means.cost) for reader in readers)
     judging = [target.test if part.judge is None else target.rows.take(part.judge) for part in parts]
     work = max(sum(task.answering(rows, reader.backbone) for rows in judging if rows is not None) for reader in readers)
     return _ANSWER * means.cost.reading(work, 1.0)

@@ -153,12 +153,20 @@ def _that_fit(texts: Sequence[str], settings: Settings, means: Means, least: int
     each = seconds(texts)
     taken = len(beside) * seconds(beside) if beside else 0.0
     in_time = int((_READING_SHARE * settings.budget - taken) / max(each, 1e-12))
+    if in_time < n:  # what an earlier run read costs nothing
+        lacking = sum(seconds_lacking(some, reader, means.cost) for reader in readers for some in (texts, beside) if some)
+        in_time = n if lacking < _READING_SHARE * settings.budget else in_time
     row = max((reader.backbone.n_blocks + 1) * reader.backbone.width * 4 for reader in readers)
     in_memory = n if (whole := memory_bytes()) is None else int(_MEMORY_SHARE * whole / row) - len(beside)
     fit = max(min(in_time, in_memory), least)
     if fit >= n:
         return n, ""
     return fit, f"about {n * each:,.0f} s" if in_time <= in_memory else f"about {n * row / 1e9:,.0f} GB of memory"
+
+
+def seconds_lacking(texts: Sequence[str], reader: Reader, cost: CostModel) -> float:
+    """Seconds to read what the store lacks of some texts."""
+    return cost.reading(len(reader.lacking(texts)) * mean_tokens(reader, texts), reader.backbone.block_parameters)
 
 
 def rungs_on(

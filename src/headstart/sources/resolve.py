@@ -153,7 +153,7 @@ def hub_name(name: str) -> tuple[str, str]:
         SourceError: it is no such name.
     """
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     repository, _, revision = name.removeprefix(HUB).partition("@")
     try:
