@@ -627,6 +627,33 @@ def test_a_source_that_changed_since_the_run_began_is_refused(task, quick, monke
     )
 
 
+def test_a_run_goes_on_with_a_source_that_it_began_with_or_not_at_all(task, quick, monkeypatch):
+    first, second = (make_tiny(task / f"of two, {name}", "bert", blocks=2, seed=seed) for seed, name in enumerate(("first", "second")))
+    asked_for = {"source": [str(first), str(second)]}
+
+    def hide(folder):
+        (folder / "config.json").rename(folder / "away.json")
+
+    def put_back(folder):
+        (folder / "away.json").rename(folder / "config.json")
+
+    hide(second)
+    with monkeypatch.context() as patched:
+        patched.setattr("headstart.report.build.write_report", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            fit(task, "of two", **asked_for)
+    put_back(second)
+    hide(first)
+    with pytest.raises(RunError) as caught:
+        fit(task, "of two", **asked_for)
+    assert str(caught.value) == (
+        f"The run in {str(task / 'of two')!r} began with {str(first)!r}, which cannot be used now; put it right, or name another folder "
+        "with --out."
+    )
+    put_back(first)
+    assert fit(task, "of two", **asked_for).results.winner is not None
+
+
 @pytest.mark.parametrize("changed", ["the pooling", "the tokenizer"])
 def test_a_source_that_reads_otherwise_since_the_run_began_is_refused(task, quick, monkeypatch, changed):
     """Its weights are the same."""

@@ -355,13 +355,18 @@ def require_same_sources(run: RunFolder, means: Means) -> None:
     """A run that goes on must go on with the sources that it began with: their weights, and how texts become numbers with them.
 
     Raises:
-        RunError: a source's files have changed since.
+        RunError: a source's files have changed since, or none of those that it began with can be used any more.
     """
     weights = {name: reader.backbone.prefix[-1].hex() for name, reader in means.readers.items()}
     # What the store keeps the last layer under: tokenizer and pooling count in it too.
     spaces = {name: reader.space("pooled", reader.backbone.n_blocks).hex() for name, reader in means.readers.items()}
     key = "sources by detours" if means.detour_of else "sources"
     began = run.remember(key, lambda: {"weights": weights, "spaces": spaces, "seconds": 0.0})
+    if began["weights"] and means.readers and not began["weights"].keys() & means.readers.keys():
+        names = ", ".join(map(repr, began["weights"]))
+        raise RunError(
+            f"The run in {str(run.path)!r} began with {names}, which cannot be used now; put it right, or name another folder with --out."
+        )
     known = began.get("spaces", {})  # a journal of before there were such names holds the weights alone
     for name in means.readers:
         if began["weights"].get(name, weights[name]) != weights[name] or known.get(name, spaces[name]) != spaces[name]:
