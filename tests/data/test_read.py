@@ -11,6 +11,8 @@ import pytest
 
 from headstart.data import lines
 from headstart.data.columns import choose_text_column
+from headstart.data.lines import Notes
+from headstart.data.parse import delimited_rows
 from headstart.data.read import read_examples
 from headstart.data.table import Format, as_text, open_table
 from headstart.errors import DataError, ResourceError
@@ -517,6 +519,19 @@ def test_a_quote_that_is_never_closed_before_unquoted_rows_does_not_swallow_them
     read = read_examples(put(tmp_path, "a.csv", "text,label\n" + "".join(lines)))
     assert len(read.examples) == 30_000
     assert read.examples.texts[499] == '"never closed'
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "a.data"])
+def test_a_line_feed_within_a_cell_of_an_old_macs_table_is_no_end_of_a_row(tmp_path, name):
+    read = read_examples(put(tmp_path, name, b'text,label\r"two\nlines",a\rhello,b\r'))
+    assert (read.examples.texts, read.examples.labels, read.examples.rows) == (("two\nlines", "hello"), ("a", "b"), (1, 2))
+    assert read.findings == ()
+
+
+def test_a_header_that_cannot_be_told_apart_is_refused():
+    assert message(list, delimited_rows(iter(["text,label\rhello\n", "a,b\n"]), ",", Notes("'a.csv'"))) == (
+        "The header of 'a.csv' cannot be read; write the names of its columns on one line, with ',' between."
+    )
 
 
 def test_bad_json_lines_are_left_out_and_numbered(tmp_path):

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from headstart.data.lines import Notes
+from headstart.errors import DataError
 
 Record = dict[str, Any]
 
@@ -90,6 +91,20 @@ def _one_line(line: str, delimiter: str, fields: int) -> list[str] | None:
     return None
 
 
+def _header_of(line: str, delimiter: str, notes: Notes) -> list[str]:
+    """The names in a header that breaks the rules of quoting.
+
+    Raises:
+        DataError: they cannot be told apart.
+    """
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        raise DataError(
+            f"The header of {notes.origin} cannot be read; write the names of its columns on one line, with {delimiter!r} between."
+        ) from None
+
+
 def delimited_rows(lines: Iterator[str], delimiter: str, notes: Notes) -> Iterator[list[str]]:
     """The header, then every row that has as many fields as the header. Blank lines are passed over, but count as rows."""
     csv.field_size_limit(_FIELD_CHARACTERS)
@@ -106,7 +121,7 @@ def delimited_rows(lines: Iterator[str], delimiter: str, notes: Notes) -> Iterat
         except csv.Error:
             first, rest = feed.record[0], feed.record[1:]
             feed.put_back(rest)
-            row = _one_line(first, delimiter, fields) if fields else next(csv.reader([first], delimiter=delimiter), [])
+            row = _one_line(first, delimiter, fields) if fields else _header_of(first, delimiter, notes)
         if row is not None and not row:
             notes.row += bool(fields)
             continue

@@ -219,6 +219,11 @@ def format_of(path: Path) -> Format | None:
     return Format.TEXT if is_language(suffix[1:]) else _BY_SUFFIX.get(suffix.lower())
 
 
+def is_one_side(path: str | Path) -> bool:
+    """Whether a file bears the name of a language, as one of two whose lines belong together does: `new.en`."""
+    return is_language(_suffix_of(Path(path))[1:])
+
+
 def _suffix_of(path: Path) -> str:
     """How a file's name ends, .gz aside."""
     suffixes = [*path.suffixes]
@@ -243,7 +248,8 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
     if format is Format.JSON or (format in (None, Format.JSONL) and beginning.startswith("[")):
         records = json_records(text_pieces(head, joined, notes), notes)
         return _columns_from_records(origin, Format.JSON, records, notes, stream.close if owned else None)
-    lines = text_lines(head, joined, notes)
+    one_side = is_one_side(origin)
+    lines = text_lines(head, joined, notes, tabular=format in (None, Format.CSV, Format.TSV) or (format is Format.TEXT and not one_side))
     first = next((line for line in lines if line.strip()), "") if format is not Format.CONLL else ""  # whose lines are counted
     lines = itertools.chain([first], lines) if first else lines
     start = first.lstrip("\ufeff \t")[:1]
@@ -255,7 +261,6 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
     if format is Format.TEXT:
         is_json = _JSON_START.match(first.lstrip("\ufeff \t")) is not None
         if not is_json and not _has_header(first):
-            one_side = is_language(_suffix_of(Path(origin))[1:])  # of two whose lines belong together
             by_paragraph = not one_side and any(not line.strip() for line in beginning.strip().splitlines())
             return Table(origin, format, ("text",), text_records(lines, by_paragraph, notes), notes, close=close)
         format = (Format.JSONL if start == "{" else Format.JSON) if is_json else Format.CSV
