@@ -161,8 +161,10 @@ def _written(rows: Sequence[Sequence[str]], delimiter: str, quoting: Literal[0, 
 def text_records(lines: Iterator[str], by_paragraph: bool, notes: Notes) -> Iterator[tuple[int, Record]]:
     """The texts of a plain file, each under the number of its first line: paragraphs, parted by blank lines, or else lines."""
     said: list[str] = []
+    number = 0
+    notes.row = 1
     for number, line in enumerate(lines, start=1):
-        notes.row = number
+        notes.row = number + 1  # the one read next
         if "\0" in line:
             notes.nul.add(number)
             line = line.replace("\0", "")
@@ -175,4 +177,4 @@ def text_records(lines: Iterator[str], by_paragraph: bool, notes: Notes) -> Iter
             yield number - len(said), {"text": "\n".join(said)}
             said = []
     if said:
-        yield notes.row + 1 - len(said), {"text": "\n".join(said)}
+        yield number + 1 - len(said), {"text": "\n".join(said)}

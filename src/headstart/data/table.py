@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from headstart.data import conll
 from headstart.data.columns import LABEL_NAMES, TEXT_NAMES
-from headstart.data.from_json import json_line_records, json_records
+from headstart.data.from_json import behind_object, json_line_records, json_records
 from headstart.data.hub import hub_records
 from headstart.data.lines import Notes, find_encoding, open_bytes, read_error, take_sample, text_lines, text_pieces
 from headstart.data.parallel import is_language, is_tmx, line_records, side_names, tmx_records, two_files, unfolded
@@ -72,6 +72,7 @@ _BINARY = (
 )
 # How the first line of JSON begins: an object, perhaps in a list. What else stands in brackets is a text: `[Scene 1]`.
 _JSON_START = re.compile(r'\[?\s*\{\s*("|$)|\[\s*$')
+_LINE_END = re.compile("[\r\n]")
 
 
 @dataclass(frozen=True)
@@ -244,41 +245,47 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
             raise DataError(f"{notes.origin} is {what}.")
     if format is Format.TMX or (format is None and is_tmx(head)):
         return _columns_from_records(origin, Format.TMX, tmx_records(joined, notes), notes, stream.close if owned else None)
-    beginning = _beginning(head, find_encoding(head))
-    if format is Format.JSON or (format in (None, Format.JSONL) and beginning.startswith("[")):
-        records = json_records(text_pieces(head, joined, notes), notes)
-        return _columns_from_records(origin, Format.JSON, records, notes, stream.close if owned else None)
-    one_side = is_one_side(origin)
-    lines = text_lines(head, joined, notes, tabular=format in (None, Format.CSV, Format.TSV) or (format is Format.TEXT and not one_side))
-    first = next((line for line in lines if line.strip()), "") if format is not Format.CONLL else ""  # whose lines are counted
-    lines = itertools.chain([first], lines) if first else lines
-    start = first.lstrip("\ufeff \t")[:1]
-    if format is None:
-        format = Format.JSONL if start == "{" else Format.CSV
-    elif format in (Format.CSV, Format.TSV) and start == "{" and first.rstrip().endswith("}"):
-        raise DataError(f"{notes.origin} holds JSON lines; rename it to end in .jsonl.")
     close = stream.close if owned else None
-    if format is Format.TEXT:
-        is_json = _JSON_START.match(first.lstrip("\ufeff \t")) is not None
-        if not is_json and not _has_header(first):
-            by_paragraph = not one_side and any(not line.strip() for line in beginning.strip().splitlines())
-            return Table(origin, format, ("text",), text_records(lines, by_paragraph, notes), notes, close=close)
-        format = (Format.JSONL if start == "{" else Format.JSON) if is_json else Format.CSV
-    if format is Format.CONLL:
-        return Table(origin, format, conll.COLUMNS, conll.conll_records(lines, notes), notes, close=close)
+    beginning = _beginning(head, find_encoding(head))
+    first = _LINE_END.split(beginning, maxsplit=1)[0]
+    format = _told_by_beginning(format, beginning, first)
     if format is Format.JSON:
-        return _columns_from_records(origin, format, json_records(lines, notes), notes, close)
+        return _columns_from_records(origin, format, json_records(text_pieces(head, joined, notes), notes), notes, close)
+    by_line = format is Format.TEXT and is_one_side(origin)
+    lines = text_lines(head, joined, notes, tabular=format in (Format.CSV, Format.TSV, Format.TEXT) and not by_line)
     if format is Format.JSONL:
         return _columns_from_records(origin, format, json_line_records(lines, notes), notes, close)
+    if format is Format.CONLL:
+        return Table(origin, format, conll.COLUMNS, conll.conll_records(lines, notes), notes, close=close)
+    if format is Format.TEXT and not _has_header(first):
+        by_paragraph = not by_line and any(not line.strip() for line in beginning.strip().splitlines())
+        return Table(origin, format, ("text",), text_records(lines, by_paragraph, notes), notes, close=close)
+    if format is not Format.TEXT and first.startswith("{") and first.rstrip().endswith("}"):
+        raise DataError(f"{notes.origin} holds JSON lines; rename it to end in .jsonl.")
+    format = Format.CSV if format is Format.TEXT else format
     delimiter = "\t" if format is Format.TSV else find_delimiter(beginning)
-    rows = delimited_rows(lines, delimiter, notes)
+    rows = delimited_rows(itertools.dropwhile(lambda line: not line.strip(), lines), delimiter, notes)
     header = _header(next(rows, []), notes)
     return Table(origin, format, tuple(header), delimited_records(rows, header, notes), notes, delimiter=delimiter, close=close)
 
 
+def _told_by_beginning(format: Format | None, beginning: str, first: str) -> Format:
+    """The format of text of which the name says `format`, by its beginning and its first line: what has no name, or is JSON under that of
+    plain text or of the other kind of JSON."""
+    if format is Format.TEXT and _JSON_START.match(first):
+        format = None
+    if format is None and first.startswith("{"):
+        return Format.JSONL if behind_object(beginning) else Format.JSON
+    if format is Format.JSON and behind_object(beginning).startswith("{"):
+        return Format.JSONL
+    if format in (None, Format.JSONL) and first.startswith("["):
+        return Format.JSON
+    return format or Format.CSV
+
+
 def _has_header(first: str) -> bool:
     """Whether the first line of a .txt file names columns: parted by tabs, or such that one of them is plainly a text or a label."""
-    names = {name.strip().lower() for name in first.split(find_delimiter(first + first))}
+    names = {name.strip().lower() for name in first.split(find_delimiter(f"{first}\n{first}\n"))}
     return "\t" in first.strip() or (len(names) > 1 and not names.isdisjoint((*TEXT_NAMES, *LABEL_NAMES)))
 
 
