@@ -135,6 +135,15 @@ def test_all_columns_of_conll_stay(tmp_path):
     assert copy.read_text() == f"{kept}\nWarsaw NNP _ B-LOC\n\n".replace(" ", "\t")
 
 
+def test_the_texts_of_one_side_stay_on_a_line_each(tmp_path):
+    path = tmp_path / "new.en"
+    path.write_text("One.\n\nTwo.\nOne.\nThree.\n")
+    examples = read_examples(path).examples
+    lines = write_cleaned(examples, check_examples(examples), single_labels=False)
+    assert lines[:2] == ["Left out 1 row without text or label: 2.", "Left out 1 row as repeats of an earlier row: 4."]
+    assert (tmp_path / "new.cleaned.en").read_text() == "One.\nTwo.\nThree.\n"
+
+
 def test_rows_that_could_not_be_read_are_listed(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,label\nhello there,a\nx,y,z\ngood morning,b\n")

@@ -150,4 +150,9 @@ def test_one_side_alone_is_a_text_on_each_line(tmp_path, name):
     (tmp_path / name).write_text("A dog, a cat.\nTwo men.\n\nA bird.\n")
     with open_table(tmp_path / name) as table:
         assert (table.format, table.columns) == (Format.TEXT, ("text",))
-        assert list(table.records()) == [(1, {"text": "A dog, a cat."}), (2, {"text": "Two men."}), (4, {"text": "A bird."})]
+        assert list(table.records()) == [
+            (1, {"text": "A dog, a cat."}),
+            (2, {"text": "Two men."}),
+            (3, {"text": ""}),
+            (4, {"text": "A bird."}),
+        ]

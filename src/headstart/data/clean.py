@@ -30,7 +30,7 @@ from headstart.data.parallel import two_files
 from headstart.data.parse import delimited_text
 from headstart.data.rows import RowList, counted
 from headstart.data.spelling import level_label
-from headstart.data.table import Format, Table, as_text, open_table
+from headstart.data.table import Format, Table, as_text, is_one_side, open_table
 from headstart.errors import DataError, HeadstartError, ResourceError
 
 
@@ -210,7 +210,8 @@ def _write(table: Table, source: Path, target: Path, changes: Changes) -> None:
         _write_conll(table, source, target, changes)
     elif table.format is Format.TEXT:
         with _whole_file(source, target) as file:
-            file.write("\n\n".join(record["text"] for record in _kept(table, changes)) + "\n")
+            between = "\n" if is_one_side(source) else "\n\n"
+            file.write(between.join(record["text"] for record in _kept(table, changes)) + "\n")
     elif table.format in (Format.JSONL, Format.TMX, Format.LINES):
         with _whole_file(source, target) as file:
             for record in _kept(table, changes):

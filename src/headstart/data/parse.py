@@ -158,8 +158,9 @@ def _written(rows: Sequence[Sequence[str]], delimiter: str, quoting: Literal[0, 
     return buffer.getvalue()
 
 
-def text_records(lines: Iterator[str], by_paragraph: bool, notes: Notes) -> Iterator[tuple[int, Record]]:
-    """The texts of a plain file, each under the number of its first line: paragraphs, parted by blank lines, or else lines."""
+def text_records(lines: Iterator[str], by_paragraph: bool, notes: Notes, *, blank: bool = False) -> Iterator[tuple[int, Record]]:
+    """The texts of a plain file, each under the number of its first line: paragraphs, parted by blank lines, or else lines, `blank` ones
+    among them."""
     said: list[str] = []
     number = 0
     notes.row = 1
@@ -171,7 +172,7 @@ def text_records(lines: Iterator[str], by_paragraph: bool, notes: Notes) -> Iter
         line = line.lstrip("\ufeff").rstrip("\r\n")
         if line.strip() and by_paragraph:
             said.append(line)
-        elif line.strip():
+        elif line.strip() or blank:
             yield number, {"text": line}
         elif said:
             yield number - len(said), {"text": "\n".join(said)}

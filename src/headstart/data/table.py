@@ -182,8 +182,7 @@ def open_table(path: str | Path) -> Table:
     sub-folder of .txt files per class (columns text, label, file), and a .conll file gives tokens and tags. A .txt file is paragraphs,
     parted by blank lines, or a text on each line where it has none; with a header of columns, or as JSON, it is a table. `FIRST,SECOND`
     are two files of which line n of one is the translation of line n of the other; one of them alone, called by its language (`new.en`), is
-    a text on each line. Standard input and files of other names are told by
-    their beginning.
+    a text on each line, blank ones too. Standard input and files of other names are told by their beginning.
 
     Raises:
         DataError: no such file, an empty one, or not the format that its name says.
@@ -259,7 +258,7 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
         return Table(origin, format, conll.COLUMNS, conll.conll_records(lines, notes), notes, close=close)
     if format is Format.TEXT and not _has_header(first):
         by_paragraph = not by_line and any(not line.strip() for line in beginning.strip().splitlines())
-        return Table(origin, format, ("text",), text_records(lines, by_paragraph, notes), notes, close=close)
+        return Table(origin, format, ("text",), text_records(lines, by_paragraph, notes, blank=by_line), notes, close=close)
     if format is not Format.TEXT and first.startswith("{") and first.rstrip().endswith("}"):
         raise DataError(f"{notes.origin} holds JSON lines; rename it to end in .jsonl.")
     format = Format.CSV if format is Format.TEXT else format
