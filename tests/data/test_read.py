@@ -217,6 +217,22 @@ def test_questions_by_a_pipe_are_read(monkeypatch):
     assert read_examples("-").examples.text_column == "question,context"
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "delimiter"),
+    [
+        ("a.csv", "sep=;\ntext;label\nhello, you;a\n", ";"),
+        ("a.csv", "\ufeffsep=;\r\ntext;label\r\nhello, you;a\r\n", ";"),
+        ("a.csv", '"sep=\t"\ntext\tlabel\nhello, you\ta\n', "\t"),
+        ("a.tsv", "SEP=~\rtext~label\rhello, you~a\r", "~"),
+        ("a.data", "\nsep=|\ntext|label\nhello, you|a\n", "|"),
+    ],
+)
+def test_the_delimiter_that_excel_says_above_the_header_is_taken(tmp_path, name, content, delimiter):
+    with open_table(put(tmp_path, name, content)) as table:
+        assert (table.columns, table.delimiter) == (("text", "label"), delimiter)
+        assert list(table.records()) == [(1, {"text": "hello, you", "label": "a"})]
+
+
 def test_a_table_streams_in_batches_with_every_column(tmp_path):
     path = put(tmp_path, "a.csv", "id,text\n" + "".join(f"{i},t{i}\n" for i in range(25)))
     with open_table(path) as table:

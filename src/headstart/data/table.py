@@ -73,6 +73,8 @@ _BINARY = (
 # How the first line of JSON begins: an object, perhaps in a list. What else stands in brackets is a text: `[Scene 1]`.
 _JSON_START = re.compile(r'\[?\s*\{\s*("|$)|\[\s*$')
 _LINE_END = re.compile("[\r\n]")
+# What Excel writes above the header to say how columns are parted.
+_SAID_DELIMITER = re.compile(r'"?sep=([^\w"])"?', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -262,8 +264,12 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
     if format is not Format.TEXT and first.startswith("{") and first.rstrip().endswith("}"):
         raise DataError(f"{notes.origin} holds JSON lines; rename it to end in .jsonl.")
     format = Format.CSV if format is Format.TEXT else format
-    delimiter = "\t" if format is Format.TSV else find_delimiter(beginning)
-    rows = delimited_rows(itertools.dropwhile(lambda line: not line.strip(), lines), delimiter, notes)
+    lines = itertools.dropwhile(lambda line: not line.strip(), lines)
+    said = _SAID_DELIMITER.fullmatch(first)
+    if said is not None:
+        next(lines)
+    delimiter = said[1] if said else "\t" if format is Format.TSV else find_delimiter(beginning)
+    rows = delimited_rows(lines, delimiter, notes)
     header = _header(next(rows, []), notes)
     return Table(origin, format, tuple(header), delimited_records(rows, header, notes), notes, delimiter=delimiter, close=close)
 
