@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from headstart.data.lines import Notes
+from headstart.data.rows import counted
 from headstart.errors import DataError
 
 Record = dict[str, Any]
@@ -23,14 +24,18 @@ _FIELD_LINES = 10_000
 _FIELD_CHARACTERS = 100_000_000
 
 
+def _whole_lines(sample: str) -> list[str]:
+    """The lines of the beginning of a file with their ends, without the last one where that may be cut and is not the only one."""
+    lines = sample.splitlines(keepends=True)
+    return lines[:-1] if len(lines) > 1 and not lines[-1].endswith(("\n", "\r")) else lines
+
+
 def find_delimiter(sample: str) -> str:
     """The delimiter under which the header has most fields and the rows have as many as the header; `,` where there is only one column.
 
     `sample` is the beginning of the file; its last line may be cut.
     """
-    lines = sample.splitlines(keepends=True)
-    if len(lines) > 1 and not lines[-1].endswith(("\n", "\r")):
-        lines = lines[:-1]
+    lines = _whole_lines(sample)
     best, best_score = ",", (0.0, 0)
     for delimiter in DELIMITERS:
         try:
@@ -105,8 +110,23 @@ def _header_of(line: str, delimiter: str, notes: Notes) -> list[str]:
         ) from None
 
 
-def delimited_rows(lines: Iterator[str], delimiter: str, notes: Notes) -> Iterator[list[str]]:
-    """The header, then every row that has as many fields as the header. Blank lines are passed over, but count as rows."""
+def is_one_column(sample: str, delimiter: str) -> bool:
+    """Whether a table that begins so has one column of texts, in which the delimiter is a sign like any other.
+
+    So it is where the header is one field, unless the rows look like cells: of one number of fields, with no space behind a delimiter.
+    `sample` is the beginning of the file.
+    """
+    header, *rows = [line for line in _whole_lines(sample) if line.strip()] or [""]
+    counts = {row.count(delimiter) for row in rows}
+    as_cells = len(counts) == 1 and 0 not in counts and not any(f"{delimiter} " in row for row in rows)
+    return delimiter not in header and not as_cells
+
+
+def delimited_rows(lines: Iterator[str], delimiter: str, notes: Notes, *, one_column: bool = False) -> Iterator[list[str]]:
+    """The header, then every row that has as many fields as the header. Blank lines are passed over, but count as rows.
+
+    `one_column`: a line that does not begin with a quote is one field, whatever stands in it.
+    """
     csv.field_size_limit(_FIELD_CHARACTERS)
     feed = _Feed(lines, notes)
     reader = csv.reader(feed, delimiter=delimiter, strict=True)
@@ -127,8 +147,10 @@ def delimited_rows(lines: Iterator[str], delimiter: str, notes: Notes) -> Iterat
             continue
         if not fields and row is not None:
             fields = len(row)
-            notes.left_out_because = f"did not have the {fields} fields of the header"
+            notes.left_out_because = f"did not have the {counted(fields, 'field')} of the header"
             yield row
+        elif one_column and len(feed.record) == 1 and not feed.record[0].startswith('"'):
+            yield [feed.record[0].rstrip("\r\n")]
         elif row is None or len(row) != fields:
             notes.left_out.add(notes.row)
         else:

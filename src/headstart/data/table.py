@@ -24,6 +24,7 @@ from headstart.data.parse import (
     delimited_records,
     delimited_rows,
     find_delimiter,
+    is_one_column,
     text_records,
 )
 from headstart.errors import DataError
@@ -269,7 +270,8 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
     if said is not None:
         next(lines)
     delimiter = said[1] if said else "\t" if format is Format.TSV else find_delimiter(beginning)
-    rows = delimited_rows(lines, delimiter, notes)
+    one_column = said is None and format is Format.CSV and is_one_column(beginning, delimiter)
+    rows = delimited_rows(lines, delimiter, notes, one_column=one_column)
     header = _header(next(rows, []), notes)
     return Table(origin, format, tuple(header), delimited_records(rows, header, notes), notes, delimiter=delimiter, close=close)
 
