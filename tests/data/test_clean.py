@@ -144,6 +144,15 @@ def test_the_texts_of_one_side_stay_on_a_line_each(tmp_path):
     assert (tmp_path / "new.cleaned.en").read_text() == "One.\nTwo.\nThree.\n"
 
 
+def test_texts_of_several_columns_stay_as_they_are(tmp_path):
+    for header in ("premise,hypothesis,label", "instruction,input,output"):
+        path = tmp_path / "a.csv"
+        path.write_text(f"{header}\n one ,two,x\n one ,two,x\n three ,four,X\nfive ,six,x\n")
+        examples = read_examples(path).examples
+        write_cleaned(examples, check_examples(examples))
+        assert (tmp_path / "a.cleaned.csv").read_text() == f"{header}\n one ,two,x\n three ,four,X\nfive ,six,x\n"
+
+
 def test_rows_that_could_not_be_read_are_listed(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,label\nhello there,a\nx,y,z\ngood morning,b\n")

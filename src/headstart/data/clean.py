@@ -50,7 +50,8 @@ def write_cleaned(
 
     Left out are rows without text or label, repeats, rows of the test or validation file, all rows of a text under several labels, and
     rows that could not be read. Of single labels control characters and outer white space are stripped, and labels that differ only in case
-    or white space take the commonest spelling. Answers are put where they stand in their context, and left out where they stand nowhere.
+    or white space take the commonest spelling, where the text is a column's. Answers are put where they stand in their context, and those
+    that stand nowhere are left out.
 
     Args:
         examples: what `read_examples` gave for the file, in the form of its task.
@@ -72,10 +73,12 @@ def write_cleaned(
     target = usual if out is None else Path(out)
     if target.exists() and target.samefile(source):
         raise DataError(f"The cleaned copy would replace the file {str(source)!r} itself; give it another name.")
-    changes, lines = _changes(examples, check, spelled=single_labels)
-    if answers:
-        lines += _repair_answers(examples, changes)
     with open_table(examples.origin) as table:
+        # A text that was put together out of several columns, or out of a part of one, cannot be written back.
+        own = examples.text_column in table.columns and examples.text_column != examples.label_column and not examples.paired
+        changes, lines = _changes(examples, check, spelled=single_labels and own)
+        if answers:
+            lines += _repair_answers(examples, changes)
         try:
             _write(table, source, target, changes)
         except HeadstartError:

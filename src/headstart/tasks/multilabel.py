@@ -28,7 +28,7 @@ from headstart.records import Finding, RowNote, Severity
 from headstart.settings import Metric
 from headstart.strategies.base import Rows
 from headstart.strategies.outputs import row_losses, sigmoid
-from headstart.tasks.base import Labels, Prepared, Task
+from headstart.tasks.base import Labels, Prepared, Task, require_one_text
 from headstart.tasks.label_judge import LabelJudge
 from headstart.tasks.light_rungs import judged_layers, probe_and_tfidf
 
@@ -83,8 +83,9 @@ def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
     `like`.
 
     Raises:
-        DataError: no row has a label.
+        DataError: the rows are pairs of texts, or no row has a label.
     """
+    require_one_text(examples)
     where = repr(examples.origin) if examples.origin != "-" else "standard input"
     lists = [_listed(label) for label in examples.labels]
     plain = [label for label, listed in zip(examples.labels, lists, strict=True) if listed is None and label.strip()]
