@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import os
 import shutil
@@ -35,8 +36,13 @@ from headstart.errors import DataError, HeadstartError, ResourceError
 
 
 def cleaned_path(path: str | Path) -> Path:
-    """Where the cleaned copy goes: `tickets.csv.gz` becomes `tickets.cleaned.csv.gz`, beside the original."""
+    """Where the cleaned copy goes: `tickets.csv.gz` becomes `tickets.cleaned.csv.gz`, beside the original; Parquet, packed by itself, loses
+    its .gz."""
     path = Path(path)
+    if path.name in ("", ".."):  # `.` has no name to which something could be added
+        path = path.resolve()
+    if path.name.lower().endswith(".parquet.gz"):
+        path = path.with_suffix("")
     if path.name.lower().removesuffix(".gz").endswith(".tmx"):
         return path.with_name(path.name[: path.name.lower().rindex(".tmx")] + ".cleaned.jsonl")
     ending = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
@@ -201,7 +207,7 @@ def _whole_file(source: Path, target: Path) -> Iterator[TextIO]:
 
 def _write(table: Table, source: Path, target: Path, changes: Changes) -> None:
     if table.format is Format.FOLDER:
-        _write_folder(table, target, changes)
+        _write_folder(table, source, target, changes)
     elif table.format is Format.PARQUET:
         _write_parquet(source, target, changes)
     elif table.format in (Format.CSV, Format.TSV):
@@ -250,7 +256,8 @@ def _write_parquet(source: Path, target: Path, changes: Changes) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(source)
+    with open_bytes(source, repr(str(source))) as stream:
+        table = pq.read_table(stream)
     kept = {row: change for row, change in changes.items() if change is not None}
     table = table.take(np.fromiter(kept, dtype=np.int64, count=len(kept)) - 1)
     for column in dict.fromkeys(column for change in kept.values() for column in change):
@@ -269,7 +276,7 @@ def _write_parquet(source: Path, target: Path, changes: Changes) -> None:
         raise
 
 
-def _write_folder(table: Table, target: Path, changes: Changes) -> None:
+def _write_folder(table: Table, source: Path, target: Path, changes: Changes) -> None:
     if target.exists():
         raise DataError(f"The folder {str(target)!r} of an earlier cleaned copy is in the way; move or delete it.")
     draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
@@ -280,8 +287,15 @@ def _write_folder(table: Table, target: Path, changes: Changes) -> None:
                 kept = {**record, **change}
                 folder = draft / kept["label"]
                 folder.mkdir(exist_ok=True)
-                (folder / Path(record["file"]).name).write_text(kept["text"], encoding="utf-8")
+                _free(folder / Path(record["file"]).name).write_text(kept["text"], encoding="utf-8")
+        shutil.copymode(source, draft)  # which is for its owner alone until it is whole
         os.replace(draft, target)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+
+
+def _free(path: Path) -> Path:
+    """The path, or one with a number behind its name where a file of another spelling of the label stands there."""
+    names = itertools.chain([path.name], (f"{path.stem}-{number}{path.suffix}" for number in itertools.count(2)))
+    return next(place for place in map(path.with_name, names) if not place.exists())
