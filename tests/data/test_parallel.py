@@ -3,10 +3,14 @@
 import gzip
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headstart.data.check import check_examples
+from headstart.data.clean import write_cleaned
 from headstart.data.parallel import is_language, language_pair
 from headstart.data.read import read_examples
 from headstart.data.table import Format, open_table
@@ -44,6 +48,19 @@ def test_records_with_a_translation_have_a_column_for_each_language(tmp_path):
     with open_table(path) as table:
         assert table.columns == ("id", "en", "fr")
     assert read(path, text="en", label="fr")[2] == [("x 0", "y 0"), ("x 1", "y 1"), ("x 2", "y 2")]
+
+
+def test_a_parquet_column_that_holds_translations_is_a_column_for_each_language(tmp_path):
+    path = tmp_path / "a.parquet"
+    sides = pa.array([{"en": "x 0", "fr": "y 0"}, None, {"en": "x 2", "fr": None}, {"en": "x 0", "fr": "y 0"}])
+    pq.write_table(pa.table({"translation": sides, "id": [1, 2, 3, 4]}), path)
+    with open_table(path) as table:
+        assert (table.columns, dict(table.kinds)) == (("id", "en", "fr"), {"id": "int64"})
+        assert list(table.records())[1:3] == [(2, {"id": 2, "en": None, "fr": None}), (3, {"id": 3, "en": "x 2", "fr": None})]
+    assert read(path) == ("en", "fr", [("x 0", "y 0"), ("", ""), ("x 2", ""), ("x 0", "y 0")])
+    examples = read_examples(path, text="en", label="fr").examples
+    write_cleaned(examples, check_examples(examples))
+    assert pq.read_table(tmp_path / "a.cleaned.parquet").to_pylist() == [{"id": 1, "en": "x 0", "fr": "y 0"}]
 
 
 @pytest.mark.parametrize("names", [("a.en", "a.de"), ("a.en.gz", "a.de"), ("one.txt", "two.txt")])

@@ -27,7 +27,7 @@ from headstart.data.conll import conll_sentences
 from headstart.data.examples import Examples
 from headstart.data.lines import Notes, open_bytes, take_sample, text_lines
 from headstart.data.pairs import split_pair
-from headstart.data.parallel import two_files
+from headstart.data.parallel import two_files, unfolded_columns
 from headstart.data.parse import delimited_text
 from headstart.data.rows import RowList, counted
 from headstart.data.spelling import level_label
@@ -257,7 +257,7 @@ def _write_parquet(source: Path, target: Path, changes: Changes) -> None:
     import pyarrow.parquet as pq
 
     with open_bytes(source, repr(str(source))) as stream:
-        table = pq.read_table(stream)
+        table = unfolded_columns(pq.read_table(stream))
     kept = {row: change for row, change in changes.items() if change is not None}
     table = table.take(np.fromiter(kept, dtype=np.int64, count=len(kept)) - 1)
     for column in dict.fromkeys(column for change in kept.values() for column in change):

@@ -71,6 +71,19 @@ def unfolded(record: Record) -> Record:
     return {**{name: value for name, value in record.items() if name != TRANSLATION}, **{str(name): value for name, value in sides.items()}}
 
 
+def unfolded_columns(table: Any) -> Any:
+    """An Arrow table or batch with a column for each language, where it has one `translation` that holds them; as `unfolded` does."""
+    import pyarrow as pa
+
+    place = table.schema.get_field_index(TRANSLATION)
+    if place < 0 or not pa.types.is_struct(table.schema.field(place).type):
+        return table
+    names = [*table.schema.names, *(side.name for side in table.schema.field(place).type)]
+    columns = [*table.columns, *table.column(place).flatten()]
+    del names[place], columns[place]
+    return type(table).from_arrays(columns, names=names)
+
+
 # --- two files ---
 
 

@@ -18,7 +18,7 @@ from headstart.data.columns import LABEL_NAMES, TEXT_NAMES
 from headstart.data.from_json import behind_object, json_line_records, json_records
 from headstart.data.hub import hub_records
 from headstart.data.lines import Notes, find_encoding, open_bytes, read_error, take_sample, text_lines, text_pieces
-from headstart.data.parallel import is_language, is_tmx, line_records, side_names, tmx_records, two_files, unfolded
+from headstart.data.parallel import is_language, is_tmx, line_records, side_names, tmx_records, two_files, unfolded, unfolded_columns
 from headstart.data.parse import (
     Record,
     delimited_records,
@@ -337,7 +337,8 @@ def _parquet_table(origin: str, stream: IO[bytes], notes: Notes) -> Table:
         if not error.args or "arquet" in str(error) or isinstance(error, pa.ArrowInvalid):
             raise DataError(f"{notes.origin} is not a Parquet file; name it by the format it is in.") from None
         raise read_error(notes.origin, error) from error
-    columns = tuple(str(name) for name in file.schema_arrow.names)
+    schema = unfolded_columns(file.schema_arrow.empty_table()).schema
+    columns = tuple(str(name) for name in schema.names)
     for place, name in enumerate(columns):
         if name in columns[:place]:
             raise DataError(f"{notes.origin} has two columns named {name!r}; rename one of them.")
@@ -346,14 +347,14 @@ def _parquet_table(origin: str, stream: IO[bytes], notes: Notes) -> Table:
         row = 0
         try:
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                for record in _batch_records(batch):
+                for record in _batch_records(unfolded_columns(batch)):
                     row += 1
                     yield row, record
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{notes.origin} is a damaged Parquet file after row {row:,}: {str(error).splitlines()[0]}.") from None
 
     numbers = re.compile("u?int[0-9]+|float|double|bool")
-    kinds = {str(field.name): str(field.type) for field in file.schema_arrow if numbers.fullmatch(str(field.type))}
+    kinds = {str(field.name): str(field.type) for field in schema if numbers.fullmatch(str(field.type))}
     return Table(origin, Format.PARQUET, columns, records(), notes, kinds=kinds, close=stream.close)
 
 
