@@ -517,6 +517,26 @@ def test_a_hub_data_set_gives_class_names(monkeypatch):
     assert asked == [("someone/something", "test")]
 
 
+def test_class_numbers_in_lists_of_a_hub_data_set_become_names(monkeypatch):
+    class Data(list):
+        features: dict
+
+    class List:
+        def __init__(self, feature):
+            self.feature = feature
+
+    data = Data(
+        [{"text": "good", "label": [1, 0], "tags": [[0], []], "codes": [3]}, {"text": "what", "label": [-1], "tags": None, "codes": []}]
+    )
+    label = fake_datasets(monkeypatch, lambda name, split: data)
+    data.features = {"text": object(), "label": List(label()), "tags": [List(label())], "codes": List(object())}
+    with open_table("hub:someone/something") as table:
+        assert list(table.records()) == [
+            (1, {"text": "good", "label": ["pos", "neg"], "tags": [["neg"], []], "codes": [3]}),
+            (2, {"text": "what", "label": [None], "tags": None, "codes": []}),
+        ]
+
+
 def test_a_hub_data_set_that_cannot_be_had_offline_says_so(monkeypatch):
     def refuse(name, split):
         raise ConnectionError("no route.\nmore")
