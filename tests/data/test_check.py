@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headstart.data.check import check_examples, suspect_finding, suspect_labels
+from headstart.data.check import _repeats, check_examples, suspect_finding, suspect_labels
 from headstart.data.examples import Examples
 from headstart.errors import DataError
 from headstart.records import Severity
@@ -64,6 +64,23 @@ def test_the_same_text_under_two_labels_is_found_used_and_kept_together():
     assert result.usable.all()
     assert result.groups[0] == result.groups[40]
     assert list(np.flatnonzero(result.conflicting)) == [0, 40]
+
+
+def test_a_text_of_very_many_labels_is_looked_up_and_not_gone_through():
+    compared = 0
+
+    class Label(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, other)
+
+    labels = [Label(i // 2) for i in range(2000)]
+    repeated, conflicting = _repeats(["the same"] * 2000, labels, np.ones(2000, dtype=bool))
+    assert np.flatnonzero(repeated).tolist() == list(range(1, 2000, 2)) and conflicting.all()
+    assert compared < 20_000  # a million, one label after another
 
 
 def test_near_duplicates_are_kept_together_and_those_of_another_label_are_told_apart():

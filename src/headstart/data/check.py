@@ -194,18 +194,18 @@ def suspect_finding(notes: Sequence[RowNote]) -> tuple[Finding, ...]:
 
 def _repeats(texts: list[str], labels: list[str], filled: BoolArray) -> tuple[BoolArray, BoolArray]:
     """Which rows repeat an earlier text and label, and which bear a text that stands under two labels."""
-    seen: dict[str, list[int]] = {}  # the first row of each label of a text
+    first: dict[str, str] = {}  # the first label of each text
+    further: dict[str, set[str]] = {}  # the others, of texts that have some
     repeated = np.zeros(len(texts), dtype=np.bool_)
-    in_conflict: set[str] = set()
     for i in np.flatnonzero(filled).tolist():
-        firsts = seen.setdefault(texts[i], [])
-        if any(labels[first] == labels[i] for first in firsts):
+        text, label = texts[i], labels[i]
+        if text not in first:
+            first[text] = label
+        elif label == first[text] or label in further.get(text, ()):
             repeated[i] = True
-            continue
-        firsts.append(i)
-        if len(firsts) > 1:
-            in_conflict.add(texts[i])
-    conflicting = np.fromiter((text in in_conflict for text in texts), dtype=np.bool_, count=len(texts)) & filled
+        else:
+            further.setdefault(text, set()).add(label)
+    conflicting = np.fromiter((text in further for text in texts), dtype=np.bool_, count=len(texts)) & filled
     return repeated, conflicting
 
 
