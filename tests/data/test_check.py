@@ -119,6 +119,19 @@ def test_rows_of_a_validation_file_are_not_trained_on_too_and_each_file_has_its_
     assert len(result.test_groups) == 3 and set(result.test_groups.tolist()).isdisjoint(result.groups.tolist())
 
 
+def test_training_rows_are_joined_by_rows_of_the_validation_file_and_never_by_those_of_the_test_file():
+    rows = plain()
+    middle = " ".join(text for text, _ in plain(60)[50:56])  # shares 0.87 of its shingles with either end, which share 0.77 with each other
+    ends = [(middle + " and ten more signs of it all", "a"), ("a beginning of ten signs more " + middle, "a")]
+    train, between = examples([*rows, *ends]), examples([(middle, "b"), ("something else altogether", "a")], "test.csv")
+    alone, tested, validated = (check_examples(train, **files) for files in ({}, {"test": between}, {"validation": between}))
+    assert alone.groups.tolist() == tested.groups.tolist() == list(range(42))
+    assert tested.near_duplicate_pairs.tolist() == alone.near_duplicate_pairs.tolist() == []
+    assert found(tested, "near test rows")[1:3] == ("1 test row is nearly the same as a training row.", (1,))
+    assert validated.groups[40] == validated.groups[41] == validated.validation_groups[0]
+    assert found(validated, "near validation rows")[2] == (1,)
+
+
 def test_labels_that_only_the_test_file_has_are_found():
     test = examples([("something else altogether", "c"), ("nothing at all of the kind", "a"), ("x y z", "d")], "test.csv")
     assert found(check_examples(examples(plain()), test=test), "unseen labels") == (
