@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -116,6 +117,28 @@ def test_bad_tmx_is_refused(tmp_path, content, message):
     with pytest.raises(DataError) as error:
         read(path)
     assert str(error.value) == message.format(path=str(path))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "why"), [("Shift_JIS", "multi-byte encodings are not supported"), ("x-none-such", "unknown encoding: x-none-such")]
+)
+def test_tmx_in_an_encoding_that_cannot_be_read_is_refused(tmp_path, encoding, why):
+    path = tmp_path / "memory.tmx"
+    path.write_text(TMX.format(units=unit(en="yes", ja="hai")).replace("UTF-8", encoding), encoding="utf-8")
+    with pytest.raises(DataError) as error:
+        read(path)
+    assert str(error.value) == f"{str(path)!r} is in an encoding that cannot be read here ({why}); save it again as UTF-8."
+
+
+def test_half_a_packed_tmx_is_refused(tmp_path):
+    rng = random.Random(0)
+    units = (unit(en=f"text {rng.getrandbits(99)}", de=f"Text {rng.getrandbits(99)}") for _ in range(5000))
+    packed = gzip.compress(TMX.format(units="".join(units)).encode())
+    path = tmp_path / "memory.tmx.gz"
+    path.write_bytes(packed[: len(packed) * 3 // 4])
+    with pytest.raises(DataError) as error:
+        read(path)
+    assert str(error.value) == f"{str(path)!r} is a damaged or half-copied gzip file; copy or compress it again."
 
 
 NAMES = ["en", "de", "pt-BR", "zh_Hant", "id", "text", "label", "source", "target", "nr"]
