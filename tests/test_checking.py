@@ -265,6 +265,27 @@ def test_sentences_of_words_and_tags_stay_in_their_form(tmp_path, capsys):
     assert out.read_text() == "anna\tB-PER\nleft\tO\n\nin\tO\noslo\tB-LOC\n\ncairo\tB-LOC\nis\tO\n\n"
 
 
+@pytest.mark.parametrize(
+    ("header", "task", "columns", "instead"),
+    [
+        ("premise,hypothesis,label", "classification", "premise,hypothesis", ", or learn one label for both with --task pairs"),
+        ("question,context,label", "multilabel", "question,context", ""),
+        ("text1,text2,label", "regression", "text1,text2", ""),
+    ],
+)
+def test_two_texts_a_row_are_refused_where_a_task_takes_one(tmp_path, capsys, header, task, columns, instead):
+    path = tmp_path / "pairs.csv"
+    path.write_text(header + "\n" + "".join(f"one {i},two {i},{i % 2}.5\n" for i in range(30)))
+    before = sorted(tmp_path.iterdir())
+    assert cli.main(["check", str(path), "--task", task, "--fix"]) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err) == (
+        "",
+        f"headstart: {str(path)!r} has two texts a row, {columns!r}; name the one column of the texts with --text{instead}.\n",
+    )
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_pairs_translations_and_plain_texts_lose_the_rows_that_are_of_no_use(tmp_path, capsys):
     (tmp_path / "pairs.csv").write_text("premise,hypothesis,label,id\na b,c d,yes,1\na b,,no,2\ne f,g h,no,3\na b,c d,yes,4\n")
     assert fixed(tmp_path / "pairs.csv", capsys)[-1] == f"Wrote 2 rows of 4 to {str(tmp_path / 'pairs.cleaned.csv')!r}."

@@ -209,7 +209,7 @@ def test_kept_rankings_count_and_go_where_nothing_shall_be_left(tmp_path):
     assert cache.size(tmp_path).endswith(" in 0 rows")
 
 
-@pytest.mark.parametrize("word", ["much", "-1", "nan", "inf"])
+@pytest.mark.parametrize("word", ["much", "-1", "nan", "inf", "", " "])
 def test_prune_wants_a_number_of_gb(word):
     with pytest.raises(SettingsError) as caught:
         cache.parse_gb(word)

@@ -144,6 +144,14 @@ def test_before_fit_it_says_so():
         TransferClassifier().predict(["a"])
 
 
+def test_classes_in_the_other_form_of_unicode_are_those_of_the_model():
+    model = TransferClassifier()
+    model.classes_ = np.array(["cafe\u0301", "the\u0301"])
+    model.model_ = types.SimpleNamespace(labels=("th\u00e9", "caf\u00e9"), predict_proba=lambda texts: [[0.2, 0.8]] * len(texts))
+    assert model.predict_proba(["a"]).tolist() == [[0.8, 0.2]]
+    assert model.predict(["a"]).tolist() == ["cafe\u0301"]
+
+
 @pytest.mark.parametrize(
     ("X", "y", "message"),
     [
@@ -158,7 +166,12 @@ def test_before_fit_it_says_so():
         (["a", "b"], [0.25, 0.5], "y[0] is 0.25, which looks like a measured number; a classifier needs classes."),
         (["a", "b"], [["a", "b"], ["a", "b"]], "y has the shape (2, 2); give one label for each text."),
         (["a", "b"], ["x", "x"], "All 2 labels are the same ('x'); a classifier needs at least two classes."),
-        (["a", "b"], ["pos", "pos "], "The labels 'pos' and 'pos ' differ in white space alone; make them one."),
+        (["a", "b"], ["pos", "pos "], "The labels 'pos' and 'pos ' differ in white space or Unicode form alone; make them one."),
+        (
+            ["a", "b"],
+            ["e\u0301", "\u00e9"],
+            "The labels 'e\u0301' and '\u00e9' differ in white space or Unicode form alone; make them one.",
+        ),
         (["a", "b"], ["pos", " "], "One of the labels is ' ', which names no class; leave its rows out."),
         ([], [], "There are no texts; a classifier needs at least two classes."),
     ],

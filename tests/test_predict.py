@@ -141,6 +141,29 @@ def test_blank_texts_get_no_prediction_and_a_warning_with_their_number(tmp_path,
     assert model.asked == [["hi"]]
 
 
+def test_lines_of_one_side_stay_lines_with_blank_ones_among_them(tmp_path, model):
+    (tmp_path / "new.en").write_text("hi\n\nhello there\n")
+    done = run(tmp_path / "new.en", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == "text,prediction,probability\nhi,short,0.7\n,,\nhello there,long,0.75\n"
+    assert done.warnings == ("1 row of 3 without a text got no prediction.",)
+
+
+def test_commas_in_the_texts_of_one_column_part_nothing(tmp_path, model):
+    (tmp_path / "in.csv").write_text('text\nhi, you\nhello there\n\n"quoted, twice"\nso "it is", and so on\n')
+    done = run(tmp_path / "in.csv", tmp_path / "out.jsonl")
+    texts = [json.loads(line)["text"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert texts == ["hi, you", "hello there", "quoted, twice", 'so "it is", and so on']
+    assert done.warnings == ()
+
+
+def test_cells_under_a_header_of_one_name_are_not_taken_for_texts(tmp_path, model):
+    (tmp_path / "in.csv").write_text("text\nhi,a\nhello there,b\n")
+    assert run(tmp_path / "in.csv", tmp_path / "out.csv").warnings == (
+        f"2 rows of '{tmp_path}/in.csv' did not have the 1 field of the header and were left out. Repair or delete them in the file.",
+        "There were no rows to label; of a table the first line is the header.",
+    )
+
+
 def test_bad_rows_are_left_out_and_told(tmp_path, model):
     (tmp_path / "in.csv").write_text("id,text\n1,hi\n2,a,b\n3,ho\n")
     done = run(tmp_path / "in.csv", tmp_path / "out.csv")

@@ -3,6 +3,7 @@
 import pytest
 
 from headstart import cli
+from headstart.errors import SourceError
 from small import LABELS, sentences, write_csv
 from tiny import make_tiny
 
@@ -43,3 +44,31 @@ def test_of_tasks_without_such_heads_one_sentence_is_said(tmp_path, capsys):
         told = capsys.readouterr()
         assert f"note: Labels of the task {task} are not looked through for suspects.\n     Leave --suspects out." in told.out
         assert told.err == ""
+
+
+def test_what_stands_in_the_way_of_suspects_is_told_with_the_other_findings(task, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CACHE", str(task / "store"))
+    write_csv(tmp_path / "one.csv", [(text, "a") for text, _ in sentences(30, 1)])
+    assert cli.main(["check", str(tmp_path / "one.csv"), "--source", str(task / "source"), "--suspects"]) == cli.FOUND
+    told = capsys.readouterr()
+    assert "  1. error: All 30 usable rows of" in told.out and told.err == ""
+    assert (
+        "note: Labels are not looked through for suspects, for nothing can be learned from these rows.\n"
+        "     Do what the errors ask for first." in told.out
+    )
+    texts = [f"{text} and the rest of a sentence of some length" for text, _ in sentences(2, 1)]
+    write_csv(tmp_path / "few.csv", [(text + end, label) for text, label in zip(texts, "ab", strict=True) for end in (" now", " now!")])
+    cli.main(["check", str(tmp_path / "few.csv"), "--source", str(task / "source"), "--suspects"])
+    assert "     The 4 rows are too few for folds: no class has two separate rows; add rows." in capsys.readouterr().out
+
+
+def test_findings_are_told_where_the_source_cannot_be_opened(task, capsys, monkeypatch):
+    def refuse(settings):
+        raise SourceError("The source is damaged; copy it again.")
+
+    monkeypatch.setattr("headstart.suspects.open_means", refuse)
+    rows = str(task / "rows.csv")
+    assert cli.main(["check", rows, "--text", "text", "--label", "label", "--source", str(task / "source"), "--suspects"]) == 2
+    told = capsys.readouterr()
+    assert told.out.startswith(f"{rows}: 150 rows, 3 labels; the text is in 'text', the label in 'label'.")
+    assert told.err == "headstart: The source is damaged; copy it again.\n"

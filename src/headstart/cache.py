@@ -41,7 +41,7 @@ def parse_gb(word: str | None) -> int:
         SettingsError: no number, or a negative one.
     """
     try:
-        number = float(word or 0)
+        number = 0.0 if word is None else float(word)
     except ValueError:
         number = -1.0
     if not 0 <= number < float("inf"):

@@ -199,12 +199,14 @@ def _check(parsed: argparse.Namespace, words: list[str]) -> int:
         source=parsed.source,
         max_length=settings.max_length,
     )
-    if parsed.suspects:
-        from headstart.suspects import suspected_labels
+    try:
+        if parsed.suspects:
+            from headstart.suspects import suspected_labels
 
-        source = (parsed.source,) if parsed.source else ()
-        checked = checking.with_findings(checked, suspected_labels(checked, dataclasses.replace(settings, source=source)))
-    print(checking.findings_text(checked))
+            source = (parsed.source,) if parsed.source else ()
+            checked = checking.with_findings(checked, suspected_labels(checked, dataclasses.replace(settings, source=source)))
+    finally:  # what was found without a model is told, whatever becomes of the suspects
+        print(checking.findings_text(checked))
     if parsed.fix:
         from headstart.data.clean import write_cleaned
         from headstart.tasks.registry import DEFAULT

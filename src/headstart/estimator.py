@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from headstart.data.given import is_missing, texts_of
+from headstart.data.spelling import composed
 from headstart.environment import random_state_kept
 from headstart.errors import DataError
 from headstart.progress import set_quiet
@@ -86,7 +87,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         Raises:
             SettingsError: a parameter outside its range.
             DataError: texts that are no strings, another number of labels than texts, fewer than two classes, or labels that are empty or
-                differ in white space around them alone.
+                differ in white space around them or in Unicode form alone.
         """
         settings = make_settings(self.get_params(deep=False))
         texts, labels = _texts(X), _labels(y)
@@ -141,18 +142,18 @@ def _texts(X: Iterable[str]) -> list[str]:
 
 
 def _names(classes: NDArray[Any]) -> list[str]:
-    """Classes as a table's labels are read: as strings, without white space around them.
+    """Classes as a table's labels are read: as strings, composed, without white space around them.
 
     Raises:
         DataError: one is empty, or two are the same then.
     """
-    names = [str(label).strip() for label in classes.tolist()]
+    names = [composed(str(label).strip()) for label in classes.tolist()]
     for place, name in enumerate(names):
         if not name:
             raise DataError(f"One of the labels is {classes[place]!r}, which names no class; leave its rows out.")
         if name in names[:place]:
             same = classes[names.index(name)]
-            raise DataError(f"The labels {same!r} and {classes[place]!r} differ in white space alone; make them one.")
+            raise DataError(f"The labels {same!r} and {classes[place]!r} differ in white space or Unicode form alone; make them one.")
     return names
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headstart.data.check import check_examples, suspect_finding, suspect_labels
+from headstart.data.check import _repeats, check_examples, suspect_finding, suspect_labels
 from headstart.data.examples import Examples
 from headstart.errors import DataError
 from headstart.records import Severity
@@ -66,6 +66,23 @@ def test_the_same_text_under_two_labels_is_found_used_and_kept_together():
     assert list(np.flatnonzero(result.conflicting)) == [0, 40]
 
 
+def test_a_text_of_very_many_labels_is_looked_up_and_not_gone_through():
+    compared = 0
+
+    class Label(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, other)
+
+    labels = [Label(i // 2) for i in range(2000)]
+    repeated, conflicting = _repeats(["the same"] * 2000, labels, np.ones(2000, dtype=bool))
+    assert np.flatnonzero(repeated).tolist() == list(range(1, 2000, 2)) and conflicting.all()
+    assert compared < 20_000  # a million, one label after another
+
+
 def test_near_duplicates_are_kept_together_and_those_of_another_label_are_told_apart():
     rows = plain()
     result = check_examples(examples([*rows, (rows[0][0].upper() + "!", "a"), (rows[2][0] + " !", "b")]))
@@ -100,6 +117,19 @@ def test_rows_of_a_validation_file_are_not_trained_on_too_and_each_file_has_its_
     assert found(result, "validation rows in train")[2] == (6,)
     assert result.validation_groups.tolist() == [result.groups[5], result.groups[7]]
     assert len(result.test_groups) == 3 and set(result.test_groups.tolist()).isdisjoint(result.groups.tolist())
+
+
+def test_training_rows_are_joined_by_rows_of_the_validation_file_and_never_by_those_of_the_test_file():
+    rows = plain()
+    middle = " ".join(text for text, _ in plain(60)[50:56])  # shares 0.87 of its shingles with either end, which share 0.77 with each other
+    ends = [(middle + " and ten more signs of it all", "a"), ("a beginning of ten signs more " + middle, "a")]
+    train, between = examples([*rows, *ends]), examples([(middle, "b"), ("something else altogether", "a")], "test.csv")
+    alone, tested, validated = (check_examples(train, **files) for files in ({}, {"test": between}, {"validation": between}))
+    assert alone.groups.tolist() == tested.groups.tolist() == list(range(42))
+    assert tested.near_duplicate_pairs.tolist() == alone.near_duplicate_pairs.tolist() == []
+    assert found(tested, "near test rows")[1:3] == ("1 test row is nearly the same as a training row.", (1,))
+    assert validated.groups[40] == validated.groups[41] == validated.validation_groups[0]
+    assert found(validated, "near validation rows")[2] == (1,)
 
 
 def test_labels_that_only_the_test_file_has_are_found():
@@ -192,6 +222,18 @@ def test_labels_spelled_in_two_ways_are_found_and_do_not_count_as_a_conflict():
     result = check_examples(examples([*rows, (rows[0][0], "A "), (plain(60)[50][0], "A ")]))
     assert found(result, "label spelling")[1:3] == ("1 label is spelled in more than one way: 'a' and 'A '.", (41, 42))
     assert not result.conflicting.any()
+
+
+def test_a_label_in_two_forms_of_unicode_is_one_class_and_told():
+    rows = plain(40, labels=("caf\u00e9", "cafe\u0301", "tea"))
+    result = check_examples(examples([*rows, (rows[0][0], "cafe\u0301")]))
+    assert found(result, "label spelling")[1] == "1 label is spelled in more than one way: 'caf\u00e9' in two forms of Unicode."
+    assert found(result, "label spelling")[3] == 14 and not result.conflicting.any()
+    test = examples([("something else altogether", "te\u0301"), ("nothing at all of the kind", "cafe\u0301"), ("x y z", "tea")], "test.csv")
+    assert found(check_examples(examples(rows[::2]), test=test), "unseen labels")[1:3] == (
+        "1 test row bears a label that no training row has: 'te\u0301'.",
+        (1,),
+    )
 
 
 def test_control_characters_and_very_long_texts_are_found():

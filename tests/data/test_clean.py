@@ -108,6 +108,42 @@ def test_a_folder_gets_a_cleaned_folder_and_a_second_one_is_refused(tmp_path):
     assert str(error.value) == f"The folder '{tmp_path}/d.cleaned' of an earlier cleaned copy is in the way; move or delete it."
 
 
+def test_files_of_labels_that_become_one_stand_beside_each_other(tmp_path):
+    texts = {"Card/0.txt": "where is my card", "Card/1.txt": "it is gone", "card/0.txt": "one more is lost", "login/0.txt": "no way in"}
+    for name, text in texts.items():
+        (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "d" / name).write_text(text)
+    (tmp_path / "d").chmod(0o755)
+    assert cleaned(tmp_path / "d")[-1] == f"Wrote 4 rows of 4 to '{tmp_path}/d.cleaned'."
+    found = {str(path.relative_to(tmp_path / "d.cleaned")): path.read_text() for path in (tmp_path / "d.cleaned").rglob("*.txt")}
+    assert found == {
+        "Card/0.txt": "where is my card",
+        "Card/1.txt": "it is gone",
+        "Card/0-2.txt": "one more is lost",
+        "login/0.txt": "no way in",
+    }
+    assert (tmp_path / "d.cleaned").stat().st_mode & 0o777 == 0o755
+
+
+def test_the_folder_here_is_cleaned_beside_itself(tmp_path, monkeypatch):
+    for label in ("a", "b"):
+        (tmp_path / "d" / label).mkdir(parents=True)
+        (tmp_path / "d" / label / "0.txt").write_text(f"a text of {label}")
+    monkeypatch.chdir(tmp_path / "d")
+    examples = read_examples(".").examples
+    assert write_cleaned(examples, check_examples(examples)) == [f"Wrote 2 rows of 2 to '{tmp_path.resolve()}/d.cleaned'."]
+    monkeypatch.chdir(tmp_path / "d" / "a")
+    assert cleaned_path("..") == tmp_path.resolve() / "d.cleaned"
+
+
+def test_packed_parquet_is_cleaned_and_not_packed_again(tmp_path):
+    write(tmp_path / "a.parquet")
+    (tmp_path / "a.parquet.gz").write_bytes(gzip.compress((tmp_path / "a.parquet").read_bytes()))
+    (tmp_path / "a.parquet").unlink()
+    assert cleaned(tmp_path / "a.parquet.gz") == [*LINES, f"Wrote 5 rows of 10 to '{tmp_path}/a.cleaned.parquet'."]
+    assert [(r["id"], r["text"], r["label"]) for r in pq.read_table(tmp_path / "a.cleaned.parquet").to_pylist()] == KEPT
+
+
 def test_a_bare_carriage_return_in_a_cell_stays_where_it_is(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(b'text,label,note\nhello there,a,"one\rtwo"\n"good\rmorning",b,"said ""so"""\n')
@@ -133,6 +169,24 @@ def test_all_columns_of_conll_stay(tmp_path):
         f"Wrote 2 rows of 3 to '{copy}'.",
     ]
     assert copy.read_text() == f"{kept}\nWarsaw NNP _ B-LOC\n\n".replace(" ", "\t")
+
+
+def test_the_texts_of_one_side_stay_on_a_line_each(tmp_path):
+    path = tmp_path / "new.en"
+    path.write_text("One.\n\nTwo.\nOne.\nThree.\n")
+    examples = read_examples(path).examples
+    lines = write_cleaned(examples, check_examples(examples), single_labels=False)
+    assert lines[:2] == ["Left out 1 row without text or label: 2.", "Left out 1 row as repeats of an earlier row: 4."]
+    assert (tmp_path / "new.cleaned.en").read_text() == "One.\nTwo.\nThree.\n"
+
+
+def test_texts_of_several_columns_stay_as_they_are(tmp_path):
+    for header in ("premise,hypothesis,label", "instruction,input,output"):
+        path = tmp_path / "a.csv"
+        path.write_text(f"{header}\n one ,two,x\n one ,two,x\n three ,four,X\nfive ,six,x\n")
+        examples = read_examples(path).examples
+        write_cleaned(examples, check_examples(examples))
+        assert (tmp_path / "a.cleaned.csv").read_text() == f"{header}\n one ,two,x\n three ,four,X\nfive ,six,x\n"
 
 
 def test_rows_that_could_not_be_read_are_listed(tmp_path):

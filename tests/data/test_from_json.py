@@ -66,9 +66,12 @@ def test_pieces_are_the_text(text, mark):
 
 
 @pytest.mark.slow
-def test_a_long_list_is_read_in_constant_memory(tmp_path):
+@pytest.mark.parametrize("by_line", [False, True])
+def test_a_long_list_is_read_in_constant_memory(tmp_path, by_line):
     file = tmp_path / "long.json"
-    file.write_text(json.dumps([{"text": f"text number {n}", "label": "a"} for n in range(120_000)]))
+    rows = [{"text": f"text number {n}", "label": "a"} for n in range(120_000)]
+    file.write_text("\n".join(map(json.dumps, rows)) if by_line else json.dumps(rows))
+    del rows
     tracemalloc.start()
     with open_table(file) as table:
         count = sum(1 for _ in table.records())

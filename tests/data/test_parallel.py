@@ -2,11 +2,16 @@
 
 import gzip
 import json
+import random
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headstart.data.check import check_examples
+from headstart.data.clean import write_cleaned
 from headstart.data.parallel import is_language, language_pair
 from headstart.data.read import read_examples
 from headstart.data.table import Format, open_table
@@ -44,6 +49,19 @@ def test_records_with_a_translation_have_a_column_for_each_language(tmp_path):
     with open_table(path) as table:
         assert table.columns == ("id", "en", "fr")
     assert read(path, text="en", label="fr")[2] == [("x 0", "y 0"), ("x 1", "y 1"), ("x 2", "y 2")]
+
+
+def test_a_parquet_column_that_holds_translations_is_a_column_for_each_language(tmp_path):
+    path = tmp_path / "a.parquet"
+    sides = pa.array([{"en": "x 0", "fr": "y 0"}, None, {"en": "x 2", "fr": None}, {"en": "x 0", "fr": "y 0"}])
+    pq.write_table(pa.table({"translation": sides, "id": [1, 2, 3, 4]}), path)
+    with open_table(path) as table:
+        assert (table.columns, dict(table.kinds)) == (("id", "en", "fr"), {"id": "int64"})
+        assert list(table.records())[1:3] == [(2, {"id": 2, "en": None, "fr": None}), (3, {"id": 3, "en": "x 2", "fr": None})]
+    assert read(path) == ("en", "fr", [("x 0", "y 0"), ("", ""), ("x 2", ""), ("x 0", "y 0")])
+    examples = read_examples(path, text="en", label="fr").examples
+    write_cleaned(examples, check_examples(examples))
+    assert pq.read_table(tmp_path / "a.cleaned.parquet").to_pylist() == [{"id": 1, "en": "x 0", "fr": "y 0"}]
 
 
 @pytest.mark.parametrize("names", [("a.en", "a.de"), ("a.en.gz", "a.de"), ("one.txt", "two.txt")])
@@ -101,6 +119,28 @@ def test_bad_tmx_is_refused(tmp_path, content, message):
     assert str(error.value) == message.format(path=str(path))
 
 
+@pytest.mark.parametrize(
+    ("encoding", "why"), [("Shift_JIS", "multi-byte encodings are not supported"), ("x-none-such", "unknown encoding: x-none-such")]
+)
+def test_tmx_in_an_encoding_that_cannot_be_read_is_refused(tmp_path, encoding, why):
+    path = tmp_path / "memory.tmx"
+    path.write_text(TMX.format(units=unit(en="yes", ja="hai")).replace("UTF-8", encoding), encoding="utf-8")
+    with pytest.raises(DataError) as error:
+        read(path)
+    assert str(error.value) == f"{str(path)!r} is in an encoding that cannot be read here ({why}); save it again as UTF-8."
+
+
+def test_half_a_packed_tmx_is_refused(tmp_path):
+    rng = random.Random(0)
+    units = (unit(en=f"text {rng.getrandbits(99)}", de=f"Text {rng.getrandbits(99)}") for _ in range(5000))
+    packed = gzip.compress(TMX.format(units="".join(units)).encode())
+    path = tmp_path / "memory.tmx.gz"
+    path.write_bytes(packed[: len(packed) * 3 // 4])
+    with pytest.raises(DataError) as error:
+        read(path)
+    assert str(error.value) == f"{str(path)!r} is a damaged or half-copied gzip file; copy or compress it again."
+
+
 NAMES = ["en", "de", "pt-BR", "zh_Hant", "id", "text", "label", "source", "target", "nr"]
 
 
@@ -150,4 +190,9 @@ def test_one_side_alone_is_a_text_on_each_line(tmp_path, name):
     (tmp_path / name).write_text("A dog, a cat.\nTwo men.\n\nA bird.\n")
     with open_table(tmp_path / name) as table:
         assert (table.format, table.columns) == (Format.TEXT, ("text",))
-        assert list(table.records()) == [(1, {"text": "A dog, a cat."}), (2, {"text": "Two men."}), (4, {"text": "A bird."})]
+        assert list(table.records()) == [
+            (1, {"text": "A dog, a cat."}),
+            (2, {"text": "Two men."}),
+            (3, {"text": ""}),
+            (4, {"text": "A bird."}),
+        ]

@@ -11,6 +11,8 @@ import pytest
 
 from headstart.data import lines
 from headstart.data.columns import choose_text_column
+from headstart.data.lines import Notes
+from headstart.data.parse import delimited_rows
 from headstart.data.read import read_examples
 from headstart.data.table import Format, as_text, open_table
 from headstart.errors import DataError, ResourceError
@@ -99,6 +101,8 @@ def test_json_lines_named_json_hold_any_character_of_a_json_string(tmp_path):
     for end in ("\n", "\r\n"):
         read = read_examples(put(tmp_path, "a.json", end.join(lines)))
         assert (read.examples.texts, read.examples.rows, read.findings) == (texts, (1, 2, 3, 4), ())
+        with open_table(tmp_path / "a.json") as table:  # which is read line by line
+            assert table.format is Format.JSONL
 
 
 @pytest.mark.parametrize("first", ["[Scene 1] A heath", "{curly} braces", "[1]", '["yes", she said]', "[[a link]]", "{{a box}}"])
@@ -185,6 +189,48 @@ def test_standard_input_is_recognised_by_its_beginning(monkeypatch, name):
 
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=Pipe(WRITERS[name]())))
     assert list(zip(*(lambda e: (e.texts, e.labels))(read_examples("-").examples), strict=True)) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (json.dumps({"text": {"0": "a", "1": "b"}, "label": {"0": "c", "1": "d"}}), [("a", "c"), ("b", "d")]),  # pandas' to_json
+        (json.dumps({"text": ["a", "b"], "label": ["c", "d"]}, indent=1), [("a", "c"), ("b", "d")]),
+        (json.dumps({"text": "a", "label": "c"}), [("a", "c")]),
+        ("\n" + json.dumps({"text": "a", "label": "c"}) + "\n \n", [("a", "c")]),
+        ('{"text": "a", "label": "c"}\n\n{"text": "b", "label": "d"}', [("a", "c"), ("b", "d")]),
+        ('{"text": "a", "label": "c"}\nno JSON\n{"text": "b", "label": "d"}', [("a", "c"), ("b", "d")]),
+        ("{\n" + json.dumps({"text": "a", "label": "c"})[1:], [("a", "c")]),
+    ],
+)
+def test_one_json_object_without_a_name_is_no_json_lines(tmp_path, monkeypatch, content, told):
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(content.encode())))
+    for path in ("-", put(tmp_path, "a.data", content), put(tmp_path, "a.txt", content.lstrip())):
+        examples = read_examples(path).examples
+        assert list(zip(examples.texts, examples.labels, strict=True)) == told
+
+
+def test_questions_by_a_pipe_are_read(monkeypatch):
+    asked = {"id": "1", "question": "Who slept?", "answers": [{"text": "Marie", "answer_start": 0}]}
+    content = {"version": "1", "data": [{"title": "x", "paragraphs": [{"context": "Marie slept.", "qas": [asked]}]}]}
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(json.dumps(content).encode())))
+    assert read_examples("-").examples.text_column == "question,context"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "delimiter"),
+    [
+        ("a.csv", "sep=;\ntext;label\nhello, you;a\n", ";"),
+        ("a.csv", "\ufeffsep=;\r\ntext;label\r\nhello, you;a\r\n", ";"),
+        ("a.csv", '"sep=\t"\ntext\tlabel\nhello, you\ta\n', "\t"),
+        ("a.tsv", "SEP=~\rtext~label\rhello, you~a\r", "~"),
+        ("a.data", "\nsep=|\ntext|label\nhello, you|a\n", "|"),
+    ],
+)
+def test_the_delimiter_that_excel_says_above_the_header_is_taken(tmp_path, name, content, delimiter):
+    with open_table(put(tmp_path, name, content)) as table:
+        assert (table.columns, table.delimiter) == (("text", "label"), delimiter)
+        assert list(table.records()) == [(1, {"text": "hello, you", "label": "a"})]
 
 
 def test_a_table_streams_in_batches_with_every_column(tmp_path):
@@ -471,6 +517,26 @@ def test_a_hub_data_set_gives_class_names(monkeypatch):
     assert asked == [("someone/something", "test")]
 
 
+def test_class_numbers_in_lists_of_a_hub_data_set_become_names(monkeypatch):
+    class Data(list):
+        features: dict
+
+    class List:
+        def __init__(self, feature):
+            self.feature = feature
+
+    data = Data(
+        [{"text": "good", "label": [1, 0], "tags": [[0], []], "codes": [3]}, {"text": "what", "label": [-1], "tags": None, "codes": []}]
+    )
+    label = fake_datasets(monkeypatch, lambda name, split: data)
+    data.features = {"text": object(), "label": List(label()), "tags": [List(label())], "codes": List(object())}
+    with open_table("hub:someone/something") as table:
+        assert list(table.records()) == [
+            (1, {"text": "good", "label": ["pos", "neg"], "tags": [["neg"], []], "codes": [3]}),
+            (2, {"text": "what", "label": [None], "tags": None, "codes": []}),
+        ]
+
+
 def test_a_hub_data_set_that_cannot_be_had_offline_says_so(monkeypatch):
     def refuse(name, split):
         raise ConnectionError("no route.\nmore")
@@ -519,6 +585,19 @@ def test_a_quote_that_is_never_closed_before_unquoted_rows_does_not_swallow_them
     assert read.examples.texts[499] == '"never closed'
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "a.data"])
+def test_a_line_feed_within_a_cell_of_an_old_macs_table_is_no_end_of_a_row(tmp_path, name):
+    read = read_examples(put(tmp_path, name, b'text,label\r"two\nlines",a\rhello,b\r'))
+    assert (read.examples.texts, read.examples.labels, read.examples.rows) == (("two\nlines", "hello"), ("a", "b"), (1, 2))
+    assert read.findings == ()
+
+
+def test_a_header_that_cannot_be_told_apart_is_refused():
+    assert message(list, delimited_rows(iter(["text,label\rhello\n", "a,b\n"]), ",", Notes("'a.csv'"))) == (
+        "The header of 'a.csv' cannot be read; write the names of its columns on one line, with ',' between."
+    )
+
+
 def test_bad_json_lines_are_left_out_and_numbered(tmp_path):
     content = '{"text": "a", "label": 1}\n{"text": "b", \n\n[1]\n{"text": "c", "label": 2.5}\n'
     read = read_examples(put(tmp_path, "a.jsonl", content))
@@ -540,6 +619,27 @@ def test_mixed_encodings_are_read_and_reported(tmp_path):
     assert read.examples.texts == ("où",) * 5 + ("où“", "où")
     assert read.findings[0].message == f"1 row of '{tmp_path}/a.csv' holds bytes that are not UTF-8; they were read as Windows-1252."
     assert read.findings[0].rows == (6,)
+
+
+@pytest.mark.parametrize("blank", ["", "\n", " \n\n"])
+def test_rows_have_the_numbers_of_their_lines(tmp_path, blank):
+    first, above = "\u201cyes\u201d".encode("cp1252"), blank.count("\n")
+    utf_8 = "".join(f"caf\u00e9 {i}\n" for i in range(5)).encode()
+    lines = {
+        "a.txt": blank.encode() + first + b"\n" + utf_8 + b"ni\xf1o\n",
+        "a.jsonl": blank.encode() + b'{"text": "' + first + b'"}\n' + b'{"text": "caf\xc3\xa9"}\n' * 5 + b'{"text": "ni\xf1o"}\n',
+    }
+    for name, content in lines.items():
+        with open_table(put(tmp_path, name, content)) as table:
+            rows = {record["text"]: row for row, record in table.records()}
+            [found] = table.findings
+        assert found.rows == (above + 1, above + 7)
+        assert (rows["\u201cyes\u201d"], rows["ni\u00f1o"]) == (above + 1, above + 7)
+
+
+def test_a_paragraph_has_the_number_of_its_first_line(tmp_path):
+    with open_table(put(tmp_path, "a.txt", "\n\none\ntwo\n\nthree\n")) as table:
+        assert list(table.records()) == [(3, {"text": "one\ntwo"}), (6, {"text": "three"})]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from headstart.data.spelling import common_spelling, level_label, names_in_words
         ("_", "_"),
         ("  ", "  "),
         ("ÜBER-satz", "über satz"),
+        ("U\u0308BER satz", "über satz"),
     ],
 )
 def test_a_sign_counts_for_a_space_between_words_alone(label, level):
@@ -27,6 +28,12 @@ def test_a_sign_counts_for_a_space_between_words_alone(label, level):
 def test_a_rare_negative_number_is_no_spelling_of_the_positive_one():
     spelled = common_spelling([*["1"] * 100, *["0"] * 100, *["-1"] * 3])
     assert [spelled(label) for label in ("1", "0", "-1")] == ["1", "0", "-1"]
+
+
+def test_a_label_in_two_forms_of_unicode_is_one_however_often_each_stands():
+    spelled = common_spelling(["caf\u00e9"] * 20 + ["cafe\u0301"] * 20 + ["Cafe\u0301"])
+    assert {spelled(label) for label in ("caf\u00e9", "cafe\u0301", " cafe\u0301 ", "Cafe\u0301")} == {"caf\u00e9"}
+    assert common_spelling(["cafe\u0301"])("cafe\u0301") == "caf\u00e9"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from headstart.checking import check_data
 from headstart.data.examples import Examples
 from headstart.errors import DataError
-from headstart.tasks.multilabel import TASK, check_labels, hard, make_labels, make_rows, names_in, prepare, suspects
+from headstart.tasks.multilabel import TASK, check_labels, hard, make_labels, make_rows, names_in, prepare, recognise, suspects
 
 NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp"), exclude_characters=";|,["), min_size=1, max_size=6)
 
@@ -34,6 +34,8 @@ def checked(labels, texts=None):
     [
         (['["b", "a", "b"]', "[]", ""], ['["a", "b"]', "[]", ""]),
         (["[2, 10]", "[2]"], ['["10", "2"]', '["2"]']),
+        (['["b", null]', "[null]", '["a, c"]'], ['["b"]', "[]", '["a, c"]']),
+        (["[2.0, NaN]", "[10.0, 1.5]", '[true, {"a": 1}]'], ['["2"]', '["1.5", "10"]', '["true", "{\\"a\\": 1}"]']),
         (["b; a", "a", " ; ", ""], ['["a", "b"]', '["a"]', "", ""]),
         (["a|b,c", "d"], ['["a", "b,c"]', '["d"]']),
         (["a, b", "c"], ['["a", "b"]', '["c"]']),
@@ -43,6 +45,22 @@ def checked(labels, texts=None):
 )
 def test_labels_are_lists_or_names_with_a_separator(cells, labels):
     assert list(prepare(examples(cells)).examples.labels) == labels
+
+
+@pytest.mark.parametrize(
+    ("cells", "are_labels"),
+    [
+        (['["a", "b"]', "[]", '["a", null]'], True),
+        (["[1.0, 0.0]", "[0]"], True),
+        (["[0]", "[]"], True),
+        (["[1.5, 2.0]", "[3.0]"], False),  # measured
+        (['[{"a": 1}]', "[]"], False),
+        (["[true]"], False),
+        (["[]", "[]"], False),
+    ],
+)
+def test_lists_of_names_and_whole_numbers_are_labels(cells, are_labels):
+    assert recognise(examples(cells)) == ("'tags' holds lists of labels" if are_labels else "")
 
 
 @given(st.lists(st.lists(NAMES, max_size=4), min_size=1, max_size=6), st.sampled_from([";", "|", ",", None]))

@@ -118,6 +118,11 @@ def test_a_space_within_a_type_keeps_it_one_word(row):
     assert ner.make_rows([cells[0][0]], [cells[0][1]], labels).y.tolist() == [1, 2]
 
 
+def test_a_type_in_two_forms_of_unicode_is_one():
+    found, _ = read([(["Oslo"], ["B-lie\u0301"]), (["Bergen"], ["B-li\u00e9"]), ("Oslo", [[0, 4, "lie\u0301"]])])
+    assert [tags for _, tags in found] == ["B-li\u00e9"] * 3
+
+
 def test_half_characters_in_a_list_are_replaced_so_that_they_can_be_written():
     cells, _ = read([('["x\\ud83d", "\\ud83d\\ude00"]', '["O", "B-x\\ud83d"]')])
     assert cells == [("x\ufffd 😀", "O B-x\ufffd")]

@@ -31,7 +31,8 @@ class CheckResult:
 
     `findings` come most severe first. `usable` (n,) is False for rows without text or label, for repeats of an earlier row with the same
     label, and for rows that also stand in the test or validation file. `groups` (n,), `test_groups` (m,) and `validation_groups` (v,): rows
-    of one number are nearly the same text and must stay on one side of every split; without such a file there are none.
+    of one number are nearly the same text and must stay on one side of every split; without such a file there are none. `test_groups` have
+    numbers of their own, for the others are found without the test rows.
     `near_duplicate_pairs` (p, 2): positions of verified near duplicates, the smaller first. `conflicting` (n,): the same text stands
     elsewhere under another label. `repeated` and `leaked` (n,): why rows with text and label are not usable, as an earlier row, and as a
     row of the test or validation file.
@@ -130,23 +131,24 @@ def check_examples(
         findings += _unseen(train, name, other, checks) + _absent(train, name, other, checks)
         findings += _repeats_within(name, other)
     usable = filled & ~repeated & ~leaked
-    pool = [*texts, *(text.strip() for _, other in others for text in other.texts)]
-    near_groups, pairs = _near(pool, checks.about)
-    groups, pairs = near_groups[:n], pairs[pairs[:, 1] < n]
+    # Test rows decide nothing: two training rows may be joined by one, so the groups of splits are found without them.
+    own = [*texts, *(text.strip() for text in (() if validation is None else validation.texts))]
+    near_groups, pairs = _near(own, checks.about)
+    groups, validation_groups, pairs = near_groups[:n], near_groups[n:], pairs[pairs[:, 1] < n]
     findings += _near_findings(train, texts, [] if checks.of_the_text else same_labels, pairs)
-    groups_of = {"test": groups[:0], "validation": groups[:0]}
-    begin = n
-    for name, other in others:
-        groups_of[name] = near_groups[begin : begin + len(other)]
-        begin += len(other)
-        findings += _near_leaks(levels, name, other, groups, groups_of[name], checks.about is not None)
+    test_groups, subjects = groups[:0], checks.about is not None
+    if test is not None:
+        together, _ = _near([*own, *(text.strip() for text in test.texts)], checks.about)
+        test_groups = together[len(own) :]
+        findings += _near_leaks(levels, "test", test, together[:n], test_groups, subjects)
+    if validation is not None:
+        findings += _near_leaks(levels, "validation", validation, groups, validation_groups, subjects)
     findings += checks.check(train, given, usable, folds)
     findings += _texts(train)
     if tokenize_lengths is not None and checks.read_whole is not None:
         findings += _cut_off(train, usable, checks.read_whole, tokenize_lengths, max_length, more_can_be_read)
     findings.sort(key=lambda found: _ORDER[found.severity])
-    others_groups = groups_of["test"], groups_of["validation"]
-    return CheckResult(tuple(findings), usable, groups, pairs, conflicting, repeated, leaked, *others_groups)
+    return CheckResult(tuple(findings), usable, groups, pairs, conflicting, repeated, leaked, test_groups, validation_groups)
 
 
 # Of 287 labels that were made wrong among 300 to 1,500 rows of nine sets, heads that had not seen the row doubted 216, and 891 others
@@ -202,18 +204,18 @@ def suspect_finding(notes: Sequence[RowNote]) -> tuple[Finding, ...]:
 
 def _repeats(texts: list[str], labels: list[str], filled: BoolArray) -> tuple[BoolArray, BoolArray]:
     """Which rows repeat an earlier text and label, and which bear a text that stands under two labels."""
-    seen: dict[str, list[int]] = {}  # the first row of each label of a text
+    first: dict[str, str] = {}  # the first label of each text
+    further: dict[str, set[str]] = {}  # the others, of texts that have some
     repeated = np.zeros(len(texts), dtype=np.bool_)
-    in_conflict: set[str] = set()
     for i in np.flatnonzero(filled).tolist():
-        firsts = seen.setdefault(texts[i], [])
-        if any(labels[first] == labels[i] for first in firsts):
+        text, label = texts[i], labels[i]
+        if text not in first:
+            first[text] = label
+        elif label == first[text] or label in further.get(text, ()):
             repeated[i] = True
-            continue
-        firsts.append(i)
-        if len(firsts) > 1:
-            in_conflict.add(texts[i])
-    conflicting = np.fromiter((text in in_conflict for text in texts), dtype=np.bool_, count=len(texts)) & filled
+        else:
+            further.setdefault(text, set()).add(label)
+    conflicting = np.fromiter((text in further for text in texts), dtype=np.bool_, count=len(texts)) & filled
     return repeated, conflicting
 
 

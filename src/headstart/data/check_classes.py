@@ -9,7 +9,7 @@ import numpy as np
 
 from headstart.data.examples import BoolArray, Examples
 from headstart.data.rows import counted, finding, first_few, quoted, rows_at, shortened
-from headstart.data.spelling import common_spelling, level_label
+from headstart.data.spelling import common_spelling, composed, level_label
 from headstart.records import Finding, Severity
 
 # From these ratios of the largest class to the smallest on, imbalance is worth a note, and a warning.
@@ -86,7 +86,7 @@ def _classes(train: Examples, labels: list[str], usable: BoolArray, folds: int) 
 
 
 def _label_spelling(train: Examples) -> list[Finding]:
-    """Labels that differ only in case, white space, `_` or `-`."""
+    """Labels that differ only in case, white space, Unicode form, `_` or `-`."""
     spellings: dict[str, Counter[str]] = {}
     for label, count in Counter(train.labels).items():
         if label.strip():
@@ -96,13 +96,20 @@ def _label_spelling(train: Examples) -> list[Finding]:
     if several:
         rarer = {label for spelled in several for label, _ in spelled.most_common()[1:]}
         rows = rows_at(train, (i for i, label in enumerate(train.labels) if label in rarer))
-        pairs = [f"{shortened(a)!r} and {shortened(b)!r}" for (a, _), (b, _), *_ in (spelled.most_common() for spelled in several)]
+        pairs = [_two_ways(a, b) for (a, _), (b, _), *_ in (spelled.most_common() for spelled in several)]
         are = "is" if len(several) == 1 else "are"
         message = f"{counted(len(several), 'label')} {are} spelled in more than one way: {first_few(pairs)}."
         found.append(
             finding("label spelling", Severity.WARNING, message, rows, "Spell each label in one way, or let `headstart check --fix` do it.")
         )
     return found
+
+
+def _two_ways(one: str, other: str) -> str:
+    """Two spellings of a label; those that look the same are shown once."""
+    if composed(one) == composed(other):
+        return f"{shortened(one)!r} in two forms of Unicode"
+    return f"{shortened(one)!r} and {shortened(other)!r}"
 
 
 def _is_number(label: str) -> bool:

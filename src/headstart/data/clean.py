@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import os
 import shutil
@@ -26,17 +27,22 @@ from headstart.data.conll import conll_sentences
 from headstart.data.examples import Examples
 from headstart.data.lines import Notes, open_bytes, take_sample, text_lines
 from headstart.data.pairs import split_pair
-from headstart.data.parallel import two_files
+from headstart.data.parallel import two_files, unfolded_columns
 from headstart.data.parse import delimited_text
 from headstart.data.rows import RowList, counted
 from headstart.data.spelling import level_label
-from headstart.data.table import Format, Table, as_text, open_table
+from headstart.data.table import Format, Table, as_text, is_one_side, open_table
 from headstart.errors import DataError, HeadstartError, ResourceError
 
 
 def cleaned_path(path: str | Path) -> Path:
-    """Where the cleaned copy goes: `tickets.csv.gz` becomes `tickets.cleaned.csv.gz`, beside the original."""
+    """Where the cleaned copy goes: `tickets.csv.gz` becomes `tickets.cleaned.csv.gz`, beside the original; Parquet, packed by itself, loses
+    its .gz."""
     path = Path(path)
+    if path.name in ("", ".."):  # `.` has no name to which something could be added
+        path = path.resolve()
+    if path.name.lower().endswith(".parquet.gz"):
+        path = path.with_suffix("")
     if path.name.lower().removesuffix(".gz").endswith(".tmx"):
         return path.with_name(path.name[: path.name.lower().rindex(".tmx")] + ".cleaned.jsonl")
     ending = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
@@ -50,7 +56,8 @@ def write_cleaned(
 
     Left out are rows without text or label, repeats, rows of the test or validation file, all rows of a text under several labels, and
     rows that could not be read. Of single labels control characters and outer white space are stripped, and labels that differ only in case
-    or white space take the commonest spelling. Answers are put where they stand in their context, and left out where they stand nowhere.
+    or white space take the commonest spelling, where the text is a column's. Answers are put where they stand in their context, and those
+    that stand nowhere are left out.
 
     Args:
         examples: what `read_examples` gave for the file, in the form of its task.
@@ -72,10 +79,12 @@ def write_cleaned(
     target = usual if out is None else Path(out)
     if target.exists() and target.samefile(source):
         raise DataError(f"The cleaned copy would replace the file {str(source)!r} itself; give it another name.")
-    changes, lines = _changes(examples, check, spelled=single_labels)
-    if answers:
-        lines += _repair_answers(examples, changes)
     with open_table(examples.origin) as table:
+        # A text that was put together out of several columns, or out of a part of one, cannot be written back.
+        own = examples.text_column in table.columns and examples.text_column != examples.label_column and not examples.paired
+        changes, lines = _changes(examples, check, spelled=single_labels and own)
+        if answers:
+            lines += _repair_answers(examples, changes)
         try:
             _write(table, source, target, changes)
         except HeadstartError:
@@ -198,7 +207,7 @@ def _whole_file(source: Path, target: Path) -> Iterator[TextIO]:
 
 def _write(table: Table, source: Path, target: Path, changes: Changes) -> None:
     if table.format is Format.FOLDER:
-        _write_folder(table, target, changes)
+        _write_folder(table, source, target, changes)
     elif table.format is Format.PARQUET:
         _write_parquet(source, target, changes)
     elif table.format in (Format.CSV, Format.TSV):
@@ -210,7 +219,8 @@ def _write(table: Table, source: Path, target: Path, changes: Changes) -> None:
         _write_conll(table, source, target, changes)
     elif table.format is Format.TEXT:
         with _whole_file(source, target) as file:
-            file.write("\n\n".join(record["text"] for record in _kept(table, changes)) + "\n")
+            between = "\n" if is_one_side(source) else "\n\n"
+            file.write(between.join(record["text"] for record in _kept(table, changes)) + "\n")
     elif table.format in (Format.JSONL, Format.TMX, Format.LINES):
         with _whole_file(source, target) as file:
             for record in _kept(table, changes):
@@ -246,7 +256,8 @@ def _write_parquet(source: Path, target: Path, changes: Changes) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(source)
+    with open_bytes(source, repr(str(source))) as stream:
+        table = unfolded_columns(pq.read_table(stream))
     kept = {row: change for row, change in changes.items() if change is not None}
     table = table.take(np.fromiter(kept, dtype=np.int64, count=len(kept)) - 1)
     for column in dict.fromkeys(column for change in kept.values() for column in change):
@@ -265,7 +276,7 @@ def _write_parquet(source: Path, target: Path, changes: Changes) -> None:
         raise
 
 
-def _write_folder(table: Table, target: Path, changes: Changes) -> None:
+def _write_folder(table: Table, source: Path, target: Path, changes: Changes) -> None:
     if target.exists():
         raise DataError(f"The folder {str(target)!r} of an earlier cleaned copy is in the way; move or delete it.")
     draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
@@ -276,8 +287,15 @@ def _write_folder(table: Table, target: Path, changes: Changes) -> None:
                 kept = {**record, **change}
                 folder = draft / kept["label"]
                 folder.mkdir(exist_ok=True)
-                (folder / Path(record["file"]).name).write_text(kept["text"], encoding="utf-8")
+                _free(folder / Path(record["file"]).name).write_text(kept["text"], encoding="utf-8")
+        shutil.copymode(source, draft)  # which is for its owner alone until it is whole
         os.replace(draft, target)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+
+
+def _free(path: Path) -> Path:
+    """The path, or one with a number behind its name where a file of another spelling of the label stands there."""
+    names = itertools.chain([path.name], (f"{path.stem}-{number}{path.suffix}" for number in itertools.count(2)))
+    return next(place for place in map(path.with_name, names) if not place.exists())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -46,6 +47,19 @@ def _without_halves(value: Any, written: str, notes: Notes) -> Any:
     if clean != value:
         notes.surrogates.add(notes.row)
     return clean
+
+
+def behind_object(beginning: str) -> str:
+    """What stands behind the first line of a text, but for white space, where that line is a whole JSON object; "": nothing, or it is none.
+
+    `beginning` is that of the text, without white space before it.
+    """
+    first, *rest = re.split("[\r\n]", beginning, maxsplit=1)
+    try:
+        whole = isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        whole = False
+    return rest[0].lstrip() if whole and rest else ""
 
 
 def json_line_records(lines: Iterator[str], notes: Notes) -> Iterator[tuple[int, Record]]:

@@ -246,12 +246,16 @@ def _guess(sample: bytes) -> str:
     return best.encoding.replace("_", "-")
 
 
-def text_lines(head: bytes, stream: IO[bytes], notes: Notes) -> Iterator[str]:
-    """The lines of a stream with their line ends, decoded; oddities go to `notes` under the row being read."""
+def text_lines(head: bytes, stream: IO[bytes], notes: Notes, *, tabular: bool = False) -> Iterator[str]:
+    """The lines of a stream with their line ends, decoded; oddities go to `notes` under the row being read.
+
+    A bare carriage return ends a line where the stream begins without a line feed; of what may be a table (`tabular`) also where its first
+    line holds one, for then a line feed stands within a cell.
+    """
     notes.encoding = find_encoding(head)
     wide = notes.encoding.startswith(("utf-16", "utf-32"))
     try:
-        if wide or (b"\r" in head and b"\n" not in head):  # the second: line ends of old Macs
+        if wide or _ends_in_returns(head, tabular):
             errors = _MIXED if notes.encoding.startswith("utf-8") else "replace"
             yield from io.TextIOWrapper(stream, encoding=notes.encoding, errors=errors, newline="")
             return
@@ -270,6 +274,12 @@ def text_lines(head: bytes, stream: IO[bytes], notes: Notes) -> Iterator[str]:
                 yield line.decode("utf-8", errors=_MIXED)
     except (OSError, EOFError, zlib.error) as error:
         raise read_error(notes.origin, error) from error
+
+
+def _ends_in_returns(head: bytes, tabular: bool) -> bool:
+    """Whether lines end as those of old Macs do, which Excel still writes."""
+    first, feed, _ = head.lstrip(b"\r\n").partition(b"\n")
+    return b"\r" in first.rstrip(b"\r") and (tabular or not feed)
 
 
 def text_pieces(head: bytes, stream: IO[bytes], notes: Notes) -> Iterator[str]:

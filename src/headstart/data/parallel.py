@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 from xml.parsers import expat
 
-from headstart.data.lines import Notes, open_bytes, take_sample, text_lines
+from headstart.data.lines import Notes, open_bytes, read_error, take_sample, text_lines
 from headstart.data.parse import Record
 from headstart.errors import DataError
 
@@ -69,6 +70,19 @@ def unfolded(record: Record) -> Record:
     if not isinstance(sides, dict):
         return record
     return {**{name: value for name, value in record.items() if name != TRANSLATION}, **{str(name): value for name, value in sides.items()}}
+
+
+def unfolded_columns(table: Any) -> Any:
+    """An Arrow table or batch with a column for each language, where it has one `translation` that holds them; as `unfolded` does."""
+    import pyarrow as pa
+
+    place = table.schema.get_field_index(TRANSLATION)
+    if place < 0 or not pa.types.is_struct(table.schema.field(place).type):
+        return table
+    names = [*table.schema.names, *(side.name for side in table.schema.field(place).type)]
+    columns = [*table.columns, *table.column(place).flatten()]
+    del names[place], columns[place]
+    return type(table).from_arrays(columns, names=names)
 
 
 # --- two files ---
@@ -172,20 +186,22 @@ def tmx_records(stream: IO[bytes], notes: Notes) -> Iterator[tuple[int, Record]]
     """The units of a TMX file, a column for each language, unit by unit; memory stays bounded.
 
     Raises:
-        DataError: the file is no XML, damaged, or declares entities.
+        DataError: the file is no XML, damaged, in an encoding that no reader of XML here knows, or declares entities.
     """
     units = _Units(notes.origin)
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = units.start, units.end
     parser.CharacterDataHandler, parser.EntityDeclHandler = units.text, units.entity
     row = 0
-    for piece in itertools.chain(iter(lambda: stream.read(_PIECE), b""), [None]):
+    for piece in itertools.chain(_pieces(stream, notes.origin), [None]):
         try:
             parser.Parse(piece or b"", piece is None)
         except expat.ExpatError as error:
             raise DataError(
                 f"{notes.origin} is damaged XML at line {error.lineno:,} ({expat.errors.messages[error.code]}); export it again as TMX."
             ) from None
+        except (ValueError, LookupError) as error:  # of the encoding that its first line names: unknown, or one that expat cannot read
+            raise DataError(f"{notes.origin} is in an encoding that cannot be read here ({error}); save it again as UTF-8.") from None
         for record in units.found:
             row += 1
             notes.row = row
@@ -193,6 +209,19 @@ def tmx_records(stream: IO[bytes], notes: Notes) -> Iterator[tuple[int, Record]]
         units.found.clear()
     if not row:
         raise DataError(f"{notes.origin} holds no unit of translation (<tu>); export it again as TMX.")
+
+
+def _pieces(stream: IO[bytes], origin: str) -> Iterator[bytes]:
+    """The stream piece by piece.
+
+    Raises:
+        DataError: it is packed, and damaged.
+        ResourceError: the machine refuses to go on reading.
+    """
+    try:
+        yield from iter(lambda: stream.read(_PIECE), b"")
+    except (OSError, EOFError, zlib.error) as error:
+        raise read_error(origin, error) from error
 
 
 def is_tmx(head: bytes) -> bool:

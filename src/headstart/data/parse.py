@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from headstart.data.lines import Notes
+from headstart.data.rows import counted
+from headstart.errors import DataError
 
 Record = dict[str, Any]
 
@@ -22,14 +24,18 @@ _FIELD_LINES = 10_000
 _FIELD_CHARACTERS = 100_000_000
 
 
+def _whole_lines(sample: str) -> list[str]:
+    """The lines of the beginning of a file with their ends, without the last one where that may be cut and is not the only one."""
+    lines = sample.splitlines(keepends=True)
+    return lines[:-1] if len(lines) > 1 and not lines[-1].endswith(("\n", "\r")) else lines
+
+
 def find_delimiter(sample: str) -> str:
     """The delimiter under which the header has most fields and the rows have as many as the header; `,` where there is only one column.
 
     `sample` is the beginning of the file; its last line may be cut.
     """
-    lines = sample.splitlines(keepends=True)
-    if len(lines) > 1 and not lines[-1].endswith(("\n", "\r")):
-        lines = lines[:-1]
+    lines = _whole_lines(sample)
     best, best_score = ",", (0.0, 0)
     for delimiter in DELIMITERS:
         try:
@@ -90,8 +96,37 @@ def _one_line(line: str, delimiter: str, fields: int) -> list[str] | None:
     return None
 
 
-def delimited_rows(lines: Iterator[str], delimiter: str, notes: Notes) -> Iterator[list[str]]:
-    """The header, then every row that has as many fields as the header. Blank lines are passed over, but count as rows."""
+def _header_of(line: str, delimiter: str, notes: Notes) -> list[str]:
+    """The names in a header that breaks the rules of quoting.
+
+    Raises:
+        DataError: they cannot be told apart.
+    """
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        raise DataError(
+            f"The header of {notes.origin} cannot be read; write the names of its columns on one line, with {delimiter!r} between."
+        ) from None
+
+
+def is_one_column(sample: str, delimiter: str) -> bool:
+    """Whether a table that begins so has one column of texts, in which the delimiter is a sign like any other.
+
+    So it is where the header is one field, unless the rows look like cells: of one number of fields, with no space behind a delimiter.
+    `sample` is the beginning of the file.
+    """
+    header, *rows = [line for line in _whole_lines(sample) if line.strip()] or [""]
+    counts = {row.count(delimiter) for row in rows}
+    as_cells = len(counts) == 1 and 0 not in counts and not any(f"{delimiter} " in row for row in rows)
+    return delimiter not in header and not as_cells
+
+
+def delimited_rows(lines: Iterator[str], delimiter: str, notes: Notes, *, one_column: bool = False) -> Iterator[list[str]]:
+    """The header, then every row that has as many fields as the header. Blank lines are passed over, but count as rows.
+
+    `one_column`: a line that does not begin with a quote is one field, whatever stands in it.
+    """
     csv.field_size_limit(_FIELD_CHARACTERS)
     feed = _Feed(lines, notes)
     reader = csv.reader(feed, delimiter=delimiter, strict=True)
@@ -106,14 +141,16 @@ def delimited_rows(lines: Iterator[str], delimiter: str, notes: Notes) -> Iterat
         except csv.Error:
             first, rest = feed.record[0], feed.record[1:]
             feed.put_back(rest)
-            row = _one_line(first, delimiter, fields) if fields else next(csv.reader([first], delimiter=delimiter), [])
+            row = _one_line(first, delimiter, fields) if fields else _header_of(first, delimiter, notes)
         if row is not None and not row:
             notes.row += bool(fields)
             continue
         if not fields and row is not None:
             fields = len(row)
-            notes.left_out_because = f"did not have the {fields} fields of the header"
+            notes.left_out_because = f"did not have the {counted(fields, 'field')} of the header"
             yield row
+        elif one_column and len(feed.record) == 1 and not feed.record[0].startswith('"'):
+            yield [feed.record[0].rstrip("\r\n")]
         elif row is None or len(row) != fields:
             notes.left_out.add(notes.row)
         else:
@@ -143,21 +180,24 @@ def _written(rows: Sequence[Sequence[str]], delimiter: str, quoting: Literal[0, 
     return buffer.getvalue()
 
 
-def text_records(lines: Iterator[str], by_paragraph: bool, notes: Notes) -> Iterator[tuple[int, Record]]:
-    """The texts of a plain file, each under the number of its first line: paragraphs, parted by blank lines, or else lines."""
+def text_records(lines: Iterator[str], by_paragraph: bool, notes: Notes, *, blank: bool = False) -> Iterator[tuple[int, Record]]:
+    """The texts of a plain file, each under the number of its first line: paragraphs, parted by blank lines, or else lines, `blank` ones
+    among them."""
     said: list[str] = []
+    number = 0
+    notes.row = 1
     for number, line in enumerate(lines, start=1):
-        notes.row = number
+        notes.row = number + 1  # the one read next
         if "\0" in line:
             notes.nul.add(number)
             line = line.replace("\0", "")
         line = line.lstrip("\ufeff").rstrip("\r\n")
         if line.strip() and by_paragraph:
             said.append(line)
-        elif line.strip():
+        elif line.strip() or blank:
             yield number, {"text": line}
         elif said:
             yield number - len(said), {"text": "\n".join(said)}
             said = []
     if said:
-        yield notes.row + 1 - len(said), {"text": "\n".join(said)}
+        yield number + 1 - len(said), {"text": "\n".join(said)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -10,23 +11,29 @@ from collections.abc import Callable, Sequence
 _JOINING = re.compile(r"(?<=[^\W_])[-_]+(?=[^\W_])")
 
 
+def composed(label: str) -> str:
+    """The label with each letter and its accents in one sign where there is one (Unicode's NFC): it looks the same in either form."""
+    return label if label.isascii() else unicodedata.normalize("NFC", label)
+
+
 def level_label(label: str) -> str:
-    """The label without differences of case, of white space, and of `_` and `-` where they join words."""
-    return " ".join(_JOINING.sub(" ", label.casefold()).split()) or label
+    """The label without differences of case, of white space, of Unicode form, and of `_` and `-` where they join words."""
+    levelled = composed(composed(label).casefold())
+    return " ".join(_JOINING.sub(" ", levelled).split()) or label
 
 
 def common_spelling(labels: Sequence[str]) -> Callable[[str], str]:
-    """How a label is counted: without white space around it, and a rare spelling (case, inner space) as the common one.
+    """How a label is counted: without white space around it, composed, and a rare spelling (case, inner space) as the common one.
 
     A spelling is rare when it has fewer than five rows and less than a tenth of the common one's; others may be meant.
     """
-    counts = Counter(label.strip() for label in labels)
+    counts = Counter(composed(label.strip()) for label in labels)
     common: dict[str, str] = {}
     for label, _ in counts.most_common():
         common.setdefault(level_label(label), label)
 
     def spelled(label: str) -> str:
-        own = label.strip()
+        own = composed(label.strip())
         usual = common.get(level_label(own), own)
         return usual if counts[own] < 5 and counts[own] < counts[usual] / 10 else own
 

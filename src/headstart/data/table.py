@@ -15,15 +15,16 @@ from typing import IO, Any
 
 from headstart.data import conll
 from headstart.data.columns import LABEL_NAMES, TEXT_NAMES
-from headstart.data.from_json import json_line_records, json_records
+from headstart.data.from_json import behind_object, json_line_records, json_records
 from headstart.data.hub import hub_records
 from headstart.data.lines import Notes, find_encoding, open_bytes, read_error, take_sample, text_lines, text_pieces
-from headstart.data.parallel import is_language, is_tmx, line_records, side_names, tmx_records, two_files, unfolded
+from headstart.data.parallel import is_language, is_tmx, line_records, side_names, tmx_records, two_files, unfolded, unfolded_columns
 from headstart.data.parse import (
     Record,
     delimited_records,
     delimited_rows,
     find_delimiter,
+    is_one_column,
     text_records,
 )
 from headstart.errors import DataError
@@ -72,6 +73,9 @@ _BINARY = (
 )
 # How the first line of JSON begins: an object, perhaps in a list. What else stands in brackets is a text: `[Scene 1]`.
 _JSON_START = re.compile(r'\[?\s*\{\s*("|$)|\[\s*$')
+_LINE_END = re.compile("[\r\n]")
+# What Excel writes above the header to say how columns are parted.
+_SAID_DELIMITER = re.compile(r'"?sep=([^\w"])"?', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -181,8 +185,7 @@ def open_table(path: str | Path) -> Table:
     sub-folder of .txt files per class (columns text, label, file), and a .conll file gives tokens and tags. A .txt file is paragraphs,
     parted by blank lines, or a text on each line where it has none; with a header of columns, or as JSON, it is a table. `FIRST,SECOND`
     are two files of which line n of one is the translation of line n of the other; one of them alone, called by its language (`new.en`), is
-    a text on each line. Standard input and files of other names are told by
-    their beginning.
+    a text on each line, blank ones too. Standard input and files of other names are told by their beginning.
 
     Raises:
         DataError: no such file, an empty one, or not the format that its name says.
@@ -219,6 +222,11 @@ def format_of(path: Path) -> Format | None:
     return Format.TEXT if is_language(suffix[1:]) else _BY_SUFFIX.get(suffix.lower())
 
 
+def is_one_side(path: str | Path) -> bool:
+    """Whether a file bears the name of a language, as one of two whose lines belong together does: `new.en`."""
+    return is_language(_suffix_of(Path(path))[1:])
+
+
 def _suffix_of(path: Path) -> str:
     """How a file's name ends, .gz aside."""
     suffixes = [*path.suffixes]
@@ -239,41 +247,52 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
             raise DataError(f"{notes.origin} is {what}.")
     if format is Format.TMX or (format is None and is_tmx(head)):
         return _columns_from_records(origin, Format.TMX, tmx_records(joined, notes), notes, stream.close if owned else None)
-    beginning = _beginning(head, find_encoding(head))
-    if format is Format.JSON or (format in (None, Format.JSONL) and beginning.startswith("[")):
-        records = json_records(text_pieces(head, joined, notes), notes)
-        return _columns_from_records(origin, Format.JSON, records, notes, stream.close if owned else None)
-    lines = text_lines(head, joined, notes)
-    first = next((line for line in lines if line.strip()), "") if format is not Format.CONLL else ""  # whose lines are counted
-    lines = itertools.chain([first], lines) if first else lines
-    start = first.lstrip("\ufeff \t")[:1]
-    if format is None:
-        format = Format.JSONL if start == "{" else Format.CSV
-    elif format in (Format.CSV, Format.TSV) and start == "{" and first.rstrip().endswith("}"):
-        raise DataError(f"{notes.origin} holds JSON lines; rename it to end in .jsonl.")
     close = stream.close if owned else None
-    if format is Format.TEXT:
-        is_json = _JSON_START.match(first.lstrip("\ufeff \t")) is not None
-        if not is_json and not _has_header(first):
-            one_side = is_language(_suffix_of(Path(origin))[1:])  # of two whose lines belong together
-            by_paragraph = not one_side and any(not line.strip() for line in beginning.strip().splitlines())
-            return Table(origin, format, ("text",), text_records(lines, by_paragraph, notes), notes, close=close)
-        format = (Format.JSONL if start == "{" else Format.JSON) if is_json else Format.CSV
-    if format is Format.CONLL:
-        return Table(origin, format, conll.COLUMNS, conll.conll_records(lines, notes), notes, close=close)
+    beginning = _beginning(head, find_encoding(head))
+    first = _LINE_END.split(beginning, maxsplit=1)[0]
+    format = _told_by_beginning(format, beginning, first)
     if format is Format.JSON:
-        return _columns_from_records(origin, format, json_records(lines, notes), notes, close)
+        return _columns_from_records(origin, format, json_records(text_pieces(head, joined, notes), notes), notes, close)
+    by_line = format is Format.TEXT and is_one_side(origin)
+    lines = text_lines(head, joined, notes, tabular=format in (Format.CSV, Format.TSV, Format.TEXT) and not by_line)
     if format is Format.JSONL:
         return _columns_from_records(origin, format, json_line_records(lines, notes), notes, close)
-    delimiter = "\t" if format is Format.TSV else find_delimiter(beginning)
-    rows = delimited_rows(lines, delimiter, notes)
+    if format is Format.CONLL:
+        return Table(origin, format, conll.COLUMNS, conll.conll_records(lines, notes), notes, close=close)
+    if format is Format.TEXT and not _has_header(first):
+        by_paragraph = not by_line and any(not line.strip() for line in beginning.strip().splitlines())
+        return Table(origin, format, ("text",), text_records(lines, by_paragraph, notes, blank=by_line), notes, close=close)
+    if format is not Format.TEXT and first.startswith("{") and first.rstrip().endswith("}"):
+        raise DataError(f"{notes.origin} holds JSON lines; rename it to end in .jsonl.")
+    format = Format.CSV if format is Format.TEXT else format
+    lines = itertools.dropwhile(lambda line: not line.strip(), lines)
+    said = _SAID_DELIMITER.fullmatch(first)
+    if said is not None:
+        next(lines)
+    delimiter = said[1] if said else "\t" if format is Format.TSV else find_delimiter(beginning)
+    one_column = said is None and format is Format.CSV and is_one_column(beginning, delimiter)
+    rows = delimited_rows(lines, delimiter, notes, one_column=one_column)
     header = _header(next(rows, []), notes)
     return Table(origin, format, tuple(header), delimited_records(rows, header, notes), notes, delimiter=delimiter, close=close)
 
 
+def _told_by_beginning(format: Format | None, beginning: str, first: str) -> Format:
+    """The format of text of which the name says `format`, by its beginning and its first line: what has no name, or is JSON under that of
+    plain text or of the other kind of JSON."""
+    if format is Format.TEXT and _JSON_START.match(first):
+        format = None
+    if format is None and first.startswith("{"):
+        return Format.JSONL if behind_object(beginning) else Format.JSON
+    if format is Format.JSON and behind_object(beginning).startswith("{"):
+        return Format.JSONL
+    if format in (None, Format.JSONL) and first.startswith("["):
+        return Format.JSON
+    return format or Format.CSV
+
+
 def _has_header(first: str) -> bool:
     """Whether the first line of a .txt file names columns: parted by tabs, or such that one of them is plainly a text or a label."""
-    names = {name.strip().lower() for name in first.split(find_delimiter(first + first))}
+    names = {name.strip().lower() for name in first.split(find_delimiter(f"{first}\n{first}\n"))}
     return "\t" in first.strip() or (len(names) > 1 and not names.isdisjoint((*TEXT_NAMES, *LABEL_NAMES)))
 
 
@@ -318,7 +337,8 @@ def _parquet_table(origin: str, stream: IO[bytes], notes: Notes) -> Table:
         if not error.args or "arquet" in str(error) or isinstance(error, pa.ArrowInvalid):
             raise DataError(f"{notes.origin} is not a Parquet file; name it by the format it is in.") from None
         raise read_error(notes.origin, error) from error
-    columns = tuple(str(name) for name in file.schema_arrow.names)
+    schema = unfolded_columns(file.schema_arrow.empty_table()).schema
+    columns = tuple(str(name) for name in schema.names)
     for place, name in enumerate(columns):
         if name in columns[:place]:
             raise DataError(f"{notes.origin} has two columns named {name!r}; rename one of them.")
@@ -327,14 +347,14 @@ def _parquet_table(origin: str, stream: IO[bytes], notes: Notes) -> Table:
         row = 0
         try:
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                for record in _batch_records(batch):
+                for record in _batch_records(unfolded_columns(batch)):
                     row += 1
                     yield row, record
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{notes.origin} is a damaged Parquet file after row {row:,}: {str(error).splitlines()[0]}.") from None
 
     numbers = re.compile("u?int[0-9]+|float|double|bool")
-    kinds = {str(field.name): str(field.type) for field in file.schema_arrow if numbers.fullmatch(str(field.type))}
+    kinds = {str(field.name): str(field.type) for field in schema if numbers.fullmatch(str(field.type))}
     return Table(origin, Format.PARQUET, columns, records(), notes, kinds=kinds, close=stream.close)
 
 

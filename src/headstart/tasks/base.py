@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from headstart.data.check import LabelChecks
 from headstart.data.examples import Examples, IntArray
+from headstart.errors import DataError
 from headstart.judge.calibration import Calibration
 from headstart.judge.label_curve import PredictAt
 from headstart.judge.metrics import FloatArray
@@ -32,6 +33,17 @@ class Prepared:
 
     examples: Examples
     findings: tuple[Finding, ...]
+
+
+def require_one_text(examples: Examples, instead: str = "") -> None:
+    """Raise where each row has two texts; `instead` is what else may be done about it, in words.
+
+    Raises:
+        DataError: that is so.
+    """
+    if examples.paired:
+        where = repr(examples.origin) if examples.origin != "-" else "standard input"
+        raise DataError(f"{where} has two texts a row, {examples.text_column!r}; name the one column of the texts with --text{instead}.")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from headstart.records import Estimate, Gain, RowNote, Scores
 from headstart.settings import Metric, Settings
 from headstart.strategies.base import Rows, Said
 from headstart.strategies.probe import sort_layers
-from headstart.tasks.base import Contrast, Labels, Prepared, Seen, Task
+from headstart.tasks.base import Contrast, Labels, Prepared, Seen, Task, require_one_text
 from headstart.tasks.light_rungs import probe_and_tfidf
 
 if TYPE_CHECKING:
@@ -98,6 +98,16 @@ def won_by(metric: Metric, ours: FloatArray, theirs: FloatArray, y: IntArray) ->
     return np.asarray((metrics.predicted(first) == y).astype(np.float64) - (metrics.predicted(second) == y))
 
 
+def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
+    """The examples as they are.
+
+    Raises:
+        DataError: the rows are pairs of texts.
+    """
+    require_one_text(examples, ", or learn one label for both with --task pairs")
+    return Prepared(examples, ())
+
+
 def make_labels(training: Sequence[str], further: Sequence[str]) -> Labels:
     """The names in sorted order; a rare spelling of a training label counts as the common one."""
     spell = common_spelling(training)
@@ -153,7 +163,7 @@ TASK = Task(
     metrics=(Metric.MACRO_F1, Metric.ACCURACY, Metric.LOG_LOSS),
     probabilities=softmax,
     recognise=lambda _: "",
-    prepare=lambda examples, like: Prepared(examples, ()),
+    prepare=prepare,
     checks=LabelChecks(check_classes, lambda label: (label,)),
     labels=make_labels,
     rows=make_rows,

@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from headstart.data.examples import BoolArray, Examples, IntArray
 from headstart.data.from_json import without_lone_surrogates
 from headstart.data.rows import RowList, counted, finding
 from headstart.data.spelling import common_spelling
+from headstart.data.table import as_text
 from headstart.errors import DataError
 from headstart.judge.calibration import best_threshold
 from headstart.judge.metrics import FloatArray
@@ -28,12 +29,9 @@ from headstart.records import Finding, RowNote, Severity
 from headstart.settings import Metric
 from headstart.strategies.base import Rows
 from headstart.strategies.outputs import row_losses, sigmoid
-from headstart.tasks.base import Labels, Prepared, Task
+from headstart.tasks.base import Labels, Prepared, Task, require_one_text
 from headstart.tasks.label_judge import LabelJudge
 from headstart.tasks.light_rungs import judged_layers, probe_and_tfidf
-
-if TYPE_CHECKING:
-    pass
 
 # What may stand between labels, the first that any cell holds.
 _SEPARATORS = (";", "|", "\t", ",")
@@ -51,25 +49,42 @@ def names_in(label: str) -> tuple[str, ...]:
     return tuple(json.loads(label)) if label else ()
 
 
-def _listed(cell: str) -> list[str] | None:
-    """The names in a cell that is a JSON list of names or numbers; None: it is none."""
+def _items(cell: str) -> list[Any] | None:
+    """What a cell that is a JSON list holds; None: it is none."""
     if not cell.lstrip().startswith("["):
         return None
     try:
         found = without_lone_surrogates(json.loads(cell))
     except (ValueError, RecursionError):
         return None
-    whole = isinstance(found, list) and all(isinstance(item, str | int) and not isinstance(item, bool) for item in found)
-    return [str(item) for item in found] if whole else None
+    return found if isinstance(found, list) else None
+
+
+def _are_names(items: list[Any] | None) -> bool:
+    """Whether these are names, whole numbers or nothing; a table makes fractions of the numbers of a list with a gap."""
+    return items is not None and all(
+        item.is_integer() or item != item
+        if isinstance(item, float)
+        else item is None or (isinstance(item, str | int) and not isinstance(item, bool))
+        for item in items
+    )
+
+
+def _listed(cell: str) -> list[str] | None:
+    """The names in a cell that is a JSON list, "" for nothing; None: it is none."""
+    items = _items(cell)
+    if items is None:
+        return None
+    return [as_text(int(item) if isinstance(item, float) and item.is_integer() else item) for item in items]
 
 
 def recognise(examples: Examples) -> str:
     """Why these rows bear several labels, "" where they do not: all labels are lists of names, and texts are none."""
     pairs = zip(examples.texts, examples.labels, strict=True)
     some = [(text, label) for text, label in pairs if text.strip() and label.strip()][:_LOOKED_AT]
-    found = [_listed(label) for text, label in some if _listed(text) is None]
-    lists = len(found) == len(some) and None not in found and any(found)
-    return f"{examples.label_column!r} holds lists of labels" if lists else ""
+    lists = [_items(label) for text, label in some if not _are_names(_items(text))]
+    recognised = len(lists) == len(some) and all(map(_are_names, lists)) and any(lists)
+    return f"{examples.label_column!r} holds lists of labels" if recognised else ""
 
 
 def _separator(labels: Sequence[str]) -> str | None:
@@ -83,8 +98,9 @@ def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
     `like`.
 
     Raises:
-        DataError: no row has a label.
+        DataError: the rows are pairs of texts, or no row has a label.
     """
+    require_one_text(examples)
     where = repr(examples.origin) if examples.origin != "-" else "standard input"
     lists = [_listed(label) for label in examples.labels]
     plain = [label for label, listed in zip(examples.labels, lists, strict=True) if listed is None and label.strip()]

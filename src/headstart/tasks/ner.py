@@ -23,6 +23,7 @@ from headstart.data.check import LabelChecks
 from headstart.data.examples import BoolArray, Examples, IntArray
 from headstart.data.from_json import without_lone_surrogates
 from headstart.data.rows import RowList, counted, finding
+from headstart.data.spelling import composed
 from headstart.data.split import few_folds
 from headstart.data.table import Format, format_of
 from headstart.data.tags import (
@@ -115,7 +116,7 @@ def _span(item: Any) -> tuple[int, int, str] | None:
     if len(item) != 3 or not isinstance(item[2], str) or not item[2].strip():
         return None
     start, end = item[:2]
-    return (start, end, "_".join(item[2].split())) if isinstance(start, int) and isinstance(end, int) else None
+    return (start, end, composed("_".join(item[2].split()))) if isinstance(start, int) and isinstance(end, int) else None
 
 
 def read_row(text: str, label: str) -> Worded:
@@ -137,7 +138,7 @@ def _paired(words: Sequence[str], tags: Sequence[str]) -> Worded:
     if any(tag.isdigit() for tag in tags):
         return Worded((), (), "numbers for tags")
     kept = [(word, tag) for word, tag in zip(words, tags, strict=True) if word]
-    return Worded(tuple(word for word, _ in kept), tuple(tag for _, tag in kept))
+    return Worded(tuple(word for word, _ in kept), tuple(composed(tag) for _, tag in kept))
 
 
 def _from_spans(text: str, spans: Sequence[Any]) -> Worded:

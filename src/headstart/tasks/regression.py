@@ -21,7 +21,7 @@ from headstart.judge.metrics import FloatArray
 from headstart.records import Finding, RowNote, Severity
 from headstart.settings import Metric
 from headstart.strategies.base import Rows
-from headstart.tasks.base import Labels, Prepared, Task
+from headstart.tasks.base import Labels, Prepared, Task, require_one_text
 from headstart.tasks.light_rungs import judged_layers, probe_and_tfidf
 from headstart.tasks.number_judge import NumberJudge
 
@@ -92,8 +92,9 @@ def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
     leaves it open is read `like` the training rows.
 
     Raises:
-        DataError: no row has a number.
+        DataError: the rows are pairs of texts, or no row has a number.
     """
+    require_one_text(examples)
     where = repr(examples.origin) if examples.origin != "-" else "standard input"
     thousands, unsure = commas_of(examples.labels)
     if unsure and like is not None and any("," in label for label in like.labels):
