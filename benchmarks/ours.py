@@ -51,19 +51,20 @@ def fit_and_score(task: Task, clock: Clock, *, seed: int, **settings: Any) -> Ma
 
     Returns scores of the saved model on all test rows.
 
-    `trained_seconds` is when the winner was trained on all rows, which is where the peers' clocks stop; the whole run goes on to judge,
-    save, verify and report. `probe_seconds` is when the first model that transfers, the probe, was trained on all rows, and
+    `trained_seconds` is when the winner was trained on all rows, which is where the peers' clocks stop; the whole run goes on to calibrate
+    its probabilities, which changes no label, to judge, save, verify and report. `probe_seconds` is when the first model that transfers, the probe, was trained on all rows, and
     `probe_accuracy` what it scores.
     """
     import headstart
-    import headstart.outcome
+    import headstart.deciding
     from headstart.in_memory import without_store
     from headstart.strategies import probe
 
     import_all()
     marks: dict[str, float] = {}
     early: list[Any] = []
-    assemble, strategy = headstart.outcome.assemble, probe.STRATEGY
+    train, strategy = headstart.deciding._trained, probe.STRATEGY
+    trained: dict[str, float] = {}
 
     def first(job: Any) -> Any:
         assert strategy.out_of_fold is not None
@@ -75,11 +76,12 @@ def fit_and_score(task: Task, clock: Clock, *, seed: int, **settings: Any) -> Ma
 
     probe.STRATEGY = replace(strategy, out_of_fold=first)
 
-    def noted(*args: Any, **kwargs: Any) -> Any:
-        marks["trained_seconds"] = round(clock.elapsed(), 3)
-        return assemble(*args, **kwargs)
+    def noted(rung: Any) -> Any:
+        model = train(rung)
+        trained[rung.name] = round(clock.elapsed(), 3)
+        return model
 
-    headstart.outcome.assemble = noted
+    headstart.deciding._trained = noted
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data, test = write_rows(task.train, folder / "train.jsonl"), write_rows(judged(task.test), folder / "test.jsonl")
@@ -90,6 +92,7 @@ def fit_and_score(task: Task, clock: Clock, *, seed: int, **settings: Any) -> Ma
         clock.stop()
         predicted = headstart.load(str(folder / "run")).predict(list(task.test.texts))
         results = run.results
+    marks["trained_seconds"] = trained[results.winner.name]
     if early:
         guessed = early[0].predict_logits(list(task.test.texts)).argmax(axis=1)
         marks["probe_accuracy"] = scores(task.test.labels, [task.labels[k] for k in guessed])["accuracy"]

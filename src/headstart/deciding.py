@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from headstart.candidates import Means, folder_name, mean_tokens, rungs_on, texts_beside
+from headstart.cost import CostModel
 from headstart.data.examples import IntArray
 from headstart.judge.calibration import Calibration
 from headstart.planner import Decision, decide
@@ -22,10 +23,13 @@ from headstart.runs import UNFINISHED, RunFolder
 from headstart.settings import Settings
 from headstart.strategies.base import FloatArray, Rows, Trained
 from headstart.strategies.ladder import trainings_of
-from headstart.strategies.outputs import said_of
+from headstart.strategies.outputs import Output, output_of, said_of
 from headstart.target import Part, Target
 from headstart.tasks.registry import get_task
-from headstart.trials import failure_of
+from headstart.trials import calibrating_fold, failure_of
+
+# A fold for the probabilities of a winner of which none was tried may take this much of the time for a decision.
+_CALIBRATING = 0.1
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,8 @@ def judge_part(
     judging = target.test if part.judge is None else target.rows.take(part.judge)
     assert judging is not None  # a part without rows of its own is judged by the test file
 
+    calibrate = calibrating(run, part.name, seconds, means.cost)
+
     def judge(decision: Decision) -> Judged:
         trained: dict[str, Trained] = {}
         known: dict[str, FloatArray] = {}
@@ -116,21 +122,25 @@ def judge_part(
             if rung is None or rung.name in known:
                 return None if rung is None else known[rung.name]
 
-            calibration = _calibration(rung, decision)
+            # Which texts are answered with hangs on the calibration; with a longer budget a run that goes on may know more folds.
+            texts = output_of(judging.y) is Output.TEXT
+            before = calibrate(rung, decision) if texts else Calibration()
 
             def work() -> dict[str, Any]:
                 if rung.strategy.out_of_fold is None:
                     say(f"  training {rung.name} (about {trial_seconds(rung, means.cost):.0f} s)")
-                trained[rung.name] = _trained(rung).scaled(calibration.factor, calibration.shift)
+                trained[rung.name] = _trained(rung).scaled(before.factor, before.shift)
                 said = said_of(trained[rung.name], judging)
                 return {"logits": said.outputs, **({"answers": list(said.answers)} if said.answers else {})}
 
-            # With a longer budget a run that goes on may know more folds, and calibrate otherwise.
-            key = f"{part.name}/judged {rung.name} x {calibration.factor:.9g} {calibration.shift:+.9g}"
+            key = f"{part.name}/judged {rung.name} x {before.factor:.9g} {before.shift:+.9g}"
             found = run.remember(key, work, spent=seconds_kept(rung.job.kept))
             if part.judge is not None and rung.job.kept is not None:  # else it is what will be saved
                 shutil.rmtree(rung.job.kept, ignore_errors=True)
-            known[rung.name], answers[rung.name] = found["logits"], tuple(found.get("answers", ()))
+            after = Calibration() if texts else calibrate(rung, decision)
+            if rung.name in trained:
+                trained[rung.name] = trained[rung.name].scaled(after.factor, after.shift)
+            known[rung.name], answers[rung.name] = after.of(found["logits"]), tuple(found.get("answers", ()))
             return known[rung.name]
 
         transfer, plain = predict(decision.transfer), predict(decision.plain)
@@ -171,15 +181,28 @@ def until_trained(decide_anew: Callable[[Failed], Decision], use: Callable[[Deci
             say(f"  {name} could not be trained ({reason}); it is left out")
 
 
-def calibrated(rung: Rung, decision: Decision) -> Trained:
-    """The rung trained on all rows of its job, its probabilities calibrated: on its out-of-fold logits, else as the prior expects."""
-    calibration = _calibration(rung, decision)
-    return _trained(rung).scaled(calibration.factor, calibration.shift)
+Calibrate = Callable[[Rung, Decision], Calibration]
+"""How a rung's outputs are moved after a decision."""
 
 
-def _calibration(rung: Rung, decision: Decision) -> Calibration:
+def calibrating(run: RunFolder, label: str, seconds: float, cost: CostModel) -> Calibrate:
+    """Calibration by out-of-fold logits: those that were measured; of a winner of which none was, those of one fold that is trained for it
+    where that takes little of the `seconds` for the decision on the rows called `label`; else as the prior expects."""
+
+    def calibrate(rung: Rung, decision: Decision) -> Calibration:
+        logits = decision.out_of_fold.get(rung.name)
+        if logits is None and rung is decision.winner and output_of(rung.job.rows.y) is Output.CLASS and rung.job.folds:
+            share = len(rung.job.folds[0][0]) / len(rung.job.rows)
+            if trial_seconds(rung, cost, share) <= _CALIBRATING * seconds:
+                logits = calibrating_fold(rung, run, label, cost)
+        return _calibration(rung, decision, logits)
+
+    return calibrate
+
+
+def _calibration(rung: Rung, decision: Decision, logits: FloatArray | None) -> Calibration:
     warmer = decision.warmer.get(rung.source, 1.0) if rung.strategy.tunes_a_source else 1.0
-    return calibration_of(rung, decision.out_of_fold.get(rung.name), warmer)
+    return calibration_of(rung, logits, warmer)
 
 
 def _trained(rung: Rung) -> Trained:
@@ -197,13 +220,17 @@ def train_plain(final: Decision) -> Trained | None:
     if final.plain is None:
         return None
     try:
-        return calibrated(final.plain, final)
+        trained = _trained(final.plain)
     except _TrainingFailedError as error:
         say(f"  {final.plain.name} could not be trained on all rows ({error.args[1]})")
         return None
+    calibration = _calibration(final.plain, final, final.out_of_fold.get(final.plain.name))
+    return trained.scaled(calibration.factor, calibration.shift)
 
 
-def train_winner(final: Decision) -> Trained:
-    """The winner trained on all labelled rows."""
+def train_winner(final: Decision, calibrate: Calibrate) -> Trained:
+    """The winner trained on all labelled rows, its probabilities calibrated."""
     say(f"training {final.winner.name} on all {len(final.winner.job.rows):,} labelled rows")
-    return calibrated(final.winner, final)
+    trained = _trained(final.winner)  # first: it takes longest, and may fail
+    calibration = calibrate(final.winner, final)
+    return trained.scaled(calibration.factor, calibration.shift)

@@ -18,7 +18,7 @@ from headstart.budget import AROUND, within_budget
 from headstart.candidates import asked_strategies, open_means
 from headstart.checking import Checked, check_data
 from headstart.data.examples import Examples
-from headstart.deciding import Failed, decide_on, read_rows, train_winner, until_trained
+from headstart.deciding import Failed, calibrating, decide_on, read_rows, train_winner, until_trained
 from headstart.judge.calibration import softmax
 from headstart.pipeline import leave_out_taught
 from headstart.planner import Decision
@@ -60,7 +60,8 @@ def train_classifier(texts: Sequence[str], labels: Sequence[str], settings: Sett
         def decide_anew(failed: Failed) -> Decision:
             return decide_on(target, every, "all rows", settings, run, means, names, seconds, failed=failed, lasting=False)
 
-        fitted = until_trained(decide_anew, lambda decision: train_winner(decision))
+        calibrate = calibrating(run, "all rows", seconds, means.cost)
+        fitted = until_trained(decide_anew, lambda decision: train_winner(decision, calibrate))
         return TrainedClassifier(target.labels, without_store(cast(Fitted, fitted)))
 
 

@@ -29,7 +29,7 @@ from headstart.budget import (
 )
 from headstart.candidates import Means, asked_strategies, open_means, rungs_on, texts_beside
 from headstart.data.examples import Examples
-from headstart.deciding import Failed, decide_on, judge_part, read_rows, train_winner, until_trained
+from headstart.deciding import Failed, calibrating, decide_on, judge_part, read_rows, train_winner, until_trained
 from headstart.detours import (
     LEARNT_ALONE,
     Task,
@@ -163,7 +163,8 @@ def fit_target(target: Target, settings: Settings, *, tasks: Sequence[Task], poo
                     return judged[0].decision  # what was judged is what is saved, also in a run that goes on
                 return decide_on(target, every, label, settings, run, means, strategies, a_row * len(every), failed=failed)
 
-            final, model = until_trained(decide_anew, lambda decision: (decision, train_winner(decision)))
+            calibrate = calibrating(run, label, a_row * len(every), means.cost)
+            final, model = until_trained(decide_anew, lambda decision: (decision, train_winner(decision, calibrate)))
         results = assemble(target, settings, parts, judged, final, model, means.readers, means.findings, run, command, begin)
         if detours:
             told = tell(detours, target, settings, parts, judged, final, model)

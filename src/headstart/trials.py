@@ -104,8 +104,15 @@ def run_light(state: State, run: RunFolder, label: str, cost: CostModel) -> None
     state.again = tuple(result[name] for name in again if name in result)
 
 
-def run_fold(state: State, run: RunFolder, label: str, cost: CostModel) -> None:
-    """Train on all folds but one and predict that one."""
+def calibrating_fold(rung: Rung, run: RunFolder, label: str, cost: CostModel) -> FloatArray | None:
+    """Logits (u, c) of a rung that was never tried, for the rows of its first fold, NaN for others; None: it could not be trained."""
+    state = State(rung, Belief(0.0, 1.0), Belief(0.0, 1.0))
+    run_fold(state, run, label, cost, "calibrating")
+    return state.logits
+
+
+def run_fold(state: State, run: RunFolder, label: str, cost: CostModel, what: str = "trying") -> None:
+    """Train on all folds but one and predict that one. `what`: what it is for."""
     rung = state.rung
     train, held = rung.job.folds[state.folds]
     fold = f"fold-{state.folds + 1}"
@@ -121,7 +128,7 @@ def run_fold(state: State, run: RunFolder, label: str, cost: CostModel) -> None:
         return {"logits": found}
 
     expected = trial_seconds(rung, cost, len(train) / len(rung.job.rows))
-    say(f"  trying {rung.name}, fold {state.folds + 1} of {len(rung.job.folds)} (about {expected:.0f} s)")
+    say(f"  {what} {rung.name}, fold {state.folds + 1} of {len(rung.job.folds)} (about {expected:.0f} s)")
     result = _attempt(state, run, f"{label}/{rung.name}/fold {state.folds}", work, kept)
     if kept is not None:
         shutil.rmtree(kept, ignore_errors=True)
