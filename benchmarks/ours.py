@@ -52,8 +52,8 @@ def fit_and_score(task: Task, clock: Clock, *, seed: int, **settings: Any) -> Ma
     Returns scores of the saved model on all test rows.
 
     `trained_seconds` is when the winner was trained on all rows, which is where the peers' clocks stop; the whole run goes on to calibrate
-    its probabilities, which changes no label, to judge, save, verify and report. `probe_seconds` is when the first model that transfers, the probe, was trained on all rows, and
-    `probe_accuracy` what it scores.
+    its probabilities, which changes no label, to judge, save, verify and report. `probe_seconds` is when the first model that transfers,
+    the probe, was trained on all rows, and `probe_accuracy` what it scores.
     """
     import headstart
     import headstart.deciding

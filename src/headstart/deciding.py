@@ -133,14 +133,16 @@ def judge_part(
                 said = said_of(trained[rung.name], judging)
                 return {"logits": said.outputs, **({"answers": list(said.answers)} if said.answers else {})}
 
-            key = f"{part.name}/judged {rung.name} x {before.factor:.9g} {before.shift:+.9g}"
-            found = run.remember(key, work, spent=seconds_kept(rung.job.kept))
+            said_by = f"{part.name}/said by {rung.name} x {before.factor:.9g} {before.shift:+.9g}"
+            found = run.remember(said_by, work, spent=seconds_kept(rung.job.kept))
             if part.judge is not None and rung.job.kept is not None:  # else it is what will be saved
                 shutil.rmtree(rung.job.kept, ignore_errors=True)
             after = Calibration() if texts else calibrate(rung, decision)
             if rung.name in trained:
                 trained[rung.name] = trained[rung.name].scaled(after.factor, after.shift)
-            known[rung.name], answers[rung.name] = after.of(found["logits"]), tuple(found.get("answers", ()))
+            key = f"{part.name}/judged {rung.name} x {after.factor:.9g} {after.shift:+.9g}"
+            known[rung.name] = run.remember(key, lambda: {"logits": after.of(found["logits"]), "seconds": 0.0})["logits"]
+            answers[rung.name] = tuple(found.get("answers", ()))
             return known[rung.name]
 
         transfer, plain = predict(decision.transfer), predict(decision.plain)
