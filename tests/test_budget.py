@@ -137,6 +137,8 @@ def test_rows_of_neighbouring_data_must_be_read_too_before_the_first_decision(ne
     foretold = deciding.read_rows(target, settings, means, strategies)
     assert foretold == pytest.approx(own + theirs, rel=0.02)  # what the labels are called is read too
     assert candidates.rows_that_fit(target, short, means, ["probe"])[0] == 90  # what was read already costs nothing
+    texts = replace(target, unlabelled=tuple(f"a text that bears no label, number {i}" for i in range(50)))
+    assert [candidates.rows_that_fit(texts, short, means, [name])[0] for name in ("source_rows", "aligned")] == [90, 10]
     [reader] = means.readers.values()
     assert reader.lacking(pool.texts) == [] and budget.seconds_to_read(target, means, strategies) == 0.0
 

@@ -42,6 +42,19 @@ def test_a_strategy_that_is_named_twice_is_one_rung():
     assert candidates.asked_strategies(make_settings({"strategy": ["probe", "tfidf", "probe"]})) == ["probe", "tfidf"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        (("tfidf",), None),
+        (("tfidf", "aligned"), "aligned"),
+        (("weighted_rows", "aligned"), "weighted_rows"),
+        (("aligned", "self_labels", "source_rows", "weighted_rows"), "source_rows"),
+    ],
+)
+def test_of_several_ways_for_a_target_without_labels_no_fold_of_other_rows_chooses(asked, kept):
+    assert candidates.way_of_texts(make_settings({"strategy": asked})) == kept
+
+
 def test_a_cut_of_all_blocks_leaves_the_rungs_that_tune_none_or_all(task):
     names = [rung.name for rung in rungs(task, candidates.asked_strategies(make_settings({})), 3)]
     assert names == ["tfidf", "static", "probe", "full", "soup", "scratch"]

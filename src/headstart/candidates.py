@@ -134,7 +134,8 @@ def rows_that_fit(target: Target, settings: Settings, means: Means, strategies: 
     """How many of the target's rows every source can read in the budget and hold in memory; if not all, in words what all would take."""
     if get_task(target.task).in_pieces or not any(get_strategy(name, settings.task).needs_source for name in strategies):
         return len(target.rows), ""
-    return _that_fit(target.rows.texts, settings, means, settings.few_rows)
+    beside = target.unlabelled if set(strategies) & set(rungs_on_texts()) else ()
+    return _that_fit(target.rows.texts, settings, means, settings.few_rows, beside)
 
 
 def pool_that_fits(target: Target, settings: Settings, means: Means) -> tuple[int, str]:
@@ -153,7 +154,8 @@ def _that_fit(texts: Sequence[str], settings: Settings, means: Means, least: int
     each = seconds(texts)
     taken = len(beside) * seconds(beside) if beside else 0.0
     in_time = int((_READING_SHARE * settings.budget - taken) / max(each, 1e-12))
-    if in_time < n:  # what an earlier run read costs nothing
+    some_of_each = [some[:: max(1, len(some) // 200)] for some in (texts, beside)]
+    if in_time < n and not any(reader.lacking(some) for reader in readers for some in some_of_each):  # what was read costs nothing
         lacking = sum(seconds_lacking(some, reader, means.cost) for reader in readers for some in (texts, beside) if some)
         in_time = n if lacking < _READING_SHARE * settings.budget else in_time
     row = max((reader.backbone.n_blocks + 1) * reader.backbone.width * 4 for reader in readers)
@@ -162,6 +164,13 @@ def _that_fit(texts: Sequence[str], settings: Settings, means: Means, least: int
     if fit >= n:
         return n, ""
     return fit, f"about {n * each:,.0f} s" if in_time <= in_memory else f"about {n * row / 1e9:,.0f} GB of memory"
+
+
+def way_of_texts(settings: Settings) -> str | None:
+    """Of the ways of learning for a target without labels that are asked for, the one whose model is kept: the usual, else the first."""
+    ways = [name for name in settings.strategy if name in rungs_unlabelled()]
+    usual = [name for name in ways if not get_strategy(name, settings.task).compared_only]
+    return next(iter(usual or ways), None)
 
 
 def seconds_lacking(texts: Sequence[str], reader: Reader, cost: CostModel) -> float:
@@ -199,7 +208,7 @@ def rungs_on(
     tokens = {source: mean_tokens(reader, rows.texts) for source, reader in means.readers.items()}
     for name in strategies:
         strategy = get_strategy(name, settings.task)
-        if target.unlabelled and name in settings.strategy:
+        if target.unlabelled and name == way_of_texts(settings):
             strategy = replace(strategy, compared_only=False)  # no label says which way is best: who names one wants its model
         if not strategy.needs_source:
             found.append(Rung(strategy, None, job, next(iter(tokens.values()))))

@@ -290,6 +290,7 @@ def leave_out_taught(target: Target, means: Means) -> None:
         if not why:
             if told := remark(reader.backbone.source, *parts):
                 means.findings.append(Finding("source taught some rows", Severity.WARNING, told, count=1))
+                say(f"  {told}")
             continue
         if len(means.readers) == 1:
             raise SourceError(why)

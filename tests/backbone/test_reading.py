@@ -169,8 +169,8 @@ def test_what_another_release_of_the_library_computed_is_not_taken(
     tiny_backbone: Tiny, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Reader(tiny_backbone("bert"), store, 4096).pooled(TEXTS)
-    assert re.fullmatch(r"\d+\.\d+", reading._RELEASE) and version("transformers").startswith(reading._RELEASE)
-    monkeypatch.setattr(reading, "_RELEASE", "4.99")
+    assert re.fullmatch(r"\d+\.\d+", reading.RELEASE) and version("transformers").startswith(reading.RELEASE)
+    monkeypatch.setattr(reading, "RELEASE", "4.99")
     reader = Reader(tiny_backbone("bert"), store, 4096)
     reader.pooled(TEXTS)
     assert reader.read == len(TEXTS)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModel
 
 from headstart.checking import token_counter
 from headstart.errors import SourceError
@@ -168,6 +169,14 @@ def test_a_source_that_asks_for_attention_weights_opens_as_any_other(tmp_path: P
     assert (module.config._attn_implementation, module.config.output_attentions) == ("sdpa", False)
 
 
-def test_bigbird_has_whole_attention_whatever_it_reads_first(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "big_bird", "attention_type": "block_sparse"}))
-    assert read_config(tmp_path).attention_type == "original_full"
+def test_what_bigbird_says_of_a_long_text_does_not_hang_on_what_it_read_before(tmp_path):
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8, "vocab_size": 20}
+    blocks = {"attention_type": "block_sparse", "block_size": 4, "num_random_blocks": 1, "max_position_embeddings": 80}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "big_bird", **sizes, **blocks}))
+    torch.manual_seed(0)
+    model = AutoModel.from_config(read_config(tmp_path)).eval()
+    long, short = torch.randint(3, 20, (1, 60)), torch.tensor([[3, 4, 5]])
+    with torch.inference_mode():
+        first = model(input_ids=long).last_hidden_state
+        model(input_ids=short)
+        torch.testing.assert_close(model(input_ids=long).last_hidden_state, first)

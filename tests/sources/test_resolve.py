@@ -129,7 +129,7 @@ def test_what_of_the_sentence_transformers_files_is_not_followed_is_noted(tmp_pa
     assert source.pooling is Pooling.MEAN
     assert source.notes == (
         "its Dense module is left out; the vectors are those before it",
-        "texts are not made lower case first, as its settings ask",
+        "its settings ask for lower case; texts are read as they are",
         "its prompt 'query' is not put before texts",
         "its pooling max+mean; the mean of all tokens is used",
     )
@@ -343,7 +343,7 @@ REFUSED: list[tuple[str, Callable[[Path], Path], str]] = [
         "older sentence-transformers",
         older_sentences,
         "The source {name!r} keeps its transformer in its folder '0_Transformer', as sentence-transformers once did; open it with a "
-        "current one and save it again.",
+        "current release and save it again.",
     ),
     (
         "shards of nothing",

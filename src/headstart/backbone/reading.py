@@ -26,8 +26,8 @@ from headstart.backbone.pooling import pool
 from headstart.backbone.store import Store
 from headstart.progress import bar
 
-# What a kind of model computes is the library's, and its releases mend it.
-_RELEASE = ".".join(transformers.__version__.split(".")[:2])
+# What a kind of model computes is the library's, and its releases change it; what they repair in the third number is taken as the same.
+RELEASE = ".".join(transformers.__version__.split(".")[:2])
 Float32 = NDArray[np.float32]
 
 # Texts handled between two writes to the store: bounds memory and what a kill can lose.
@@ -126,7 +126,7 @@ class Reader:
                 max_length=backbone.max_length,
                 pooling=backbone.pooling.value if kind == "pooled" else "",
                 format="float32",
-                computed_by=_RELEASE,
+                computed_by=RELEASE,
             )
             self._spaces[kind, layer] = key
             if self.store is not None:

@@ -121,7 +121,7 @@ class AnyLabel:
 def _labelled(target: Examples, all_texts: int, test: Examples | None, settings: Settings) -> tuple[Examples, list[Finding]]:
     """The labelled rows of all sets that say nothing that the target or the test file says, set after set, numbered on and on.
 
-    `all_texts`: how many the target has, of which `target` holds those that were drawn.
+    `all_texts`: how many the target has, of which `target` holds those that were drawn; only these are compared with.
     """
     texts: list[str] = []
     labels: list[str] = []

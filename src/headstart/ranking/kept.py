@@ -24,7 +24,7 @@ from headstart.sources.source import Source
 from headstart.strategies.base import FloatArray
 from headstart.transferability.registry import known_estimators
 
-FORMAT = 8  # raise it when the figures are computed in another way
+FORMAT = 9  # raise it when the figures are computed in another way
 MOST_BYTES = 200_000_000  # what was used last stays
 # Settings that change a figure of a source.
 _ASKED = (
@@ -88,11 +88,12 @@ def kept_key(source: Source, content: str, settings: Settings) -> str:
         SourceError: the source's files are damaged.
     """
     from headstart import __version__
+    from headstart.backbone.reading import RELEASE
 
     asked = {name: getattr(settings, name) for name in _ASKED}
     own = (content_digest(source.folder), source.pooling.value, source.max_length)
     table = [dataclasses.asdict(case) for case in read_cases(settings.task)]
-    return digest(FORMAT, __version__, own, content, asked, table, known_estimators())
+    return digest(FORMAT, __version__, RELEASE, own, content, asked, table, known_estimators())
 
 
 def keep(folder: Path, key: str, kept: Kept) -> Kept:

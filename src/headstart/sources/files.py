@@ -159,7 +159,7 @@ def sentence_pooling(folder: Path) -> tuple[Pooling | None, tuple[str, ...]]:
     left_out = sorted(set(kinds) - {"Transformer", "Pooling", "Normalize"})
     notes = tuple(f"its {kind} module is left out; the vectors are those before it" for kind in left_out)
     if _of_sentences(folder).get("do_lower_case"):
-        notes += ("texts are not made lower case first, as its settings ask",)
+        notes += ("its settings ask for lower case; texts are read as they are",)
     if prompt := read_json(folder / "config_sentence_transformers.json").get("default_prompt_name"):
         notes += (f"its prompt {str(prompt)!r} is not put before texts",)
     if "Pooling" not in kinds:

@@ -217,7 +217,7 @@ def _model_folder(name: str, folder: Path) -> Path:
     if inner:
         raise SourceError(
             f"The source {name!r} keeps its transformer in its folder {inner!r}, as sentence-transformers once did; open it with a current "
-            "one and save it again."
+            "release and save it again."
         )
     raise SourceError(f"The source {name!r} has no config.json, so it is no model folder; give the folder that the model was saved to.")
 

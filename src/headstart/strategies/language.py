@@ -143,8 +143,8 @@ class WritingModel:
                 yield from zip(part, reader.activations([texts[i] for i in part], blocks), strict=True)
                 continue
             with trunk_above(self.module, self.cut, reader.backbone.above) as trunk, fast_linears(trunk):
-                for i, states in states_through(trunk, reader, [texts[i] for i in part], blocks):
-                    yield part[i], states
+                found = list(states_through(trunk, reader, [texts[i] for i in part], blocks))
+            yield from ((part[i], states) for i, states in found)
 
 
 def _many_at_once(found: Iterable[tuple[int, Float32]], rows_read: Sequence[Written]) -> Iterator[tuple[IntArray, Float32, IntArray]]:
