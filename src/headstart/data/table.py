@@ -114,7 +114,8 @@ class Table:
     """An open table: its columns, and its rows once from front to back.
 
     `columns` are in the file's order; for JSON they are all that the first 1,000 rows name. `kinds` are Arrow's names of the types of those
-    columns that the file says are numbers or true and false: of Parquet. Memory stays constant in the number of rows
+    columns that the file says are numbers or true and false: of Parquet. `above` is the line above the header of delimited text that says
+    the delimiter, "" where there is none. Memory stays constant in the number of rows
     except for JSON that is one object, as SQuAD's and tables by columns, which is read whole. Close it, or use it as a context manager.
     """
 
@@ -127,6 +128,7 @@ class Table:
         notes: Notes,
         *,
         delimiter: str = ",",
+        above: str = "",
         kinds: Mapping[str, str] = MappingProxyType({}),
         close: Callable[[], None] | None = None,
     ) -> None:
@@ -134,6 +136,7 @@ class Table:
         self.format = format
         self.columns = columns
         self.delimiter = delimiter
+        self.above = above
         self.kinds = kinds
         self._records = records
         self._notes = notes
@@ -273,7 +276,8 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
     one_column = said is None and format is Format.CSV and is_one_column(beginning, delimiter)
     rows = delimited_rows(lines, delimiter, notes, one_column=one_column)
     header = _header(next(rows, []), notes)
-    return Table(origin, format, tuple(header), delimited_records(rows, header, notes), notes, delimiter=delimiter, close=close)
+    records, above = delimited_records(rows, header, notes), said[0] if said else ""
+    return Table(origin, format, tuple(header), records, notes, delimiter=delimiter, above=above, close=close)
 
 
 def _told_by_beginning(format: Format | None, beginning: str, first: str) -> Format:
