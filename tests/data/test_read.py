@@ -577,6 +577,14 @@ def test_a_quote_that_is_never_closed_costs_one_row_at_most(tmp_path):
     assert read.examples.texts[-1] == "message, 1000"
 
 
+def test_a_quote_within_a_line_of_one_column_swallows_none_behind_it(tmp_path):
+    texts = ['He said,"hi', "not a thing,", 'She said,"ho" and, so', " ", 'a"b', "a nul, here", "a, b"]
+    lines = [text.replace("nul", "n\0ul") for text in texts[:-1]]
+    with open_table(put(tmp_path, "a.csv", "text\n" + "\n".join([*lines, "", '"a, b"', ""]))) as table:
+        assert list(table.records()) == [(row, {"text": text}) for row, text in zip((1, 2, 3, 4, 5, 6, 8), texts, strict=True)]
+        assert [(found.kind, found.rows) for found in table.findings] == [("NUL bytes", (6,))]
+
+
 def test_a_quote_that_is_never_closed_before_unquoted_rows_does_not_swallow_them(tmp_path):
     lines = [f"message {i},l{i % 3}\n" for i in range(1, 30_001)]
     lines[499] = '"never closed,l1\n'

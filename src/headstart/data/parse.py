@@ -63,11 +63,15 @@ class _Feed:
     def __iter__(self) -> _Feed:
         return self
 
-    def __next__(self) -> str:
+    def _line(self) -> str:
         line = self._again.pop() if self._again else next(self._lines)
         if "\0" in line:
             self._notes.nul.add(self._notes.row)
             line = line.replace("\0", "")
+        return line
+
+    def __next__(self) -> str:
+        line = self._line()
         self.record.append(line)
         self._characters += len(line)
         if len(self.record) > _FIELD_LINES or self._characters > _FIELD_CHARACTERS:
@@ -78,6 +82,17 @@ class _Feed:
         """Forget the lines of the last record."""
         self.record = []
         self._characters = 0
+
+    def unquoted(self) -> str | None:
+        """The next line without its end, where it does not begin with a quote; None: it does, or there is none."""
+        try:
+            line = self._line()
+        except StopIteration:
+            return None
+        if line.startswith('"'):
+            self.put_back([line])
+            return None
+        return line.rstrip("\r\n")
 
     def put_back(self, lines: list[str]) -> None:
         """Give these lines again."""
@@ -133,9 +148,10 @@ def delimited_rows(lines: Iterator[str], delimiter: str, notes: Notes, *, one_co
     fields = 0
     while True:
         feed.begin_record()
+        text = feed.unquoted() if one_column and fields else None
         row: list[str] | None
         try:
-            row = next(reader)
+            row = next(reader) if text is None else [text] * bool(text)
         except StopIteration:
             return
         except csv.Error:
@@ -149,8 +165,6 @@ def delimited_rows(lines: Iterator[str], delimiter: str, notes: Notes, *, one_co
             fields = len(row)
             notes.left_out_because = f"did not have the {counted(fields, 'field')} of the header"
             yield row
-        elif one_column and len(feed.record) == 1 and not feed.record[0].startswith('"'):
-            yield [feed.record[0].rstrip("\r\n")]
         elif row is None or len(row) != fields:
             notes.left_out.add(notes.row)
         else:
