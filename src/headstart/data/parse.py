@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -128,13 +129,21 @@ def _header_of(line: str, delimiter: str, notes: Notes) -> list[str]:
 def is_one_column(sample: str, delimiter: str) -> bool:
     """Whether a table that begins so has one column of texts, in which the delimiter is a sign like any other.
 
-    So it is where the header is one field, unless the rows look like cells: of one number of fields, with no space behind a delimiter.
-    `sample` is the beginning of the file.
+    So it is where the header is one field, unless another number of fields is the commonest among the rows. One with a space behind a
+    delimiter, or that breaks the rules of quoting, is a text. `sample` is the beginning of the file.
     """
-    header, *rows = [line for line in _whole_lines(sample) if line.strip()] or [""]
-    counts = {row.count(delimiter) for row in rows}
-    as_cells = len(counts) == 1 and 0 not in counts and not any(f"{delimiter} " in row for row in rows)
-    return delimiter not in header and not as_cells
+    header, *lines = [line for line in _whole_lines(sample) if line.strip()] or [""]
+    rows = _strict_rows(lines, delimiter) or [row for line in lines[:_SNIFFED_ROWS] for row in _strict_rows([line], delimiter) or [[line]]]
+    fields = Counter(1 if any(cell.startswith(" ") for cell in row[1:]) else len(row) for row in rows)
+    return delimiter not in header and fields[1] == max(fields.values(), default=0)
+
+
+def _strict_rows(lines: list[str], delimiter: str) -> list[list[str]]:
+    """The first rows of these lines; none where they break the rules of quoting."""
+    try:
+        return list(itertools.islice(csv.reader(lines, delimiter=delimiter, strict=True), _SNIFFED_ROWS))
+    except csv.Error:
+        return []
 
 
 def delimited_rows(lines: Iterator[str], delimiter: str, notes: Notes, *, one_column: bool = False) -> Iterator[list[str]]:
