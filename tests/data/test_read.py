@@ -600,6 +600,13 @@ def test_a_line_feed_within_a_cell_of_an_old_macs_table_is_no_end_of_a_row(tmp_p
     assert read.findings == ()
 
 
+def test_a_carriage_return_within_the_first_line_of_plain_text_is_no_end_of_it(tmp_path):
+    with open_table(put(tmp_path, "a.txt", b"one\r\rand more\ntwo\rof it\nthree\n")) as table:
+        assert list(table.records()) == [(1, {"text": "one\r\rand more"}), (2, {"text": "two\rof it"}), (3, {"text": "three"})]
+    with open_table(put(tmp_path, "b.txt", b"one\rtwo\rthree")) as table:  # of an old Mac
+        assert list(table.records()) == [(1, {"text": "one"}), (2, {"text": "two"}), (3, {"text": "three"})]
+
+
 def test_a_header_that_cannot_be_told_apart_is_refused():
     assert message(list, delimited_rows(iter(["text,label\rhello\n", "a,b\n"]), ",", Notes("'a.csv'"))) == (
         "The header of 'a.csv' cannot be read; write the names of its columns on one line, with ',' between."

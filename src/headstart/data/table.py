@@ -257,13 +257,15 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
     if format is Format.JSON:
         return _columns_from_records(origin, format, json_records(text_pieces(head, joined, notes), notes), notes, close)
     by_line = format is Format.TEXT and is_one_side(origin)
-    lines = text_lines(head, joined, notes, tabular=format in (Format.CSV, Format.TSV, Format.TEXT) and not by_line)
+    plain = format is Format.TEXT and not _has_header(first)
+    lines = text_lines(head, joined, notes, tabular=format in (Format.CSV, Format.TSV, Format.TEXT) and not plain and not by_line)
     if format is Format.JSONL:
         return _columns_from_records(origin, format, json_line_records(lines, notes), notes, close)
     if format is Format.CONLL:
         return Table(origin, format, conll.COLUMNS, conll.conll_records(lines, notes), notes, close=close)
-    if format is Format.TEXT and not _has_header(first):
-        by_paragraph = not by_line and any(not line.strip() for line in beginning.strip().splitlines())
+    if plain:
+        ends = "\n" if "\n" in beginning else "\r"
+        by_paragraph = not by_line and any(not line.strip() for line in beginning.strip().split(ends))
         return Table(origin, format, ("text",), text_records(lines, by_paragraph, notes, blank=by_line), notes, close=close)
     if format is not Format.TEXT and first.startswith("{") and first.rstrip().endswith("}"):
         raise DataError(f"{notes.origin} holds JSON lines; rename it to end in .jsonl.")
