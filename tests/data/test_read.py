@@ -201,6 +201,9 @@ def test_standard_input_is_recognised_by_its_beginning(monkeypatch, name):
         ('{"text": "a", "label": "c"}\n\n{"text": "b", "label": "d"}', [("a", "c"), ("b", "d")]),
         ('{"text": "a", "label": "c"}\nno JSON\n{"text": "b", "label": "d"}', [("a", "c"), ("b", "d")]),
         ("{\n" + json.dumps({"text": "a", "label": "c"})[1:], [("a", "c")]),
+        ('{"data": [\n{"text": "a", "label": "c"}\n]}', [("a", "c")]),
+        ('{"data": [\n{"text": "a", "label": "c"}\n,\n{"text": "b", "label": "d"}]}', [("a", "c"), ("b", "d")]),
+        ('{"text": {"0": "a"}, "label":\n{"0": "c"}}', [("a", "c")]),
     ],
 )
 def test_one_json_object_without_a_name_is_no_json_lines(tmp_path, monkeypatch, content, told):
@@ -208,6 +211,37 @@ def test_one_json_object_without_a_name_is_no_json_lines(tmp_path, monkeypatch, 
     for path in ("-", put(tmp_path, "a.data", content), put(tmp_path, "a.txt", content.lstrip())):
         examples = read_examples(path).examples
         assert list(zip(examples.texts, examples.labels, strict=True)) == told
+
+
+@pytest.mark.parametrize(
+    "first", ['{"text": "b", ', '{"text": "b', '{"text": "b", "label": }', '{"text": "b"]', '{"text": "b" "label": "c"}', "{"]
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+def test_a_broken_first_line_of_json_lines_costs_one_row(tmp_path, monkeypatch, first, end):
+    content = end.join([first, '{"text": "a", "label": "c"}', '{"text": "b", "label": "d"}'])
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(content.encode())))
+    for path, name in (
+        ("-", "standard input"),
+        *((path, repr(path)) for path in (put(tmp_path, name, content) for name in ("a.data", "a.txt"))),
+    ):
+        read = read_examples(path)
+        assert (read.examples.texts, read.examples.labels) == (("a", "b"), ("c", "d"))
+        assert [(found.message, found.rows) for found in read.findings] == [
+            (f"1 row of {name} did not hold a JSON object and was left out.", (1,))
+        ]
+
+
+def test_json_lines_with_a_long_first_record_are_read_line_by_line(tmp_path, monkeypatch):
+    row = json.dumps({"text": "a" * 1000, "label": "c"}).encode() + b"\n"
+    content = b"\n" + row.replace(b"aa", b"a" * 2000) + b"\n" + row * 20_000
+    stream = io.BytesIO(content)
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=stream))
+    for path in ("-", *(put(tmp_path, name, content) for name in ("a.json", "a.txt", "a.data"))):
+        with open_table(path) as table:
+            assert stream.tell() < 6_000_000  # of 20 million bytes: columns are those of the first 1,000 rows
+            rows = [(row, len(record["text"])) for row, record in table.records()]
+        assert (rows[:2], len(rows), rows[-1]) == ([(2, 1_000_000), (4, 1000)], 20_001, (20_003, 1000))
+        stream.seek(0)
 
 
 def test_questions_by_a_pipe_are_read(monkeypatch):

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from headstart.data import conll
 from headstart.data.columns import LABEL_NAMES, TEXT_NAMES
-from headstart.data.from_json import behind_object, json_line_records, json_records
+from headstart.data.from_json import behind_object, is_broken_line, json_line_records, json_records
 from headstart.data.hub import hub_records
 from headstart.data.lines import Notes, find_encoding, open_bytes, read_error, take_sample, text_lines, text_pieces
 from headstart.data.parallel import is_language, is_tmx, line_records, side_names, tmx_records, two_files, unfolded, unfolded_columns
@@ -288,7 +288,7 @@ def _told_by_beginning(format: Format | None, beginning: str, first: str) -> For
     if format is Format.TEXT and _JSON_START.match(first):
         format = None
     if format is None and first.startswith("{"):
-        return Format.JSONL if behind_object(beginning) else Format.JSON
+        return Format.JSONL if behind_object(beginning) or is_broken_line(beginning) else Format.JSON
     if format is Format.JSON and behind_object(beginning).startswith("{"):
         return Format.JSONL
     if format in (None, Format.JSONL) and first.startswith("["):
