@@ -164,6 +164,20 @@ def test_cells_under_a_header_of_one_name_are_not_taken_for_texts(tmp_path, mode
     )
 
 
+@pytest.mark.parametrize("broken", ["", 'so "it" is, they say\n', 'so,"it" is\n'])
+def test_a_title_above_a_table_is_no_header_of_whole_lines(tmp_path, model, broken):
+    (tmp_path / "in.csv").write_text(f'Report of March\ntext,label\n"a, b",x\nhello there,y\n"two\nlines",z\n{broken}')
+    assert run(tmp_path / "in.csv", tmp_path / "out.csv").warnings[0] == (
+        f"{5 if broken else 4} rows of '{tmp_path}/in.csv' did not have the 1 field of the header and were left out. "
+        "Repair or delete them in the file."
+    )
+
+
+def test_a_comma_without_a_space_within_some_texts_of_one_column_parts_nothing(tmp_path, model):
+    (tmp_path / "in.csv").write_text("text\nit costs 1,000 euro\nhi, you\nhello there\n1,5 or 2,5\n")
+    assert run(tmp_path / "in.csv", tmp_path / "out.csv").warnings == ()
+
+
 def test_bad_rows_are_left_out_and_told(tmp_path, model):
     (tmp_path / "in.csv").write_text("id,text\n1,hi\n2,a,b\n3,ho\n")
     done = run(tmp_path / "in.csv", tmp_path / "out.csv")

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from headstart.data import duplicates
 from headstart.data.check import _repeats, check_examples, suspect_finding, suspect_labels
 from headstart.data.examples import Examples
 from headstart.errors import DataError
@@ -130,6 +131,26 @@ def test_training_rows_are_joined_by_rows_of_the_validation_file_and_never_by_th
     assert found(tested, "near test rows")[1:3] == ("1 test row is nearly the same as a training row.", (1,))
     assert validated.groups[40] == validated.groups[41] == validated.validation_groups[0]
     assert found(validated, "near validation rows")[2] == (1,)
+
+
+def test_training_rows_are_not_sought_through_a_second_time_for_a_test_file(monkeypatch):
+    sketched = []
+    sketch = duplicates._sketch
+    monkeypatch.setattr(duplicates, "_sketch", lambda texts: sketched.append(len(texts)) or sketch(texts))
+    rows = plain()
+    test = examples([(rows[7][0] + " ?", "b"), ("something else altogether", "a"), (rows[5][0], "a")], "test.csv")
+    result = check_examples(examples(rows), test=test)
+    assert sketched == [40, 2]
+    assert found(result, "near test rows")[2] == (1,)
+    assert result.test_groups.tolist() == [7, 41, 5]
+
+
+def test_test_rows_made_from_a_template_of_training_rows_are_told_however_many_these_are():
+    order = "the customer wrote that order {} has not arrived yet and asks for help with it, please call back soon".format
+    train = [(order(i), "a") for i in range(60)]
+    result = check_examples(examples([*plain(), *train]), test=examples([(order(i), "a") for i in range(60, 90)], "test.csv"))
+    assert found(result, "near test rows")[1] == "30 test rows are nearly the same as a training row."
+    assert np.unique(result.test_groups, return_counts=True)[1].max() <= 20
 
 
 def test_labels_that_only_the_test_file_has_are_found():

@@ -156,6 +156,21 @@ def test_a_bare_carriage_return_in_a_cell_stays_where_it_is(tmp_path):
         assert table.findings == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "above", "delimiter"),
+    [("a.tsv", "sep=;", ";"), ("a.csv", "SEP=~", "~"), ("a.csv", "sep=:", ":"), ("a.txt", '"sep=\t"', "\t")],
+)
+def test_the_delimiter_that_a_line_above_the_header_says_stays(tmp_path, name, above, delimiter):
+    rows = [("hello; there", "a"), ("good, morning", "b")]
+    lines = [above, f"text{delimiter}label", *(f'"{text}"{delimiter}{label}' for text, label in rows)]
+    (tmp_path / name).write_text("\n".join(lines))
+    cleaned(tmp_path / name)
+    copy = tmp_path / name.replace("a.", "a.cleaned.")
+    assert copy.read_text().startswith(f"{above}\ntext{delimiter}label\n")
+    with open_table(copy) as table:
+        assert [(record["text"], record["label"]) for _, record in table.records()] == rows
+
+
 def test_all_columns_of_conll_stay(tmp_path):
     path = tmp_path / "a.conll"
     kept = "Marie NNP I-NP B-PER\nslept VBD I-VP O\n"

@@ -201,6 +201,9 @@ def test_standard_input_is_recognised_by_its_beginning(monkeypatch, name):
         ('{"text": "a", "label": "c"}\n\n{"text": "b", "label": "d"}', [("a", "c"), ("b", "d")]),
         ('{"text": "a", "label": "c"}\nno JSON\n{"text": "b", "label": "d"}', [("a", "c"), ("b", "d")]),
         ("{\n" + json.dumps({"text": "a", "label": "c"})[1:], [("a", "c")]),
+        ('{"data": [\n{"text": "a", "label": "c"}\n]}', [("a", "c")]),
+        ('{"data": [\n{"text": "a", "label": "c"}\n,\n{"text": "b", "label": "d"}]}', [("a", "c"), ("b", "d")]),
+        ('{"text": {"0": "a"}, "label":\n{"0": "c"}}', [("a", "c")]),
     ],
 )
 def test_one_json_object_without_a_name_is_no_json_lines(tmp_path, monkeypatch, content, told):
@@ -208,6 +211,37 @@ def test_one_json_object_without_a_name_is_no_json_lines(tmp_path, monkeypatch, 
     for path in ("-", put(tmp_path, "a.data", content), put(tmp_path, "a.txt", content.lstrip())):
         examples = read_examples(path).examples
         assert list(zip(examples.texts, examples.labels, strict=True)) == told
+
+
+@pytest.mark.parametrize(
+    "first", ['{"text": "b", ', '{"text": "b', '{"text": "b", "label": }', '{"text": "b"]', '{"text": "b" "label": "c"}', "{"]
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+def test_a_broken_first_line_of_json_lines_costs_one_row(tmp_path, monkeypatch, first, end):
+    content = end.join([first, '{"text": "a", "label": "c"}', '{"text": "b", "label": "d"}'])
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(content.encode())))
+    for path, name in (
+        ("-", "standard input"),
+        *((path, repr(path)) for path in (put(tmp_path, name, content) for name in ("a.data", "a.txt"))),
+    ):
+        read = read_examples(path)
+        assert (read.examples.texts, read.examples.labels) == (("a", "b"), ("c", "d"))
+        assert [(found.message, found.rows) for found in read.findings] == [
+            (f"1 row of {name} did not hold a JSON object and was left out.", (1,))
+        ]
+
+
+def test_json_lines_with_a_long_first_record_are_read_line_by_line(tmp_path, monkeypatch):
+    row = json.dumps({"text": "a" * 1000, "label": "c"}).encode() + b"\n"
+    content = b"\n" + row.replace(b"aa", b"a" * 2000) + b"\n" + row * 20_000
+    stream = io.BytesIO(content)
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=stream))
+    for path in ("-", *(put(tmp_path, name, content) for name in ("a.json", "a.txt", "a.data"))):
+        with open_table(path) as table:
+            assert stream.tell() < 6_000_000  # of 20 million bytes: columns are those of the first 1,000 rows
+            rows = [(row, len(record["text"])) for row, record in table.records()]
+        assert (rows[:2], len(rows), rows[-1]) == ([(2, 1_000_000), (4, 1000)], 20_001, (20_003, 1000))
+        stream.seek(0)
 
 
 def test_questions_by_a_pipe_are_read(monkeypatch):
@@ -577,6 +611,14 @@ def test_a_quote_that_is_never_closed_costs_one_row_at_most(tmp_path):
     assert read.examples.texts[-1] == "message, 1000"
 
 
+def test_a_quote_within_a_line_of_one_column_swallows_none_behind_it(tmp_path):
+    texts = ['He said,"hi', "not a thing,", 'She said,"ho" and, so', " ", 'a"b', "a nul, here", "a, b"]
+    lines = [text.replace("nul", "n\0ul") for text in texts[:-1]]
+    with open_table(put(tmp_path, "a.csv", "text\n" + "\n".join([*lines, "", '"a, b"', ""]))) as table:
+        assert list(table.records()) == [(row, {"text": text}) for row, text in zip((1, 2, 3, 4, 5, 6, 8), texts, strict=True)]
+        assert [(found.kind, found.rows) for found in table.findings] == [("NUL bytes", (6,))]
+
+
 def test_a_quote_that_is_never_closed_before_unquoted_rows_does_not_swallow_them(tmp_path):
     lines = [f"message {i},l{i % 3}\n" for i in range(1, 30_001)]
     lines[499] = '"never closed,l1\n'
@@ -590,6 +632,13 @@ def test_a_line_feed_within_a_cell_of_an_old_macs_table_is_no_end_of_a_row(tmp_p
     read = read_examples(put(tmp_path, name, b'text,label\r"two\nlines",a\rhello,b\r'))
     assert (read.examples.texts, read.examples.labels, read.examples.rows) == (("two\nlines", "hello"), ("a", "b"), (1, 2))
     assert read.findings == ()
+
+
+def test_a_carriage_return_within_the_first_line_of_plain_text_is_no_end_of_it(tmp_path):
+    with open_table(put(tmp_path, "a.txt", b"one\r\rand more\ntwo\rof it\nthree\n")) as table:
+        assert list(table.records()) == [(1, {"text": "one\r\rand more"}), (2, {"text": "two\rof it"}), (3, {"text": "three"})]
+    with open_table(put(tmp_path, "b.txt", b"one\rtwo\rthree")) as table:  # of an old Mac
+        assert list(table.records()) == [(1, {"text": "one"}), (2, {"text": "two"}), (3, {"text": "three"})]
 
 
 def test_a_header_that_cannot_be_told_apart_is_refused():

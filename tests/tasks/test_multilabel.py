@@ -57,6 +57,8 @@ def test_labels_are_lists_or_names_with_a_separator(cells, labels):
         (['[{"a": 1}]', "[]"], False),
         (["[true]"], False),
         (["[]", "[]"], False),
+        (["[null]", "[]", "[NaN]", '[" "]'], False),  # nothing in any of them
+        (["[null]", "[3.0, NaN]"], True),
     ],
 )
 def test_lists_of_names_and_whole_numbers_are_labels(cells, are_labels):

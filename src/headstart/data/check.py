@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.check_classes import check_classes
-from headstart.data.duplicates import near_duplicates, normalise
+from headstart.data.duplicates import further_groups, near_duplicates, normalise
 from headstart.data.examples import BoolArray, Examples, IntArray
 from headstart.data.rows import RowList, counted, finding, quoted, rows_at
 from headstart.data.spelling import common_spelling, level_label
@@ -133,16 +133,18 @@ def check_examples(
     usable = filled & ~repeated & ~leaked
     # Test rows decide nothing: two training rows may be joined by one, so the groups of splits are found without them.
     own = [*texts, *(text.strip() for text in (() if validation is None else validation.texts))]
-    near_groups, pairs = _near(own, checks.about)
-    groups, validation_groups, pairs = near_groups[:n], near_groups[n:], pairs[pairs[:, 1] < n]
+    near = near_duplicates(own if checks.about is None else [checks.about(text) for text in own])
+    groups, validation_groups = near.groups[:n], near.groups[n:]
+    pairs = near.pairs[near.pairs[:, 1] < n] if checks.about is None else near.pairs[:0]  # rows about one thing are no duplicates
     findings += _near_findings(train, texts, [] if checks.of_the_text else same_labels, pairs)
     test_groups, subjects = groups[:0], checks.about is not None
     if test is not None:
-        together, _ = _near([*own, *(text.strip() for text in test.texts)], checks.about)
-        test_groups = together[len(own) :]
-        findings += _near_leaks(levels, "test", test, together[:n], test_groups, subjects)
+        test_texts = [text.strip() for text in test.texts]
+        test_groups, beside = further_groups(near, test_texts if checks.about is None else [checks.about(text) for text in test_texts])
+        shared = np.isin(test_groups, groups) | np.isin(beside, groups)
+        findings += _near_leaks(levels, "test", test, shared, subjects)
     if validation is not None:
-        findings += _near_leaks(levels, "validation", validation, groups, validation_groups, subjects)
+        findings += _near_leaks(levels, "validation", validation, np.isin(validation_groups, groups), subjects)
     findings += checks.check(train, given, usable, folds)
     findings += _texts(train)
     if tokenize_lengths is not None and checks.read_whole is not None:
@@ -319,25 +321,10 @@ def _near_findings(train: Examples, texts: list[str], labels: list[str], pairs: 
     return found
 
 
-def _near(texts: Sequence[str], about: Callable[[str], str] | None) -> tuple[IntArray, IntArray]:
-    """The group of each text, (n,), and verified pairs of near duplicates, (p, 2); by what texts are about groups alone."""
-    if about is None:
-        found = near_duplicates(texts)
-        return found.groups, found.pairs
-    subjects = [about(text) for text in texts]
-    first = {subject: i for i, subject in reversed(list(enumerate(subjects)))}
-    different = list(first)
-    groups = near_duplicates(different).groups
-    place = {subject: first[different[int(group)]] for subject, group in zip(different, groups, strict=True)}
-    # Where there is no subject there is nothing in common.
-    alone = [place[subject] if subject else i for i, subject in enumerate(subjects)]
-    return np.array(alone, dtype=np.int64), np.zeros((0, 2), dtype=np.int64)
-
-
-def _near_leaks(texts: list[str], name: str, other: Examples, groups: IntArray, theirs: IntArray, subjects: bool) -> list[Finding]:
-    """Rows of the other file that are nearly, but not exactly, training rows, or about the same; `texts` are levelled."""
+def _near_leaks(texts: list[str], name: str, other: Examples, near: BoolArray, subjects: bool) -> list[Finding]:
+    """Rows of the other file that are nearly, but not exactly, training rows, or about the same, of those that `near` (m,) says are
+    together with one; `texts` are levelled."""
     exact = set(texts)
-    near = np.isin(theirs, groups)
     rows = rows_at(other, (i for i in np.flatnonzero(near).tolist() if other.texts[i].strip() and normalise(other.texts[i]) not in exact))
     if not rows.count:
         return []

@@ -212,6 +212,7 @@ def _write(table: Table, source: Path, target: Path, changes: Changes) -> None:
         _write_parquet(source, target, changes)
     elif table.format in (Format.CSV, Format.TSV):
         with _whole_file(source, target) as file:
+            file.write(table.above + "\n" * bool(table.above))  # without it another delimiter would be guessed
             file.write(delimited_text([table.columns], table.delimiter))
             for record in _kept(table, changes):
                 file.write(delimited_text([[as_text(value) for value in record.values()]], table.delimiter))

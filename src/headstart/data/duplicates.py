@@ -39,12 +39,28 @@ class NearDuplicates:
     """Pairs of near duplicates and the clusters they form.
 
     `pairs` has shape (p, 2): positions, the smaller first; a cluster of t texts is joined by t - 1 of them, all verified.
-    `similarity` has shape (p,), values in [`SIMILAR`, 1]. `groups` has shape (n,): the smallest position of the text's cluster.
+    `similarity` has shape (p,), values in [`SIMILAR`, 1]. `groups` has shape (n,): the smallest position of the text's cluster. `sketched`
+    are the different texts, with which further ones are compared.
     """
 
     pairs: IntArray
     similarity: NDArray[np.float64]
     groups: IntArray
+    sketched: Sketched
+
+
+@dataclass(frozen=True, eq=False)
+class Sketched:
+    """The k different texts, levelled and not empty, that a search has sketched.
+
+    `place` gives each its number in [0, k), and `first` (k,) the position where it stands first. `sketches` has shape (`_BANDS` *
+    `_BAND_WIDTH`, k); `roots` (k,) is the least number of the text's cluster.
+    """
+
+    place: dict[str, int]
+    first: IntArray
+    sketches: NDArray[np.uint32]
+    roots: IntArray
 
 
 def normalise(text: str) -> str:
@@ -60,38 +76,77 @@ def near_duplicates(texts: Sequence[str], *, largest_cluster: int | None = None)
     `largest_cluster` bounds how many different texts one cluster may chain together (equal once levelled counts as one); None:
     a fiftieth of all, at least 20. Without a bound, all texts of one template could hang together, and no split could part them.
     """
-    n = len(texts)
-    first_of: dict[str, int] = {}
-    twin_of = np.arange(n)  # the first text that is equal once levelled
-    for position, text in enumerate(texts):
-        levelled = normalise(text)
-        if levelled:
-            twin_of[position] = first_of.setdefault(levelled, position)
-    kept = np.fromiter(first_of.values(), dtype=np.int64, count=len(first_of))
-    levelled_texts = list(first_of)
-    del first_of
-    clusters = _Clusters(len(kept), largest_cluster or max(20, len(kept) // 50))
-    a, b, similarity = _similar_pairs(levelled_texts, clusters)
-    groups_of_kept = clusters.roots()
-    # `kept` ascends, so the first text of a cluster is also the smallest position.
-    place = np.full(n, -1, dtype=np.int64)
-    place[kept] = np.arange(len(kept))
-    levelled_place = place[twin_of]
-    groups = np.where(levelled_place >= 0, kept[groups_of_kept[levelled_place]] if len(kept) else 0, np.arange(n))
-    twins = np.flatnonzero(twin_of != np.arange(n))
-    pairs = np.concatenate([np.stack([twin_of[twins], twins], axis=1), np.stack([kept[a], kept[b]], axis=1)])
-    return NearDuplicates(pairs, np.concatenate([np.ones(len(twins)), similarity]), groups)
-
-
-def _similar_pairs(texts: list[str], clusters: _Clusters) -> tuple[IntArray, IntArray, NDArray[np.float64]]:
-    """Joins similar texts in `clusters`; positions a < b and similarity of the pairs that did."""
-    n = len(texts)
+    place: dict[str, int] = {}
+    places = _placed(texts, place)
+    first = _first_positions(places, 0, len(place))
+    clusters = _Clusters(np.arange(len(place)), largest_cluster or max(20, len(place) // 50))
+    sketches = _sketch(list(place))
     joined: list[tuple[int, int, float]] = []
+    for similar in _similar_pairs(list(place), sketches, clusters):
+        for a, b, value in similar:
+            if clusters.join(a, b):
+                joined.append((a, b, value))
+    roots = clusters.roots()
+    positions = np.arange(len(texts))
+    twin_of = np.where(places >= 0, first[places], positions) if len(place) else positions  # the first text that is equal once levelled
+    # `first` ascends, so the first text of a cluster is also the smallest position.
+    groups = np.where(places >= 0, first[roots[places]], positions) if len(place) else positions
+    twins = np.flatnonzero(twin_of != positions)
+    near = np.array([(a, b) for a, b, _ in joined], dtype=np.int64).reshape(-1, 2)
+    pairs = np.concatenate([np.stack([twin_of[twins], twins], axis=1), first[near]])
+    similarity = np.array([1.0] * len(twins) + [value for _, _, value in joined], dtype=np.float64)
+    return NearDuplicates(pairs, similarity, groups, Sketched(place, first, sketches, roots))
+
+
+def further_groups(found: NearDuplicates, texts: Sequence[str]) -> tuple[IntArray, IntArray]:
+    """The groups of m further texts beside those that were `found` among n, (m,), and what earlier text each is nearly the same as, (m,).
+
+    The earlier ones are not compared with each other again, and their groups stay as they are: a group of further texts that are like two
+    of them has the smaller number. One of further texts alone is n and the smallest position among these. The second array is the group of
+    an earlier text, -1 where there is none; it is not always the text's own, for a cluster has the bound of `near_duplicates`.
+    """
+    known, n = found.sketched, len(found.groups)
+    place = dict(known.place)
+    places = _placed(texts, place)
+    first = np.concatenate([known.first, n + _first_positions(places, len(known.place), len(place))])
+    every = list(place)
+    sketches = np.concatenate([known.sketches, _sketch(every[len(known.place) :])], axis=1)
+    clusters = _Clusters(np.concatenate([known.roots, np.arange(len(known.place), len(place))]), max(20, len(place) // 50))
+    beside = np.concatenate([known.roots, np.full(len(place) - len(known.place), -1)])
+    for similar in _similar_pairs(every, sketches, clusters, begin=len(known.place)):
+        for a, b, _ in similar:
+            if beside[b] < 0 and a < len(known.place):
+                beside[b] = known.roots[a]
+            clusters.join(a, b)
+    if not place:
+        return n + np.arange(len(texts)), np.full(len(texts), -1)
+    groups = np.where(places >= 0, first[clusters.roots()[places]], n + np.arange(len(texts)))
+    return groups, np.where((places >= 0) & (beside[places] >= 0), first[beside[places]], -1)
+
+
+def _placed(texts: Sequence[str], place: dict[str, int]) -> IntArray:
+    """The number of each text once levelled, (n,), -1 for an empty one; those that are new get the next ones in `place`."""
+    levelled = map(normalise, texts)
+    return np.fromiter((place.setdefault(text, len(place)) if text else -1 for text in levelled), dtype=np.int64, count=len(texts))
+
+
+def _first_positions(places: IntArray, begin: int, end: int) -> IntArray:
+    """Where each of the numbers from `begin` to before `end`, which all stand there, stands first."""
+    numbers, positions = np.unique(places, return_index=True)
+    return positions[(numbers >= begin) & (numbers < end)].astype(np.int64)
+
+
+def _similar_pairs(
+    texts: list[str], sketches: NDArray[np.uint32], clusters: _Clusters, begin: int = 0
+) -> Iterator[list[tuple[int, int, float]]]:
+    """Positions a < b and similarity of similar texts that are not yet together in `clusters`, likeliest first, band by band; whoever takes
+    them joins them. b is `begin` or more: texts before it were compared with each other."""
+    n = len(texts)
     failed = np.empty(0, dtype=np.int64)  # pairs that were compared and are not similar, as a * n + b
-    sketches = _sketch(texts)
     for band in range(_BANDS if n > 1 else 0):
         keys = _band_keys(sketches[band * _BAND_WIDTH : (band + 1) * _BAND_WIDTH])
-        pairs, agreement = _agreeing(sketches, _candidates(keys))
+        candidates = _candidates(keys)
+        pairs, agreement = _agreeing(sketches, candidates[candidates[:, 1] >= begin] if begin else candidates)
         roots = clusters.roots()
         new = (roots[pairs[:, 0]] != roots[pairs[:, 1]]) & ~np.isin(pairs[:, 0] * n + pairs[:, 1], failed)
         pairs, agreement = pairs[new], agreement[new]
@@ -100,14 +155,7 @@ def _similar_pairs(texts: list[str], clusters: _Clusters) -> tuple[IntArray, Int
         similarity = _jaccard(texts, pairs)
         close = similarity >= SIMILAR
         failed = np.concatenate([failed, pairs[~close, 0] * n + pairs[~close, 1]])
-        for (a, b), value in zip(pairs[close].tolist(), similarity[close].tolist(), strict=True):
-            if clusters.join(a, b):
-                joined.append((a, b, value))
-    return (
-        np.array([a for a, _, _ in joined], dtype=np.int64),
-        np.array([b for _, b, _ in joined], dtype=np.int64),
-        np.array([value for _, _, value in joined], dtype=np.float64),
-    )
+        yield [(a, b, value) for (a, b), value in zip(pairs[close].tolist(), similarity[close].tolist(), strict=True)]
 
 
 def _candidates(keys: UIntArray) -> IntArray:
@@ -225,11 +273,15 @@ def _tagged_sets(texts: Sequence[str]) -> UIntArray:
 
 
 class _Clusters:
-    """Union-find over n positions with a bound on the size of a cluster; a cluster is known by its smallest position."""
+    """Union-find over n positions with a bound on the size of a cluster; a cluster is known by its smallest position.
 
-    def __init__(self, n: int, largest: int) -> None:
-        self._parent = list(range(n))
-        self._size: dict[int, int] = {}
+    `roots` (n,) tells the clusters at the beginning.
+    """
+
+    def __init__(self, roots: IntArray, largest: int) -> None:
+        self._parent = roots.tolist()
+        numbers, sizes = np.unique(roots, return_counts=True)
+        self._size = dict(zip(numbers[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True))
         self._largest = largest
 
     def _root(self, x: int) -> int:

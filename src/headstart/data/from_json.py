@@ -49,17 +49,38 @@ def _without_halves(value: Any, written: str, notes: Notes) -> Any:
     return clean
 
 
+def _is_object(text: str) -> bool:
+    """Whether this is a JSON object."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def behind_object(beginning: str) -> str:
     """What stands behind the first line of a text, but for white space, where that line is a whole JSON object; "": nothing, or it is none.
 
     `beginning` is that of the text, without white space before it.
     """
     first, *rest = re.split("[\r\n]", beginning, maxsplit=1)
+    return rest[0].lstrip() if rest and _is_object(first) else ""
+
+
+def is_broken_line(beginning: str) -> bool:
+    """Whether the first line of a text is no JSON object, and none that goes on in the next one, which begins another.
+
+    `beginning` is that of the text, without white space before it.
+    """
+    first, *rest = re.split("[\r\n]", beginning, maxsplit=1)
+    if not rest or not rest[0].lstrip().startswith("{") or _is_object(first):
+        return False
     try:
-        whole = isinstance(json.loads(first), dict)
+        json.loads(f"{first}\n{{")
+    except json.JSONDecodeError as error:
+        return error.pos <= len(first) + 1  # where the other begins at the latest
     except (ValueError, RecursionError):
-        whole = False
-    return rest[0].lstrip() if whole and rest else ""
+        pass
+    return False
 
 
 def json_line_records(lines: Iterator[str], notes: Notes) -> Iterator[tuple[int, Record]]:
@@ -82,7 +103,8 @@ def json_line_records(lines: Iterator[str], notes: Notes) -> Iterator[tuple[int,
 def json_records(pieces: Iterator[str], notes: Notes) -> Iterator[tuple[int, Record]]:
     """Row number and object of every entry of a JSON list, of the list under "data", or of a table that is written by columns.
 
-    A list is read entry by entry, in constant memory; any other table is read whole. `pieces` are the text, cut anywhere.
+    A list is read entry by entry, and lines of objects line by line, in constant memory; any other table is read whole. `pieces` are the
+    text, cut anywhere.
 
     Raises:
         DataError: the text is not JSON, or no such list.
@@ -92,18 +114,15 @@ def json_records(pieces: Iterator[str], notes: Notes) -> Iterator[tuple[int, Rec
     if beginning.lstrip()[:1] == "[":
         yield from _list_records(_entries(_Reader(beginning, pieces, notes)), notes)
         return
+    beginning = _with_more_than_a_line(beginning, pieces)
+    first, _, more = beginning.lstrip().partition("\n")
+    if more.strip() and _is_object(first):  # JSON lines under the name .json, as many data sets come
+        yield from json_line_records(_split(itertools.chain([beginning], pieces)), notes)
+        return
     text = beginning + "".join(pieces)
     try:
         value = _parse(text, notes)
     except ValueError as error:
-        first_line = text.lstrip().split("\n", 1)[0]
-        try:
-            lines_of_json = isinstance(json.loads(first_line), dict)
-        except (ValueError, RecursionError):
-            lines_of_json = False
-        if lines_of_json:  # JSON lines under the name .json, as many data sets come
-            yield from json_line_records(iter(text.split("\n")), notes)  # the other ends of lines may stand within a JSON string
-            return
         raise DataError(_no_json(notes, str(error))) from None
     if isinstance(value, dict):
         _require_even(value, notes.origin)
@@ -111,6 +130,32 @@ def json_records(pieces: Iterator[str], notes: Notes) -> Iterator[tuple[int, Rec
     if not isinstance(value, list):
         raise DataError(_no_list(notes))
     yield from _list_records(iter(value), notes)
+
+
+def _with_more_than_a_line(beginning: str, pieces: Iterator[str]) -> str:
+    """The beginning of a text with as many of its further pieces as it takes to hold something behind the first line that is not blank."""
+    held, ended = [beginning], "\n" in beginning.lstrip()
+    more = beginning.lstrip().partition("\n")[2]
+    while not more.strip():
+        piece = next(pieces, None)
+        if piece is None:
+            break
+        held.append(piece)
+        more = piece if ended else piece.partition("\n")[2]
+        ended = ended or "\n" in piece
+    return "".join(held)
+
+
+def _split(pieces: Iterator[str]) -> Iterator[str]:
+    """The lines of text that comes in pieces; the other ends of lines may stand within a JSON string."""
+    held: list[str] = []
+    for piece in pieces:
+        first, *further = piece.split("\n")
+        held.append(first)
+        for line in further:
+            yield "".join(held)
+            held = [line]
+    yield "".join(held)
 
 
 def _list_records(entries: Iterator[Any], notes: Notes) -> Iterator[tuple[int, Record]]:

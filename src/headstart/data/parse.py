@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -63,11 +64,15 @@ class _Feed:
     def __iter__(self) -> _Feed:
         return self
 
-    def __next__(self) -> str:
+    def _line(self) -> str:
         line = self._again.pop() if self._again else next(self._lines)
         if "\0" in line:
             self._notes.nul.add(self._notes.row)
             line = line.replace("\0", "")
+        return line
+
+    def __next__(self) -> str:
+        line = self._line()
         self.record.append(line)
         self._characters += len(line)
         if len(self.record) > _FIELD_LINES or self._characters > _FIELD_CHARACTERS:
@@ -78,6 +83,17 @@ class _Feed:
         """Forget the lines of the last record."""
         self.record = []
         self._characters = 0
+
+    def unquoted(self) -> str | None:
+        """The next line without its end, where it does not begin with a quote; None: it does, or there is none."""
+        try:
+            line = self._line()
+        except StopIteration:
+            return None
+        if line.startswith('"'):
+            self.put_back([line])
+            return None
+        return line.rstrip("\r\n")
 
     def put_back(self, lines: list[str]) -> None:
         """Give these lines again."""
@@ -113,13 +129,21 @@ def _header_of(line: str, delimiter: str, notes: Notes) -> list[str]:
 def is_one_column(sample: str, delimiter: str) -> bool:
     """Whether a table that begins so has one column of texts, in which the delimiter is a sign like any other.
 
-    So it is where the header is one field, unless the rows look like cells: of one number of fields, with no space behind a delimiter.
-    `sample` is the beginning of the file.
+    So it is where the header is one field, unless another number of fields is the commonest among the rows. One with a space behind a
+    delimiter, or that breaks the rules of quoting, is a text. `sample` is the beginning of the file.
     """
-    header, *rows = [line for line in _whole_lines(sample) if line.strip()] or [""]
-    counts = {row.count(delimiter) for row in rows}
-    as_cells = len(counts) == 1 and 0 not in counts and not any(f"{delimiter} " in row for row in rows)
-    return delimiter not in header and not as_cells
+    header, *lines = [line for line in _whole_lines(sample) if line.strip()] or [""]
+    rows = _strict_rows(lines, delimiter) or [row for line in lines[:_SNIFFED_ROWS] for row in _strict_rows([line], delimiter) or [[line]]]
+    fields = Counter(1 if any(cell.startswith(" ") for cell in row[1:]) else len(row) for row in rows)
+    return delimiter not in header and fields[1] == max(fields.values(), default=0)
+
+
+def _strict_rows(lines: list[str], delimiter: str) -> list[list[str]]:
+    """The first rows of these lines; none where they break the rules of quoting."""
+    try:
+        return list(itertools.islice(csv.reader(lines, delimiter=delimiter, strict=True), _SNIFFED_ROWS))
+    except csv.Error:
+        return []
 
 
 def delimited_rows(lines: Iterator[str], delimiter: str, notes: Notes, *, one_column: bool = False) -> Iterator[list[str]]:
@@ -133,9 +157,10 @@ def delimited_rows(lines: Iterator[str], delimiter: str, notes: Notes, *, one_co
     fields = 0
     while True:
         feed.begin_record()
+        text = feed.unquoted() if one_column and fields else None
         row: list[str] | None
         try:
-            row = next(reader)
+            row = next(reader) if text is None else [text] * bool(text)
         except StopIteration:
             return
         except csv.Error:
@@ -149,8 +174,6 @@ def delimited_rows(lines: Iterator[str], delimiter: str, notes: Notes, *, one_co
             fields = len(row)
             notes.left_out_because = f"did not have the {counted(fields, 'field')} of the header"
             yield row
-        elif one_column and len(feed.record) == 1 and not feed.record[0].startswith('"'):
-            yield [feed.record[0].rstrip("\r\n")]
         elif row is None or len(row) != fields:
             notes.left_out.add(notes.row)
         else:

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from headstart.data import conll
 from headstart.data.columns import LABEL_NAMES, TEXT_NAMES
-from headstart.data.from_json import behind_object, json_line_records, json_records
+from headstart.data.from_json import behind_object, is_broken_line, json_line_records, json_records
 from headstart.data.hub import hub_records
 from headstart.data.lines import Notes, find_encoding, open_bytes, read_error, take_sample, text_lines, text_pieces
 from headstart.data.parallel import is_language, is_tmx, line_records, side_names, tmx_records, two_files, unfolded, unfolded_columns
@@ -114,7 +114,8 @@ class Table:
     """An open table: its columns, and its rows once from front to back.
 
     `columns` are in the file's order; for JSON they are all that the first 1,000 rows name. `kinds` are Arrow's names of the types of those
-    columns that the file says are numbers or true and false: of Parquet. Memory stays constant in the number of rows
+    columns that the file says are numbers or true and false: of Parquet. `above` is the line above the header of delimited text that says
+    the delimiter, "" where there is none. Memory stays constant in the number of rows
     except for JSON that is one object, as SQuAD's and tables by columns, which is read whole. Close it, or use it as a context manager.
     """
 
@@ -127,6 +128,7 @@ class Table:
         notes: Notes,
         *,
         delimiter: str = ",",
+        above: str = "",
         kinds: Mapping[str, str] = MappingProxyType({}),
         close: Callable[[], None] | None = None,
     ) -> None:
@@ -134,6 +136,7 @@ class Table:
         self.format = format
         self.columns = columns
         self.delimiter = delimiter
+        self.above = above
         self.kinds = kinds
         self._records = records
         self._notes = notes
@@ -254,13 +257,15 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
     if format is Format.JSON:
         return _columns_from_records(origin, format, json_records(text_pieces(head, joined, notes), notes), notes, close)
     by_line = format is Format.TEXT and is_one_side(origin)
-    lines = text_lines(head, joined, notes, tabular=format in (Format.CSV, Format.TSV, Format.TEXT) and not by_line)
+    plain = format is Format.TEXT and not _has_header(first)
+    lines = text_lines(head, joined, notes, tabular=format in (Format.CSV, Format.TSV, Format.TEXT) and not plain and not by_line)
     if format is Format.JSONL:
         return _columns_from_records(origin, format, json_line_records(lines, notes), notes, close)
     if format is Format.CONLL:
         return Table(origin, format, conll.COLUMNS, conll.conll_records(lines, notes), notes, close=close)
-    if format is Format.TEXT and not _has_header(first):
-        by_paragraph = not by_line and any(not line.strip() for line in beginning.strip().splitlines())
+    if plain:
+        ends = "\n" if "\n" in beginning else "\r"
+        by_paragraph = not by_line and any(not line.strip() for line in beginning.strip().split(ends))
         return Table(origin, format, ("text",), text_records(lines, by_paragraph, notes, blank=by_line), notes, close=close)
     if format is not Format.TEXT and first.startswith("{") and first.rstrip().endswith("}"):
         raise DataError(f"{notes.origin} holds JSON lines; rename it to end in .jsonl.")
@@ -273,7 +278,8 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
     one_column = said is None and format is Format.CSV and is_one_column(beginning, delimiter)
     rows = delimited_rows(lines, delimiter, notes, one_column=one_column)
     header = _header(next(rows, []), notes)
-    return Table(origin, format, tuple(header), delimited_records(rows, header, notes), notes, delimiter=delimiter, close=close)
+    records, above = delimited_records(rows, header, notes), said[0] if said else ""
+    return Table(origin, format, tuple(header), records, notes, delimiter=delimiter, above=above, close=close)
 
 
 def _told_by_beginning(format: Format | None, beginning: str, first: str) -> Format:
@@ -282,7 +288,7 @@ def _told_by_beginning(format: Format | None, beginning: str, first: str) -> For
     if format is Format.TEXT and _JSON_START.match(first):
         format = None
     if format is None and first.startswith("{"):
-        return Format.JSONL if behind_object(beginning) else Format.JSON
+        return Format.JSONL if behind_object(beginning) or is_broken_line(beginning) else Format.JSON
     if format is Format.JSON and behind_object(beginning).startswith("{"):
         return Format.JSONL
     if format in (None, Format.JSONL) and first.startswith("["):

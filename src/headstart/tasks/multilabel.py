@@ -79,11 +79,13 @@ def _listed(cell: str) -> list[str] | None:
 
 
 def recognise(examples: Examples) -> str:
-    """Why these rows bear several labels, "" where they do not: all labels are lists of names, and texts are none."""
+    """Why these rows bear several labels, "" where they do not: all labels are lists of names, of which some name one, and texts
+    are none."""
     pairs = zip(examples.texts, examples.labels, strict=True)
     some = [(text, label) for text, label in pairs if text.strip() and label.strip()][:_LOOKED_AT]
     lists = [_items(label) for text, label in some if not _are_names(_items(text))]
-    recognised = len(lists) == len(some) and all(map(_are_names, lists)) and any(lists)
+    named = any(as_text(item).strip() for items in lists for item in items or ())
+    recognised = named and len(lists) == len(some) and all(map(_are_names, lists))
     return f"{examples.label_column!r} holds lists of labels" if recognised else ""
 
 
