@@ -156,7 +156,7 @@ def test_a_disk_that_fills_up_within_a_line_of_the_journal_costs_that_line_only(
         patched.setattr(runs.os, "fsync", fsync)
         assert told(capsys, *words(task, out))[0] == 3
     assert finishes(capsys, task, out)
-    assert len(runs._read_journal(out / "journal.jsonl")) == 9
+    assert len(runs._read_journal(out / "journal.jsonl")) == 11
 
 
 @pytest.mark.slow
