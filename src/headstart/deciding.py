@@ -189,13 +189,15 @@ Calibrate = Callable[[Rung, Decision], Calibration]
 
 def calibrating(run: RunFolder, label: str, seconds: float, cost: CostModel) -> Calibrate:
     """Calibration by out-of-fold logits: those that were measured; of a winner of which none was, those of one fold that is trained for it
-    where that takes little of the `seconds` for the decision on the rows called `label`; else as the prior expects."""
+    where that takes little of the `seconds` that there are, from now on, for the decision on the rows called `label`, and they are not
+    spent; else as the prior expects."""
+    begin = run.clock
 
     def calibrate(rung: Rung, decision: Decision) -> Calibration:
         logits = decision.out_of_fold.get(rung.name)
         if logits is None and rung is decision.winner and output_of(rung.job.rows.y) is Output.CLASS and rung.job.folds:
-            share = len(rung.job.folds[0][0]) / len(rung.job.rows)
-            if trial_seconds(rung, cost, share) <= _CALIBRATING * seconds:
+            needed = trial_seconds(rung, cost, len(rung.job.folds[0][0]) / len(rung.job.rows))
+            if needed <= min(_CALIBRATING * seconds, seconds - (run.clock - begin)):
                 logits = calibrating_fold(rung, run, label, cost)
         return _calibration(rung, decision, logits)
 
