@@ -86,7 +86,7 @@ def test_a_winner_that_was_never_tried_is_calibrated_by_a_fold_where_that_is_che
     assert "  calibrating partial from mine, fold 1 of 2 (about " in capsys.readouterr().err
     assert calibrate(rung, decided(rung)).factor == found and trained == [40, 32]  # the journal has it
     run = RunFolder.open(tmp_path / "late", {})
-    late = calibrating(run, "all rows", times * needed / deciding._CALIBRATING, cost)
+    late = calibrating(run, "all rows", times * needed / deciding._CALIBRATING, CostModel(1e11, 1e11))
     run.clock += times * needed / deciding._CALIBRATING - 0.5 * needed  # no time is left for it
     assert late(rung, decided(rung)).factor == usual and trained == [40, 32]
     assert calibrate(rung, decided(rung, winner=False)).factor == usual  # what is only compared is not worth it
