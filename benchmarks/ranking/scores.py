@@ -3,15 +3,18 @@
 Every estimator from features is asked three times: of the last layer, of the mean over the upper half of the blocks, and of the best layer,
 whose score is the greatest of all blocks'. Estimators between data sets compare the rows of a source task with the target's, both read by
 MiniLM; what they say stands for MiniLM trained on that task. Their seconds are those of comparing: one source reads each set once, however
-many are ranked. transformer-ranker is asked with its default settings.
+many are ranked. Estimators of a source's own head are asked of sources that were trained on a task. transformer-ranker is asked with its
+default settings.
 
-Finished scores are lines in benchmarks/work/ranking/scores.jsonl and not made again; features are kept in a store beside it.
+Finished scores are lines in benchmarks/work/ranking/scores.jsonl and not made again. Features come from the store that the truth filled, so
+the seconds of reading are those that the truth took for as many texts.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +23,10 @@ from common import append_line, code_digest, read_lines
 from headstart.strategies.probe import mean_of_layers, usual_layers
 from ranking import sources
 from ranking.targets import RANKING, SOURCE_TASKS, draw_target, draw_task
-from ranking.truth import job_of, open_reader
+from ranking.truth import CELLS as TRUE_CELLS
+from ranking.truth import STORE, STORE_BYTES, job_of, open_reader
 
 CELLS = RANKING / "scores.jsonl"
-STORE_BYTES = int(4e9)
 READINGS = ("last layer", "upper half", "best layer")
 DATA_SETS = "of data sets"  # ends the names of rankers that look at data sets
 PEER = "transformer-ranker"
@@ -37,12 +40,13 @@ def run(places: Sequence[tuple[str, str, int]], *, ours: bool, peer: bool) -> No
     if peer:
         _peer()  # says at once that it is not installed
     have = {(line["ranker"], line["source"], line["target"], line["seed"]) for line in read_lines(CELLS)}
-    with Store(RANKING / "features", STORE_BYTES) as store:
+    taken = _reading_seconds()
+    with Store(STORE, STORE_BYTES) as store:
         for source, target, seed in places:
             lines: Iterable[dict[str, Any]] = ()
             if ours:
-                lacking = {name for name in _names() if (name, source, target, seed) not in have}
-                lines = from_features(source, target, seed, store, lacking)
+                lacking = {name for name in _names(source) if (name, source, target, seed) not in have}
+                lines = from_features(source, target, seed, store, lacking, taken.get((source, target, seed)))
             if peer and (PEER, source, target, seed) not in have:
                 lines = [*lines, by_peer(source, target, seed)]
             _keep(lines, have, source, target, seed)
@@ -52,7 +56,7 @@ def run(places: Sequence[tuple[str, str, int]], *, ours: bool, peer: bool) -> No
             together = sorted(source for source, *place in places if place == [target, seed])
             ranker = among(together)
             if any((ranker, source, target, seed) not in have for source in together):
-                for source, line in by_headstart(together, target, seed):
+                for source, line in by_headstart(together, target, seed, taken):
                     _keep([{**line, "ranker": ranker}], have, source, target, seed)
             for task in SOURCE_TASKS:
                 lacking = {name for name in _pair_names() if (name, f"minilm+{task}", target, seed) not in have}
@@ -77,26 +81,41 @@ def _estimators(*kinds: str) -> dict[str, Any]:
     return {name: estimator for name, estimator in found.items() if estimator.needs.value in kinds}
 
 
-def _names() -> list[str]:
-    return [f"{name}, {reading}" for name in _estimators("features") for reading in READINGS]
+def _names(source: str) -> list[str]:
+    heads = _estimators("probabilities") if _head_of(source).is_file() else ()
+    return [*(f"{name}, {reading}" for name in _estimators("features") for reading in READINGS), *heads]
+
+
+def _head_of(source: str) -> Path:
+    """Where the head of a source that was trained on a task lies."""
+    return sources.folder_of(source) / "head" / "head.npz"
+
+
+def _reading_seconds() -> dict[tuple[str, str, int], float]:
+    """Seconds of reading a text by source, target and seed, as the truth took them."""
+    found = (((line["source"], line["target"], line["seed"]), line) for line in read_lines(TRUE_CELLS) if line["read_texts"])
+    return {place: line["read_seconds"] / line["read_texts"] for place, line in found}
 
 
 def _pair_names() -> list[str]:
     return [f"{name} {DATA_SETS}" for name in _estimators("data_sets", "texts")]
 
 
-def from_features(source: str, target: str, seed: int, store: Any, lacking: set[str]) -> Iterator[dict[str, Any]]:
-    """A line for each ranker of `lacking`. Seconds hold taking the features apart, as if each ranker were the only one."""
+def from_features(
+    source: str, target: str, seed: int, store: Any, lacking: set[str], text_seconds: float | None
+) -> Iterator[dict[str, Any]]:
+    """A line for each ranker of `lacking`. Seconds hold taking the features apart, as if each ranker were the only one; reading a text took
+    `text_seconds` (None: not known)."""
     if not lacking:
         return
+    from headstart.judge.calibration import softmax
     from headstart.transferability.decomposed import decompose
-    from headstart.transferability.registry import LabelledFeatures
+    from headstart.transferability.registry import HeadOutputs, LabelledFeatures
 
     train, _ = draw_target(target, seed)
     reader = open_reader(sources.folder_of(source), store)
-    begin = time.perf_counter()
     pooled = reader.pooled(train.texts)
-    read_seconds = _read_seconds(reader, len(set(train.texts)), time.perf_counter() - begin)
+    read_seconds = None if text_seconds is None else round(text_seconds * len(set(train.texts)), 4)
     job = job_of(train, reader, seed)
     blocks = reader.backbone.n_blocks
     given: dict[tuple[int, ...], tuple[Any, float]] = {}
@@ -125,6 +144,14 @@ def from_features(source: str, target: str, seed: int, store: Any, lacking: set[
                 scores.append(estimator.score(rows) * (1.0 if estimator.greater_is_better else -1.0))
                 seconds += taken + time.perf_counter() - start
             yield {"ranker": f"{name}, {reading}", "score": max(scores), "seconds": round(seconds, 4), "read_seconds": read_seconds}
+    for name, estimator in _estimators("probabilities").items():
+        if name in lacking:
+            start = time.perf_counter()
+            with np.load(_head_of(source), allow_pickle=False) as head:
+                features_of_head = mean_of_layers(pooled, tuple(int(layer) for layer in head["layers"])).astype(np.float64)
+                said = softmax(features_of_head @ head["weight"].T + head["bias"])
+            score = estimator.score(HeadOutputs(said, train.y, train.n_classes)) * (1.0 if estimator.greater_is_better else -1.0)
+            yield {"ranker": name, "score": score, "seconds": round(time.perf_counter() - start, 4), "read_seconds": read_seconds}
 
 
 def from_data_sets(task: str, target: str, seed: int, store: Any, lacking: set[str]) -> Iterator[dict[str, Any]]:
@@ -148,33 +175,37 @@ def from_data_sets(task: str, target: str, seed: int, store: Any, lacking: set[s
         yield {"ranker": ranker, "score": score, "seconds": round(seconds, 4), "read_seconds": 0.0}
 
 
-def _read_seconds(reader: Any, distinct: int, seconds: float) -> float | None:
-    """Seconds of reading so many texts; None where some were in the store, so that they say nothing."""
-    return round(seconds, 4) if reader.read == distinct else None
-
-
 def among(names: Sequence[str]) -> str:
     """What headstart's ranking of these sources is called: a source's place hangs on which others are there."""
     return OURS + " of " + ", ".join(sorted(names))
 
 
-def by_headstart(names: Sequence[str], target: str, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def by_headstart(
+    names: Sequence[str], target: str, seed: int, text_seconds: Mapping[tuple[str, str, int], float]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """What `headstart rank` predicts for each source and training by `partial`, with its interval; equal shares of the call's seconds."""
-    import tempfile
-
     import headstart
 
     train, _ = draw_target(target, seed)
     data = (list(train.texts), [str(k) for k in train.y])
     folders = {str(sources.folder_of(name)): name for name in names}
-    with tempfile.TemporaryDirectory() as store:  # an empty one: the call's seconds hold its reading
-        begin = time.perf_counter()
-        found = headstart.rank(data, source=list(folders), strategy="partial", metric="accuracy", seed=seed, store=store, quiet=True)
-        seconds = round((time.perf_counter() - begin) / len(names), 4)
+    begin = time.perf_counter()
+    found = headstart.rank(
+        data,
+        source=list(folders),
+        strategy="partial",
+        metric="accuracy",
+        seed=seed,
+        store=str(STORE),
+        store_limit=STORE_BYTES / 1e9,
+        quiet=True,
+    )
+    seconds = round((time.perf_counter() - begin) / len(names), 4)
     for source in found.sources:
-        score = source.predicted
-        line = {"score": score.value, "low": score.low, "high": score.high, "seconds": seconds, "read_seconds": 0.0}
-        yield folders[source.name], line
+        score, name = source.predicted, folders[source.name]
+        read = text_seconds.get((name, target, seed))
+        read_seconds = None if read is None else round(read * len(set(train.texts)), 4)
+        yield name, {"score": score.value, "low": score.low, "high": score.high, "seconds": seconds, "read_seconds": read_seconds}
 
 
 def _peer() -> Any:

@@ -30,16 +30,16 @@ TARGETS = {
 }
 SOURCE_TASKS = ("clinc150", "sst2", "tweeteval_offensive", "csabstruct", "snips", "unfair_tos_en")
 SOURCE_ROWS = 1000
-HELD_ROWS = 1000
+HELD_ROWS = 600
 # Longer texts are cut: the table needs an order of sources, not their best scores, and every source must be affordable on every target.
-WORDS = 50
+WORDS = 32
 
 
 def draw_target(name: str, seed: int) -> tuple[Rows, Rows]:
     """Training and held-out rows of a target, no text among both or twice.
 
     Training rows have the labels' own shares, two at least of each label that has them. Held out are the test file's rows; where these
-    are fewer than 1,000, rows of the validation file and undrawn ones of the training file too, for a truth with less noise.
+    are fewer than 600, rows of the validation file and undrawn ones of the training file too, for a truth with less noise.
     """
     return _draw(name, TARGETS[name], seed)
 

@@ -29,8 +29,9 @@ from ranking import sources
 from ranking.targets import RANKING, TARGETS, WORDS, draw_target
 
 STRATEGIES = ("probe", "partial")
-CELLS, TABLE = RANKING / "truth.jsonl", RESULTS / "ranking_truth.json"
-STORE_BYTES = int(8e9)
+CELLS, STORE, TABLE = RANKING / "truth.jsonl", RANKING / "store", RESULTS / "ranking_truth.json"
+# Room for all that was read: rankers score what the truth has read, and read nothing again.
+STORE_BYTES = int(30e9)
 COLUMNS = ("source", "target", "seed", "probe", "partial", "probe_f1", "partial_f1", "seconds", "cpu_seconds")
 
 
@@ -55,10 +56,10 @@ def missing(place: Place, lines: Iterable[dict[str, Any]]) -> list[str]:
 
 
 def settings() -> Any:
-    """headstart's defaults, the same for every source; one number format, whatever the machine of the day does fast."""
+    """headstart's defaults, the same for every source; training in bfloat16 where the machine does that fast, as users have it."""
     from headstart.settings import make_settings
 
-    return make_settings({"metric": "accuracy", "precision": "float32"})
+    return make_settings({"metric": "accuracy"})
 
 
 def open_reader(folder: Path, store: Any) -> Any:
@@ -180,7 +181,7 @@ def _run(places: list[Place]) -> None:
     """Measure what is missing. What another process measured meanwhile is seen, so that two may share the work, if not the same place."""
     from headstart.backbone.store import Store
 
-    with Store(RANKING / "store", STORE_BYTES) as store:
+    with Store(STORE, STORE_BYTES) as store:
         for number, place in enumerate(places, start=1):
             wanted = missing(place, read_lines(CELLS))
             if not wanted:
