@@ -185,6 +185,15 @@ def test_all_labels_distinct_is_an_error(label, kind):
     )
 
 
+def test_few_labels_that_are_distinct_among_many_missing_are_no_ids():
+    with pytest.raises(DataError) as error:
+        check_examples(examples([(text, "ab"[i] if i < 2 else "") for i, (text, _) in enumerate(plain())])).require_usable()
+    assert str(error.value) == (
+        "Only 2 of 40 rows of 'tickets.csv' have a label in the column 'label', each another one. "
+        "Fill in labels, several rows of each, or name another column with --label."
+    )
+
+
 def test_labels_that_are_distinct_once_repeats_are_left_out_are_no_ids():
     with pytest.raises(DataError) as error:
         check_examples(examples([(text, f"kind {i}") for i, (text, _) in enumerate(plain()[:3])] * 10)).require_usable()

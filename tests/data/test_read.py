@@ -222,7 +222,7 @@ def test_a_broken_first_line_of_json_lines_costs_one_row(tmp_path, monkeypatch, 
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(content.encode())))
     for path, name in (
         ("-", "standard input"),
-        *((path, repr(path)) for path in (put(tmp_path, name, content) for name in ("a.data", "a.txt"))),
+        *((path, repr(path)) for path in (put(tmp_path, name, content) for name in ("a.data", "a.txt", "a.json"))),
     ):
         read = read_examples(path)
         assert (read.examples.texts, read.examples.labels) == (("a", "b"), ("c", "d"))

@@ -43,6 +43,10 @@ def _classes(train: Examples, labels: list[str], usable: BoolArray, folds: int) 
         message = f"All {n:,} usable rows of {where} bear the same label, {next(iter(map(shortened, counts)))!r}."
         return [finding("one class", Severity.ERROR, message, (), "Give rows of at least two labels, or name another column with --label.")]
     labelled = [label for label in labels if label]
+    if len(counts) == n and 2 * len(labelled) <= len(labels):
+        message = f"Only {n:,} of {len(labels):,} rows of {where} have a label in the column {column!r}, each another one."
+        remedy = "Fill in labels, several rows of each, or name another column with --label."
+        return [finding("distinct labels", Severity.ERROR, message, (), remedy)]
     if len(counts) == n and len(set(labelled)) < len(labelled):
         message = (
             f"Each of the {n:,} usable rows of {where} bears a label of its own; rows that repeat an earlier one or stand in the test file "

@@ -289,7 +289,7 @@ def _told_by_beginning(format: Format | None, beginning: str, first: str) -> For
         format = None
     if format is None and first.startswith("{"):
         return Format.JSONL if behind_object(beginning) or is_broken_line(beginning) else Format.JSON
-    if format is Format.JSON and behind_object(beginning).startswith("{"):
+    if format is Format.JSON and (behind_object(beginning).startswith("{") or is_broken_line(beginning)):
         return Format.JSONL
     if format in (None, Format.JSONL) and first.startswith("["):
         return Format.JSON
