@@ -24,7 +24,10 @@ from headstart.tasks import ner
 from headstart.tasks.ner import TASK
 from small import TAGS, marked, word_rows
 
-FORMS = 'Give lists of tokens and tags, CoNLL columns, or a text with spans such as [{"start": 0, "end": 5, "label": "LOC"}].'
+FORMS = (
+    "Give lists of tokens and tags, CoNLL columns in a file that ends in .conll, or a text with spans such as "
+    '[{"start": 0, "end": 5, "label": "LOC"}].'
+)
 NOT_USED = "They are not used; give each word one tag."
 
 
@@ -60,6 +63,9 @@ READ = ("Marie Curie slept", "B-PER I-PER O")
     [
         GOOD,
         (["Marie", " Curie ", "slept"], ["B-PER", "I-PER\n", "O"]),
+        ("['Marie', 'Curie', 'slept']", "['B-PER', 'I-PER', 'O']"),  # as pandas writes lists into a CSV
+        ("['Marie' 'Curie' 'slept']", "['B-PER' 'I-PER' 'O']"),
+        ("Marie Curie slept", "[{'start': 0, 'end': 11, 'label': 'PER'}]"),
         ("Marie Curie slept", "B-PER I-PER O"),
         ("  Marie\tCurie   slept\n", "B-PER  I-PER\tO"),
         ("Marie Curie slept", [{"start": 0, "end": 11, "label": "PER"}]),
@@ -373,6 +379,8 @@ def test_whatever_is_given_what_is_prepared_can_be_numbered(rows):
         ([(["a"], [0]), (["b", "c"], [1, 0])], "'tokens' and 'tags' hold tokens and their tags"),
         ([GOOD, ("", ""), ([], [])], "'tokens' and 'tags' hold tokens and their tags"),
         ([("Oslo", [[0, 4, "LOC"]]), ("nothing", [])], "'tags' holds spans of characters"),
+        ([*[("nothing", [])] * 100, ("Oslo", [[0, 4, "LOC"]])], "'tags' holds spans of characters"),
+        ([("Oslo", "[(0, 4, 'LOC')]")], "'tags' holds spans of characters"),
         ([("Oslo", [{"start": 0, "end": 4, "label": "LOC"}])], "'tags' holds spans of characters"),
         ([], ""),
         ([("", ""), (" ", "O")], ""),

@@ -9,7 +9,6 @@ Letters in shapes: n rows, u words of all rows together, c classes of a word.
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -19,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headstart.data.cells import list_in
 from headstart.data.check import LabelChecks
 from headstart.data.examples import BoolArray, Examples, IntArray
-from headstart.data.from_json import without_lone_surrogates
 from headstart.data.rows import RowList, counted, finding
 from headstart.data.spelling import composed
 from headstart.data.split import few_folds
@@ -79,9 +78,8 @@ class Worded:
 
 def recognise(examples: Examples) -> str:
     """Why these rows mark entities, "" where they do not."""
-    some = [(text, label) for text, label in zip(examples.texts, examples.labels, strict=True) if text.strip() and label.strip()][
-        :_LOOKED_AT
-    ]
+    pairs = zip(examples.texts, examples.labels, strict=True)
+    some = [(text, label) for text, label in pairs if text.strip() and label.strip() not in ("", "[]")][:_LOOKED_AT]
     if not some:
         return ""
     columns = f"{examples.text_column!r} and {examples.label_column!r}"
@@ -94,14 +92,9 @@ def recognise(examples: Examples) -> str:
 
 
 def _list_of(cell: str, kinds: Any) -> list[Any] | None:
-    """The list that a cell holds as JSON; None: it holds none, or one of other things."""
-    if not cell.lstrip().startswith("["):
-        return None
-    try:
-        found = without_lone_surrogates(json.loads(cell))
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, list) and all(isinstance(item, kinds) for item in found) else None
+    """The list that a cell holds; None: it holds none, or one of other things."""
+    found = list_in(cell)
+    return found if found is not None and all(isinstance(item, kinds) for item in found) else None
 
 
 def _is_span(item: Any) -> bool:
@@ -176,8 +169,8 @@ def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
     if not sound:
         why = next((row.problem for row in read if row.problem), "no words")
         raise DataError(
-            f"No row of {where} can be read as words with tags ({why}). Give lists of tokens and tags, CoNLL columns, or "
-            'a text with spans such as [{"start": 0, "end": 5, "label": "LOC"}].'
+            f"No row of {where} can be read as words with tags ({why}). Give lists of tokens and tags, CoNLL columns in a file "
+            'that ends in .conll, or a text with spans such as [{"start": 0, "end": 5, "label": "LOC"}].'
         )
     bare = are_bare(row.tags for row in sound)
     if bare:
