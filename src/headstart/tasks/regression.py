@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,9 +23,6 @@ from headstart.strategies.base import Rows
 from headstart.tasks.base import Labels, Prepared, Task, require_one_text
 from headstart.tasks.light_rungs import judged_layers, probe_and_tfidf
 from headstart.tasks.number_judge import NumberJudge
-
-if TYPE_CHECKING:
-    pass
 
 # Numbers with a fraction, of more different values than these, are no classes.
 _FEW_VALUES = 20
