@@ -148,7 +148,7 @@ def same_spans(first: Spans, second: Spans) -> BoolArray:
 
 @functools.cache
 def _word() -> re.Pattern[str]:
-    """A word of a running text. Signs that are set on a letter, as vowels of Hindi and accents that stand by themselves, belong to its word,
+    """A word of a running text. Marks that are set on a letter, as Hindi vowels and accents that stand by themselves, belong to its word,
     and so do the joiners of Persian; Python takes none of them for letters."""
     marks = "".join(sign for sign in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(sign)[0] == "M")
     on = f"[{marks}{_JOINERS}]"
