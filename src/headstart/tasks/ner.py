@@ -10,6 +10,7 @@ Letters in shapes: n rows, u words of all rows together, c classes of a word.
 from __future__ import annotations
 
 import warnings
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -137,13 +138,14 @@ def _paired(words: Sequence[str], tags: Sequence[str]) -> Worded:
 def _from_spans(text: str, spans: Sequence[Any]) -> Worded:
     """Words of a running text, tagged by spans of characters; the longer of two that overlap is taken."""
     places = words_of(text)
+    starts, ends = [start for start, _ in places], [end for _, end in places]
     tags = [OUTSIDE] * len(places)
     moved = lost = False
     for item in sorted((_span(each) for each in spans), key=lambda span: (span is None, span and (span[0] - span[1], span[0]))):
         if item is None:
             return Worded((), (), "a span without start, end and label")
         start, end, kind = item
-        covered = [i for i, (a, b) in enumerate(places) if a < end and b > start]
+        covered = range(bisect_right(ends, start), bisect_left(starts, end))
         if not covered or not 0 <= start < end <= len(text) or any(tags[i] != OUTSIDE for i in covered):
             lost = True
             continue
