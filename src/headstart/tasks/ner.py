@@ -57,6 +57,7 @@ _LOOKED_AT = 100
 # A space that stands within a token, so that words stay apart by plain spaces alone.
 _WITHIN = "\N{NO-BREAK SPACE}"
 _FEW_ENTITIES = 5
+_NO_STRING = "something among the tokens that is no string"
 # Probability of another tag from which a given one is suspect.
 _SURE = 0.9
 _JUDGE = EntityJudge()
@@ -84,12 +85,18 @@ def recognise(examples: Examples) -> str:
     if not some:
         return ""
     columns = f"{examples.text_column!r} and {examples.label_column!r}"
-    if all(_list_of(text, str) is not None and _list_of(label, str | int) is not None for text, label in some):
+    if all(_may_be_tokens(text) and _list_of(label, str | int) is not None for text, label in some):
         return f"{columns} hold tokens and their tags"
     spans = [_list_of(label, dict | list) for _, label in some]
     if all(found is not None and all(map(_is_span, found)) for found in spans) and any(spans):
         return f"{examples.label_column!r} holds spans of characters"
     return ""
+
+
+def _may_be_tokens(cell: str) -> bool:
+    """Whether a cell holds a list, of which some are strings: a table loses words such as `None` or `NA`, and leaves a gap."""
+    found = list_in(cell)
+    return found is not None and (not found or any(isinstance(item, str) for item in found))
 
 
 def _list_of(cell: str, kinds: Any) -> list[Any] | None:
@@ -115,15 +122,18 @@ def _span(item: Any) -> tuple[int, int, str] | None:
 
 def read_row(text: str, label: str) -> Worded:
     """A row from its two cells, in whatever form they are."""
-    tokens, tags = _list_of(text, str), _list_of(label, str | int)
-    if tokens is not None:
-        if tags is None:
-            return Worded((), (), "tokens without a list of tags")
-        return _paired([_WITHIN.join(token.split()) for token in tokens], ["_".join(str(tag).split()) for tag in tags])
-    spans = _list_of(label, dict | list)
-    if spans is not None:
-        return _from_spans(text, spans)
-    return _paired(text.split(), label.split())
+    tokens, tags = list_in(text), list_in(label)
+    listed = tokens is not None and all(isinstance(token, str) for token in tokens)
+    if tags is None:
+        return Worded((), (), "tokens without a list of tags") if listed else _paired(text.split(), label.split())
+    if not listed and all(isinstance(tag, dict | list) for tag in tags):
+        return _from_spans(text, tags)
+    if not all(isinstance(tag, str | int) for tag in tags):
+        return Worded((), (), "tokens without a list of tags" if listed else "something in the list of tags that is none")
+    if tokens is not None and not listed:
+        return Worded((), (), _NO_STRING)
+    words = text.split() if tokens is None else [_WITHIN.join(token.split()) for token in tokens]
+    return _paired(words, ["_".join(str(tag).split()) for tag in tags])
 
 
 def _paired(words: Sequence[str], tags: Sequence[str]) -> Worded:
@@ -233,6 +243,8 @@ def _have(rows: RowList) -> str:
 def _repair(why: str) -> str:
     if why == "numbers for tags":
         return "Write the tags' names: a number says neither the type nor where an entity begins."
+    if why == _NO_STRING:
+        return "They are not used; write every word as a string."
     return "They are not used; give each word one tag."
 
 
