@@ -49,6 +49,10 @@ def test_a_text_of_millions_of_characters_is_counted_at_once():
     assert token_counter(None, 32).lengths(["word " * 1_000_000, "short"])[0] > 32
 
 
+def test_half_a_character_in_a_long_text_stops_no_counting():
+    assert token_counter(None, 32).lengths(["word " * 40 + "\ud83d"]) == token_counter(None, 32).lengths(["word " * 40 + "?"])
+
+
 def test_an_unknown_source_is_refused():
     with pytest.raises(SourceError):
         token_counter("no such source", 128)

@@ -124,8 +124,10 @@ def test_pairs_in_python_are_tuples(task):
 
 
 def test_a_model_takes_pairs_and_nothing_else(tuned):
-    with pytest.raises(TypeError, match=r"a pair of two texts is taken, not 'one text'\."):
-        tuned.model.predict(["one text"])
+    for no_pair in ("one text", "ab", None, ("a",), ("a", None), {"text": "a"}):
+        with pytest.raises(TypeError) as refused:
+            tuned.model.predict([no_pair])
+        assert str(refused.value) == f"a pair of two texts is taken, not {no_pair!r}."
     assert tuned.model.predict([]) == []
 
 

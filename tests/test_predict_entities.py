@@ -106,6 +106,19 @@ def test_a_column_of_tokens_is_taken_as_the_words_that_it_lists(tmp_path, reader
     assert lines[0]["tokens"] == (rows[0] if name == "in.jsonl" else json.dumps(rows[0]))
 
 
+def test_columns_of_words_need_no_tags_to_be_tagged(tmp_path, reader):
+    (tmp_path / "in.conll").write_text("# id = 1\nAnna\nSmith\nin\nParis\n\nParis\tO\n\n\tO\n\nAnna O\nsleeps\n")
+    done = run(tmp_path / "in.conll", tmp_path / "out.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(line["tokens"], line["tags"], line["prediction"]) for line in lines] == [
+        (["Anna", "Smith", "in", "Paris"], None, ["B-PER", "I-PER", "O", "B-LOC"]),
+        (["Paris"], ["O"], ["B-LOC"]),
+        (["Anna", "sleeps"], None, ["B-PER", "O"]),
+    ]
+    told = f"1 row of {str(tmp_path / 'in.conll')!r} had no word on a line and was left out. Repair or delete it in the file."
+    assert done == Predicted(rows=3, empty=0, beyond=0, noticed=(told,))
+
+
 def test_a_text_that_only_looks_like_a_list_is_a_running_text(tmp_path, reader):
     texts = ["[Anna]", '["Anna", 3]', '["Anna"', "[1, 2]"]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from headstart.data.from_json import without_lone_surrogates
 from headstart.data.pairs import split_pair
 from headstart.data.tags import list_of_words
 from headstart.errors import SettingsError
@@ -156,8 +155,8 @@ def _answered(texts: Sequence[str], model: LoadedAnswers) -> dict[str, list[Any]
 
 
 def _marked(texts: Sequence[str], model: LoadedTagger) -> dict[str, list[Any]]:
-    """For each different text that is not blank, or list of words as JSON: the words' tags, the least probability, the entities."""
-    words = {text: without_lone_surrogates(list_of_words(text)) for text in dict.fromkeys(texts) if text.strip()}
+    """For each different text that is not blank, or list of words: the words' tags, the least probability, the entities."""
+    words = {text: list_of_words(text) for text in dict.fromkeys(texts) if text.strip()}
     read = {text: text if listed is None else listed for text, listed in words.items() if listed != []}
     found = {}
     for text, (tags, entities) in zip(read, model.tag(list(read.values())), strict=True):

@@ -164,8 +164,9 @@ def token_counter(name: str | None, max_length: int) -> TokenCounter:
         long = [place for place, length in enumerate(found) if length > limit]
         for start in range(0, len(long), _TEXTS_AT_ONCE):
             places = long[start : start + _TEXTS_AT_ONCE]
-            # Beyond this many characters the end of a text cannot decide: no token is that long on average.
-            for place, tokens in zip(places, count([texts[place][: 100 * limit] for place in places]), strict=True):
+            # Beyond this many characters the end of a text cannot decide: no token is that long on average. A lone surrogate becomes "?".
+            parts = [texts[place][: 100 * limit].encode("utf-8", errors="replace").decode("utf-8") for place in places]
+            for place, tokens in zip(places, count(parts), strict=True):
                 found[place] = tokens
         return found
 

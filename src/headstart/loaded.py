@@ -101,8 +101,8 @@ class LoadedPairs:
 
 
 def _joined(pair: Pair) -> str:
-    sides = (pair.get("text"), pair.get("text_pair")) if isinstance(pair, Mapping) else tuple(pair)
-    if isinstance(pair, str) or len(sides) != 2 or not all(isinstance(side, str) for side in sides):
+    sides = (pair.get("text"), pair.get("text_pair")) if isinstance(pair, Mapping) else pair
+    if not isinstance(sides, tuple | list | np.ndarray) or len(sides) != 2 or not all(isinstance(side, str) for side in sides):
         raise TypeError(f"a pair of two texts is taken, not {pair!r}.")
     return join_pair(str(sides[0]), str(sides[1]))
 

@@ -84,7 +84,7 @@ def predict_file(folder: str, data: str, *, out: str, format: str | None, top: i
     from headstart.loaded import load
     from headstart.progress import bar
 
-    with open_table(data) as table:
+    with open_table(data, labelled=False) as table:
         shown = "standard input" if data == STANDARD else repr(data)
         if not table.columns:
             raise DataError(f"{shown} holds no rows.")

@@ -266,6 +266,15 @@ def test_a_label_in_two_forms_of_unicode_is_one_class_and_told():
     )
 
 
+def test_what_a_cleaned_copy_leaves_as_it_is_is_left_to_the_user():
+    """Of pairs and of other tasks than single labels `--fix` keeps texts and labels."""
+    some = examples([*plain(), ("bell\x07 rings", "a"), ("one more", "A")])
+    for kind, remedy in (("control characters", "Strip them"), ("label spelling", "Spell each label in one way")):
+        assert found(check_examples(some), kind)[-1] == f"{remedy}, or let `headstart check --fix` do it."
+        assert found(check_examples(replace(some, paired=True)), kind)[-1] == f"{remedy}."
+    assert found(check_examples(some, labels=get_task("ner").checks), "control characters")[-1] == "Strip them."
+
+
 def test_control_characters_and_very_long_texts_are_found():
     result = check_examples(examples([*plain(), ("bell\x07 rings", "a"), ("tab\tand\nline are fine", "a"), ("word " * 1_000_000, "b")]))
     assert found(result, "control characters") == (

@@ -57,6 +57,13 @@ def test_lists_of_labels_and_answers_may_stand_in_arrays_as_a_table_holds_them()
     assert as_data((texts, answers)).labels[0] == '{"text": ["one"], "answer_start": [0]}'
 
 
+def test_words_of_a_row_may_stand_in_an_array_too():
+    words, tags = [["Oslo", "sleeps"], ["so"]], [["B-LOC", "O"], ["O"]]
+    table = pd.DataFrame({"tokens": [np.array(row, dtype=object) for row in words], "tags": [np.array(row) for row in tags]})
+    assert listed(table.tokens) == listed(list(table.tokens)) == words
+    assert as_data((table.tokens, table.tags)) == as_data((words, tags))
+
+
 @pytest.mark.parametrize("kind", [object, "string", "category"])
 def test_rows_without_a_label_are_told_in_memory_as_in_a_file(kind):
     labels = pd.Series([*"ab" * 10, None, None]).astype(kind)

@@ -99,6 +99,12 @@ def test_any_two_columns_can_be_named_and_the_label_is_the_one_that_is_left(tmp_
             "{path!r} has no column 'a,d' (--text). Its columns: 'a', 'b', 'c'.",
         ),
         (
+            ["a", "b", "c"],
+            "a,b",
+            "b",
+            "--text and --label both name the column 'b' of {path!r}; the label must stand in another one.",
+        ),
+        (
             ["premise", "hypothesis", "x", "y"],
             None,
             None,

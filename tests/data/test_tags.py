@@ -287,11 +287,27 @@ def test_words_hold_everything_but_white_space(text):
 
 
 @pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),
+        ("cafe\u0301s, s'il", ["cafe\u0301s", ",", "s", "'", "il"]),  # an accent that stands by itself
+        ("بِسْمِ می\u200cخواهم", ["بِسْمِ", "می\u200cخواهم"]),
+        ("❤\ufe0f+1\ufe0f\u20e3", ["❤\ufe0f", "+", "1\ufe0f\u20e3"]),
+        ("\u0301 a", ["\u0301", "a"]),
+        ("我在Oslo", ["我在Oslo"]),
+    ],
+)
+def test_marks_are_of_the_letter_that_they_are_set_on(text, words):
+    assert [text[start:end] for start, end in words_of(text)] == words
+
+
+@pytest.mark.parametrize(
     ("cell", "words"),
     [
         ('["a", "b c"]', ["a", "b c"]),
         (' ["é"]', ["é"]),
         ("[]", []),
+        ("['a', 'b c']", ["a", "b c"]),
         ("[1, 2]", None),
         ('["a", null]', None),
         ('{"a": "b"}', None),

@@ -58,9 +58,9 @@ def test_a_model_that_does_not_open_is_told_with_the_last_line_of_the_process(sa
     assert str(caught.value) == f"The model saved to {str(folder)!r} does not open in a fresh process: RuntimeError: spoilt"
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, folder: Path, answer: object) -> Path:
+def answering(monkeypatch: pytest.MonkeyPatch, folder: Path, answer: object, **config: str) -> Path:
     """A folder whose fresh process is replaced by a given answer."""
-    (folder / "config.json").write_text(json.dumps({"model_type": "headstart"}))
+    (folder / "config.json").write_text(json.dumps({"model_type": "headstart", **config}))
     monkeypatch.setattr(room, "ask", lambda *_: np.asarray(answer, dtype=np.float64))
     return folder
 
@@ -76,11 +76,17 @@ def test_a_number_that_is_none_or_too_far_is_an_error(tmp_path: Path, monkeypatc
         verify(answering(monkeypatch, tmp_path, answer), ["a"], np.array([[0.5, 0.5]]), words=False)
 
 
-def test_numbers_are_compared_as_a_share_of_the_greatest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = answering(monkeypatch, tmp_path, [[2000.1], [3.0]])
-    assert verify(folder, ["a", "b"], np.array([[2000.0], [3.0]]), words=False) == pytest.approx(0.1 / 2000)
+@pytest.mark.parametrize("config", [{"problem_type": "regression"}, {"model_type": "headstart-tfidf", "task": "regression"}])
+@pytest.mark.parametrize("unit", [1.0, 1e-9, 1e9])
+def test_numbers_are_compared_as_a_share_of_the_greatest(
+    unit: float, config: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = answering(monkeypatch, tmp_path, unit * np.array([[2000.1], [3.0]]), **config)
+    assert verify(folder, ["a", "b"], unit * np.array([[2000.0], [3.0]]), words=False) == pytest.approx(0.1 / 2000)
     with pytest.raises(RunError, match=r"they differ by up to 0\.00045, more than"):
-        verify(folder, ["a", "b"], np.array([[2001.0], [3.0]]), words=False)
+        verify(folder, ["a", "b"], unit * np.array([[2001.0], [3.0]]), words=False)
+    folder = answering(monkeypatch, tmp_path, [[0.0]], **config)
+    assert verify(folder, ["a"], np.array([[0.0]]), words=False) == 0.0
 
 
 def test_another_number_of_labels_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

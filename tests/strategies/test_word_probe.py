@@ -63,6 +63,10 @@ def test_the_layer_that_knows_the_classes_is_found(good: int, reader: Reader, mo
     monkeypatch.setattr(word_probe, "words_at", lambda _reader, _texts, layer: layers[layer])
     assert choose_layer(reader, rows, fold_rows(40)) == good
     assert choose_layer(reader, rows, []) == 4  # nothing to compare by
+    monkeypatch.setattr(word_probe, "MOST_WORDS", 1)  # two rows choose, as where each is a long document
+    assert choose_layer(reader, rows, [(np.array([0]), np.arange(1, 40))]) == 4  # it holds out both or none
+    everywhere = [(np.arange(40) != i).nonzero()[0] for i in range(40)]
+    assert choose_layer(reader, rows, [(train, np.setdiff1d(np.arange(40), train)) for train in everywhere]) == good
 
 
 def test_held_out_words_are_told_by_a_head_on_the_others_as_scikit_learn_fits_it(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:

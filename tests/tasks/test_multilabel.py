@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from headstart.checking import check_data
 from headstart.data.examples import Examples
 from headstart.errors import DataError
+from headstart.strategies.base import Rows
 from headstart.tasks.multilabel import TASK, check_labels, hard, make_labels, make_rows, names_in, prepare, recognise, suspects
 
 NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp"), exclude_characters=";|,["), min_size=1, max_size=6)
@@ -34,6 +35,7 @@ def checked(labels, texts=None):
     [
         (['["b", "a", "b"]', "[]", ""], ['["a", "b"]', "[]", ""]),
         (["[2, 10]", "[2]"], ['["10", "2"]', '["2"]']),
+        (["['b', 'a, c']", "['a, c' 'b']", "[nan]", "[2 10]"], ['["a, c", "b"]', '["a, c", "b"]', "[]", '["10", "2"]']),
         (['["b", null]', "[null]", '["a, c"]'], ['["b"]', "[]", '["a, c"]']),
         (["[2.0, NaN]", "[10.0, 1.5]", '[true, {"a": 1}]'], ['["2"]', '["1.5", "10"]', '["true", "{\\"a\\": 1}"]']),
         (["b; a", "a", " ; ", ""], ['["a", "b"]', '["a"]', "", ""]),
@@ -53,6 +55,8 @@ def test_labels_are_lists_or_names_with_a_separator(cells, labels):
         (['["a", "b"]', "[]", '["a", null]'], True),
         (["[1.0, 0.0]", "[0]"], True),
         (["[0]", "[]"], True),
+        (["['a', 'b']", "['a']"], True),
+        ([*["[]"] * 100, '["a"]'], True),
         (["[1.5, 2.0]", "[3.0]"], False),  # measured
         (['[{"a": 1}]', "[]"], False),
         (["[true]"], False),
@@ -159,6 +163,20 @@ def test_a_wrong_label_is_suspected_and_the_worst_row_is_hard():
     assert (note.row, note.kind) == (6, "suspect label") and note.label != note.predicted and note.probability > 0.9
     assert [note.row for note in hard(logits, rows, given, ["a", "b", "c"], 3, set())] == [6]
     assert hard(logits, rows, given, ["a", "b", "c"], 3, {6}) == []
+
+
+@pytest.mark.parametrize("same", [0, 1])
+def test_a_label_that_no_row_or_every_row_bears_is_never_suspect_and_troubles_nobody(same):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, (40, 2))
+    logits = 4.0 * (2 * y - 1)
+    logits[3] *= -1
+    some = examples(["x"] * 40)
+    [alone] = suspects(logits, Rows(some.texts, y, 2), some, ("a", "b"))
+    wide = Rows(some.texts, np.insert(y, 1, same, axis=1), 3)
+    [beside] = suspects(np.insert(logits, 1, 4.0 * (2 * same - 1), axis=1), wide, some, ("a", "c", "b"))
+    assert alone.row == beside.row == 4
+    assert suspects(logits, Rows(some.texts, np.stack([y[:, 0], np.full(40, same)], axis=1), 2), some, ("a", "b")) == ()
 
 
 def test_rows_are_suspected_and_hard_by_the_line_that_suits_the_outputs():

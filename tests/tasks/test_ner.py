@@ -20,11 +20,15 @@ from headstart.records import Mark
 from headstart.settings import Settings
 from headstart.strategies import word_model
 from headstart.strategies.base import Rows
+from headstart.strategies.word_probe import candidate_layers  # here, so that it does not keep what a test puts in place of `words_at`
 from headstart.tasks import ner
 from headstart.tasks.ner import TASK
 from small import TAGS, marked, word_rows
 
-FORMS = 'Give lists of tokens and tags, CoNLL columns, or a text with spans such as [{"start": 0, "end": 5, "label": "LOC"}].'
+FORMS = (
+    "Give lists of tokens and tags, CoNLL columns in a file that ends in .conll, or a text with spans such as "
+    '[{"start": 0, "end": 5, "label": "LOC"}].'
+)
 NOT_USED = "They are not used; give each word one tag."
 
 
@@ -60,7 +64,11 @@ READ = ("Marie Curie slept", "B-PER I-PER O")
     [
         GOOD,
         (["Marie", " Curie ", "slept"], ["B-PER", "I-PER\n", "O"]),
+        ("['Marie', 'Curie', 'slept']", "['B-PER', 'I-PER', 'O']"),  # as pandas writes lists into a CSV
+        ("['Marie' 'Curie' 'slept']", "['B-PER' 'I-PER' 'O']"),
+        ("Marie Curie slept", "[{'start': 0, 'end': 11, 'label': 'PER'}]"),
         ("Marie Curie slept", "B-PER I-PER O"),
+        ("Marie  Curie slept", ["B-PER", "I-PER", "O"]),
         ("  Marie\tCurie   slept\n", "B-PER  I-PER\tO"),
         ("Marie Curie slept", [{"start": 0, "end": 11, "label": "PER"}]),
         ("Marie Curie slept", [{"text": "Marie Curie", "end": 11, "start": 0, "type": "PER", "score": 1}]),
@@ -206,6 +214,11 @@ def test_spans_and_tags_of_the_same_entities_are_read_alike(drawn, gap, seed):
         ((["a", "b"], "O O"), "tokens without a list of tags", NOT_USED),
         ((["a", "b"], ["O", None]), "tokens without a list of tags", NOT_USED),
         ((["a", "b"], [[0, 1, "LOC"]]), "tokens without a list of tags", NOT_USED),
+        ((["a", None], ["O", "O"]), "something among the tokens that is no string", "They are not used; write every word as a string."),
+        ((["a", 7], ["O", "O"]), "something among the tokens that is no string", "They are not used; write every word as a string."),
+        (("a b", ["B-LOC", None]), "something in the list of tags that is none", NOT_USED),
+        (("a b", [[0, 1, "LOC"], "O"]), "something in the list of tags that is none", NOT_USED),
+        (("a b", ["O"]), "another number of tags than of words", NOT_USED),
         (("a b", [{"start": 0, "end": 1}]), "a span without start, end and label", NOT_USED),
         (("a b", [[0, 1]]), "a span without start, end and label", NOT_USED),
         (("a b", [[0, 1, "LOC"], [2, 3, " "]]), "a span without start, end and label", NOT_USED),
@@ -373,7 +386,11 @@ def test_whatever_is_given_what_is_prepared_can_be_numbered(rows):
         ([(["a"], [0]), (["b", "c"], [1, 0])], "'tokens' and 'tags' hold tokens and their tags"),
         ([GOOD, ("", ""), ([], [])], "'tokens' and 'tags' hold tokens and their tags"),
         ([("Oslo", [[0, 4, "LOC"]]), ("nothing", [])], "'tags' holds spans of characters"),
+        ([*[("nothing", [])] * 100, ("Oslo", [[0, 4, "LOC"]])], "'tags' holds spans of characters"),
+        ([("Oslo", "[(0, 4, 'LOC')]")], "'tags' holds spans of characters"),
         ([("Oslo", [{"start": 0, "end": 4, "label": "LOC"}])], "'tags' holds spans of characters"),
+        ([GOOD, (["a", None], ["O", "O"])], "'tokens' and 'tags' hold tokens and their tags"),
+        ([GOOD, ([None, 7], ["O", "O"])], ""),
         ([], ""),
         ([("", ""), (" ", "O")], ""),
         ([("nothing", []), ("here", [])], ""),
@@ -625,7 +642,7 @@ def test_the_layer_that_knows_the_tags_has_the_best_score(reader, monkeypatch):
     features = {3: noise[0] + 6 * centres[rows.y], 4: noise[1]}
     monkeypatch.setattr(word_model, "words_at", lambda _reader, _texts, layer: features[layer].astype(np.float32))
     (good, bad) = ner.layer_scores(rows, np.arange(40), reader, Settings(resamples=200))
-    assert (good[0], bad[0]) == (3, 4)
+    assert (good[0], bad[0]) == candidate_layers(reader.backbone) == (3, 4)
     assert good[1].value > 0.9 and bad[1].value < 0.3
     assert good[1].low < good[1].value and good[1].n == 40
 

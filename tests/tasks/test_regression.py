@@ -55,7 +55,7 @@ def test_numbers_are_read_with_point_or_comma(cell, number):
     ],
 )
 def test_commas_between_thousands_are_read_where_each_stands_before_three_digits(cell, number):
-    assert number_in(cell, thousands=True) == number
+    assert number_in(cell, thousands=",") == number
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,13 @@ def test_commas_between_thousands_are_read_where_each_stands_before_three_digits
         (["3,5", "2,25", "1,234.5"], ["3.5", "2.25", ""]),  # most tell that commas stand before decimals
         (["3,5", "1,234.5"], ["", "1234.5"]),
         (["1,234", "well, 950", "12"], ["1234.0", "", "12.0"]),
+        (["1.234,5", "2.000", "12,5", "3.5", "1,234"], ["1234.5", "2000.0", "12.5", "3.5", "1.234"]),
+        (["1.234.567", "2.000", "-12.500"], ["1234567.0", "2000.0", "-12500.0"]),
+        (["1,234.5", "1.234,5", "1.234"], ["1234.5", "", "1.234"]),
+        (["1.2.3", "2.125"], ["", "2.125"]),
     ],
 )
-def test_a_column_tells_what_its_commas_mean(labels, numbers):
+def test_a_column_tells_what_its_commas_and_points_mean(labels, numbers):
     assert list(prepare(examples(labels)).examples.labels) == numbers
 
 
@@ -168,6 +172,8 @@ def test_a_test_file_that_leaves_it_open_is_read_like_the_training_rows():
     open_file = examples(["1,234", "2,500"])
     assert list(prepare(open_file, decimals).examples.labels) == ["1.234", "2.5"]
     assert list(prepare(open_file, thousands).examples.labels) == ["1234.0", "2500.0"]
+    points = examples(["1.234,5", "12,5"])
+    assert list(prepare(examples(["1.234", "2.5"]), points).examples.labels) == ["1234.0", "2.5"]
     for like, told in ((decimals, []), (thousands, []), (neither, ["thousands"]), (open_file, ["thousands"])):
         assert [found.kind for found in prepare(open_file, like).findings] == told
     assert list(prepare(examples(["1,5"]), thousands).examples.labels) == ["1.5"]  # a file that says it itself is believed

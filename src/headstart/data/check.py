@@ -146,7 +146,7 @@ def check_examples(
     if validation is not None:
         findings += _near_leaks(levels, "validation", validation, np.isin(validation_groups, groups), subjects)
     findings += checks.check(train, given, usable, folds)
-    findings += _texts(train)
+    findings += _texts(train, mended=checks.check is check_classes and not train.paired)
     if tokenize_lengths is not None and checks.read_whole is not None:
         findings += _cut_off(train, usable, checks.read_whole, tokenize_lengths, max_length, more_can_be_read)
     findings.sort(key=lambda found: _ORDER[found.severity])
@@ -335,12 +335,14 @@ def _near_leaks(texts: list[str], name: str, other: Examples, near: BoolArray, s
     ]
 
 
-def _texts(train: Examples) -> list[Finding]:
+def _texts(train: Examples, mended: bool) -> list[Finding]:
+    """Texts with control characters, and very long ones; `mended`: `headstart check --fix` strips them."""
     found = []
     rows = rows_at(train, (i for i, text in enumerate(train.texts) if not text.isprintable() and CONTROL_CHARACTERS.search(text)))
     if rows.count:
         message = f"{counted(rows.count, 'text')} {'holds' if rows.count == 1 else 'hold'} control characters."
-        found.append(finding("control characters", Severity.WARNING, message, rows, "Strip them, or let `headstart check --fix` do it."))
+        remedy = "Strip them, or let `headstart check --fix` do it." if mended else "Strip them."
+        found.append(finding("control characters", Severity.WARNING, message, rows, remedy))
     rows = rows_at(train, (i for i, text in enumerate(train.texts) if len(text) > _LONG_CHARACTERS))
     if rows.count:
         longest = max(map(len, train.texts))

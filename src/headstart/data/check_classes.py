@@ -103,9 +103,8 @@ def _label_spelling(train: Examples) -> list[Finding]:
         pairs = [_two_ways(a, b) for (a, _), (b, _), *_ in (spelled.most_common() for spelled in several)]
         are = "is" if len(several) == 1 else "are"
         message = f"{counted(len(several), 'label')} {are} spelled in more than one way: {first_few(pairs)}."
-        found.append(
-            finding("label spelling", Severity.WARNING, message, rows, "Spell each label in one way, or let `headstart check --fix` do it.")
-        )
+        by_itself = "" if train.paired else ", or let `headstart check --fix` do it"  # which leaves pairs as they are
+        found.append(finding("label spelling", Severity.WARNING, message, rows, f"Spell each label in one way{by_itself}."))
     return found
 
 

@@ -14,20 +14,23 @@ _DOCUMENT = "-DOCSTART-"
 _SPACES = re.compile(" +")  # not the no-break ones, which stand within a word
 
 
-def conll_records(lines: Iterable[str], notes: Notes) -> Iterator[tuple[int, dict[str, Any]]]:
+def conll_records(lines: Iterable[str], notes: Notes, *, tagged: bool = True) -> Iterator[tuple[int, dict[str, Any]]]:
     """A record for each sentence, under the number of the line of its first word.
 
-    The first column is the word, the last one its tag; columns between are passed over.
+    The first column is the word, the last one its tag; columns between are passed over. Not `tagged`: words may stand alone, and a sentence
+    of such words has no tags.
     """
-    for row, words in conll_sentences(lines, notes):
-        yield row, {"tokens": [columns[0] for columns in words], "tags": [columns[-1] for columns in words]}
+    for row, words in conll_sentences(lines, notes, tagged=tagged):
+        whole = all(len(columns) > 1 and columns[-1] for columns in words)
+        tags = {"tags": [columns[-1] for columns in words]} if whole else {}
+        yield row, {"tokens": [columns[0] for columns in words], **tags}
 
 
-def conll_sentences(lines: Iterable[str], notes: Notes) -> Iterator[tuple[int, list[list[str]]]]:
+def conll_sentences(lines: Iterable[str], notes: Notes, *, tagged: bool = True) -> Iterator[tuple[int, list[list[str]]]]:
     """The words of each sentence with all of their columns, under the number of the line of its first word.
 
-    A line with a word alone leaves its sentence out. A line such as `# sent_id = 5` is a comment: it has no tab where words have one, and
-    else stands before a sentence and ends in no tag.
+    A line without a word leaves its sentence out, and where they are `tagged` one with a word alone does. A line such as `# sent_id = 5` is
+    a comment: it has no tab where words have one, and else stands before a sentence and ends in no tag.
     """
     words: list[list[str]] = []
     first = bad = 0
@@ -47,10 +50,10 @@ def conll_sentences(lines: Iterable[str], notes: Notes) -> Iterator[tuple[int, l
         tabs = "\t" in line
         if not words:
             first = number
-        if len(columns) < 2 or not columns[0] or not columns[-1]:
+        if not columns[0] or (tagged and (len(columns) < 2 or not columns[-1])):
             if not bad:
                 notes.left_out.add(number)
-                notes.left_out_because = notes.left_out_because or "had no word and tag on a line"
+                notes.left_out_because = notes.left_out_because or f"had no word{' and tag' if tagged else ''} on a line"
             bad = number
         words.append(columns)
     if words and not bad:

@@ -13,17 +13,22 @@ from headstart.errors import DataError
 
 
 def listed(given: Iterable[Any], what: str = "texts") -> list[Any]:
-    """What was given as a list, one element a row: of a column of a table its values, of a table of one column those of that.
+    """What was given as a list, one element a row: of a column of a table its values, of a table of one column those of that. An element
+    that is an array itself, as the words of a row read from Parquet are, is a list.
 
     Raises:
         DataError: a table or matrix of several columns.
     """
     shape = getattr(given, "shape", None)
     if shape is None:
-        return list(given)
+        return [_as_list(element) for element in given]
     if len(shape) != 1 and not (len(shape) == 2 and shape[1] == 1):
         raise DataError(f"The {what} have the shape {tuple(shape)}; give one for each row, as a list or one column.")
-    return np.asarray(given, dtype=object).ravel().tolist()
+    return [_as_list(element) for element in np.asarray(given, dtype=object).ravel().tolist()]
+
+
+def _as_list(element: Any) -> Any:
+    return element.tolist() if isinstance(element, np.ndarray) else element
 
 
 def texts_of(given: Iterable[Any], may_be: Callable[[Any], bool] = lambda text: isinstance(text, str)) -> list[Any]:

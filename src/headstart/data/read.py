@@ -157,6 +157,8 @@ def _read_pairs(table: Table, pair: tuple[str, str], label: str | None, shown: s
     rest = [column for column in table.columns if column not in pair]
     if not rest:
         raise DataError(f"{shown} has no column beside {pair[0]!r} and {pair[1]!r}, the two texts of a pair; it must hold a label too.")
+    if label in pair:
+        raise DataError(f"--text and --label both name the column {label!r} of {shown}; the label must stand in another one.")
     _, labels = choose_columns([pair[0], *rest], pair[0], label, shown, lambda _: (), like)
     rows, cells = _read(table, (*pair, labels))
     if not rows:

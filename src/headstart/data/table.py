@@ -181,7 +181,7 @@ class Table:
         self.close()
 
 
-def open_table(path: str | Path) -> Table:
+def open_table(path: str | Path, *, labelled: bool = True) -> Table:
     """Open a table by file, folder, `-` (standard input) or `hub:NAME[:SPLIT]`, whatever its size.
 
     The format follows from the name: .csv, .tsv, .json, .jsonl, .conll, .tmx, .txt (each also with .gz), .parquet; a folder has one
@@ -189,6 +189,8 @@ def open_table(path: str | Path) -> Table:
     parted by blank lines, or a text on each line where it has none; with a header of columns, or as JSON, it is a table. `FIRST,SECOND`
     are two files of which line n of one is the translation of line n of the other; one of them alone, called by its language (`new.en`), is
     a text on each line, blank ones too. Standard input and files of other names are told by their beginning.
+
+    Not `labelled`: words of a .conll file may stand without a tag.
 
     Raises:
         DataError: no such file, an empty one, or not the format that its name says.
@@ -213,7 +215,7 @@ def open_table(path: str | Path) -> Table:
     try:
         if format is Format.PARQUET:
             return _parquet_table(origin, stream, notes)
-        return _stream_table(origin, format, stream, notes)
+        return _stream_table(origin, format, stream, notes, labelled=labelled)
     except BaseException:
         stream.close()
         raise
@@ -238,7 +240,7 @@ def _suffix_of(path: Path) -> str:
     return suffixes[-1] if suffixes else ""
 
 
-def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: Notes, owned: bool = True) -> Table:
+def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: Notes, owned: bool = True, labelled: bool = True) -> Table:
     """A table of delimited text or JSON from bytes."""
     head, joined = take_sample(stream, notes.origin)
     if not head.strip():
@@ -262,7 +264,8 @@ def _stream_table(origin: str, format: Format | None, stream: IO[bytes], notes: 
     if format is Format.JSONL:
         return _columns_from_records(origin, format, json_line_records(lines, notes), notes, close)
     if format is Format.CONLL:
-        return Table(origin, format, conll.COLUMNS, conll.conll_records(lines, notes), notes, close=close)
+        records = conll.conll_records(lines, notes, tagged=labelled)
+        return Table(origin, format, conll.COLUMNS, records, notes, close=close)
     if plain:
         ends = "\n" if "\n" in beginning else "\r"
         by_paragraph = not by_line and any(not line.strip() for line in beginning.strip().split(ends))

@@ -8,8 +8,9 @@ Letters in shapes: n rows, u words of all rows together.
 
 from __future__ import annotations
 
-import json
+import functools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,13 +18,14 @@ from enum import Enum
 
 import numpy as np
 
+from headstart.data.cells import list_in
 from headstart.data.examples import BoolArray, IntArray
 
 OUTSIDE = "O"
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 UNNAMED = "ENTITY"  # the type of entities that are marked by prefixes alone
 # What another scheme's prefix means: begins, inside, ends, stands alone.
 _PREFIXES = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
-WORD = re.compile(r"\w+|[^\w\s]")
 
 
 class Scheme(str, Enum):
@@ -143,17 +145,22 @@ def same_spans(first: Spans, second: Spans) -> BoolArray:
     return np.fromiter((place.get((s, e), -1) == k for s, e, k in pairs), dtype=np.bool_, count=len(first.start))
 
 
+@functools.cache
+def _word() -> re.Pattern[str]:
+    """A word of a running text. Marks that are set on a letter, as Hindi vowels and accents that stand by themselves, belong to its word,
+    and so do the joiners of Persian; Python takes none of them for letters."""
+    planes = map(chr, (*range(0x20000), *range(0xE0000, 0xE1000)))  # no other one holds marks
+    marks = "".join(sign for sign in planes if unicodedata.category(sign)[0] == "M")
+    on = f"[{marks}{_JOINERS}]"
+    return re.compile(rf"\w(?:\w|{on})*|[^\w\s]{on}*")
+
+
 def words_of(text: str) -> list[tuple[int, int]]:
     """Where the words of a running text stand, as (start, end): runs of letters and digits, and every other sign by itself."""
-    return [match.span() for match in WORD.finditer(text)]
+    return [match.span() for match in _word().finditer(text)]
 
 
 def list_of_words(cell: str) -> list[str] | None:
-    """The words of a cell that holds a list of strings as JSON; None: it holds none."""
-    if not cell.lstrip().startswith("["):
-        return None
-    try:
-        found = json.loads(cell)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, list) and all(isinstance(item, str) for item in found) else None
+    """The words of a cell that holds a list of strings (`cells.list_in`); None: it holds none."""
+    found = list_in(cell)
+    return found if found is not None and all(isinstance(item, str) for item in found) else None

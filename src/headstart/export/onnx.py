@@ -62,8 +62,7 @@ def export_onnx(folder: str | Path, out: str | Path) -> float:
         out: the file to write; it appears whole or not at all. Weights of 1.9 GB or more go into a second file, `out` and `.data`.
 
     Returns:
-        The greatest absolute difference between two probabilities of torch and of onnxruntime; of numbers as a share of the greatest, where
-        that is above 1.
+        The greatest absolute difference between two probabilities of torch and of onnxruntime; of numbers as a share of the greatest.
 
     Raises:
         SettingsError: the packages of `headstart[onnx]` are absent.
@@ -153,16 +152,18 @@ def _compare(model: Loaded, texts: list[str], place: Path) -> float:
     reader, name = _reader_of(model), output_name(model)
     session = onnxruntime.InferenceSession(str(place), providers=["CPUExecutionProvider"])
     together = session.run([name], _tokens(reader, texts))[0]
-    greatest = 0.0
-    for row, text in zip(together, texts, strict=True):
+    by_torch, alone = [], []
+    for text in texts:
         tokens = _tokens(reader, [text])
         with torch.inference_mode():
             asked = {key: torch.from_numpy(value) for key, value in tokens.items()}
-            expected = _as_said(model, reader.model(**asked).logits)[0].float().numpy()
-        alone = session.run([name], tokens)[0][0]
-        scale = max(1.0, float(np.abs(expected).max(initial=0.0))) if name == "numbers" else 1.0
+            by_torch.append(_as_said(model, reader.model(**asked).logits)[0].float().numpy())
+        alone.append(session.run([name], tokens)[0][0])
+    scale = max(float(np.abs(expected).max(initial=0.0)) for expected in by_torch) or 1.0 if name == "numbers" else 1.0
+    greatest = 0.0
+    for expected, *both in zip(by_torch, alone, together, strict=True):
         # Of words a batch has padding behind the row's own tokens.
-        for found in (alone, row[: len(expected)] if expected.ndim == 2 else row):
+        for found in (row[: len(expected)] if expected.ndim == 2 else row for row in both):
             greatest = max(greatest, float(np.nan_to_num(np.abs(found - expected) / scale, nan=1.0).max(initial=0.0)))
     return greatest
 

@@ -137,13 +137,15 @@ def verify(
         adapter: ask not the model but the source under the adapter in the model's folder.
 
     Returns:
-        The greatest absolute difference between two probabilities; of numbers as a share of the greatest, where that is above 1.
+        The greatest absolute difference between two probabilities; of numbers as a share of the greatest.
 
     Raises:
         RunError: the model does not open, or differs by more than 1e-4.
     """
     folder = Path(folder).resolve()
-    plain = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type") == WITHOUT_TRANSFER
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    plain = config.get("model_type") == WITHOUT_TRANSFER
+    numbers = "regression" in (config.get("task"), config.get("problem_type"))
     expected = np.asarray(expected_probabilities, dtype=np.float64)
     program = _WITH_HEADSTART if plain else _WORDS_WITH_TRANSFORMERS if words else _WITH_TRANSFORMERS
     if adapter:
@@ -160,7 +162,7 @@ def verify(
     if found.shape != expected.shape:
         raise RunError(f"The model saved to {str(folder)!r} answers with shape {found.shape} instead of {expected.shape}; do not use it.")
     # A NaN on either side is a difference, not an agreement.
-    scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+    scale = float(np.abs(expected).max(initial=0.0)) or 1.0 if numbers else 1.0
     difference = float(np.nan_to_num(np.abs(found - expected) / scale, nan=1.0).max(initial=0.0))
     if difference > TOLERANCE:
         raise RunError(

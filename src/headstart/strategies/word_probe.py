@@ -27,15 +27,15 @@ def candidate_layers(backbone: Backbone) -> tuple[int, ...]:
 
 
 def choose_layer(reader: Reader, rows: Rows, folds: Folds) -> int:
-    """The layer on which a head has the least log-loss on the first fold; the last without folds."""
+    """The layer on which a head has the least log-loss on the first fold that parts the rows which choose; the last where none does."""
     layers = candidate_layers(reader.backbone)
-    if not folds or len(layers) == 1:
-        return layers[-1]
-    return min(layers, key=lambda layer: _held_out_loss(make_space(words_at(reader, rows.texts, layer)), rows, folds[:1]))
-
-
-def _held_out_loss(space: Space, rows: Rows, folds: Folds) -> float:
     some, pairs = _some(rows, folds)
+    if not pairs or len(layers) == 1:
+        return layers[-1]
+    return min(layers, key=lambda layer: _held_out_loss(make_space(words_at(reader, rows.texts, layer)), rows, some, pairs[:1]))
+
+
+def _held_out_loss(space: Space, rows: Rows, some: np.ndarray, pairs: Folds) -> float:
     y = rows.y[some]
     _, logits, _ = choose_strength(space.z[some], y, rows.n_classes, pairs, None)
     return log_loss(logits, y, None)

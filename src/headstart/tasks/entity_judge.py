@@ -16,6 +16,7 @@ import numpy as np
 from headstart.data.examples import IntArray
 from headstart.data.tags import same_spans, spans_of
 from headstart.judge import measures, metrics
+from headstart.judge.calibration import softmax
 from headstart.judge.measures import Measure
 from headstart.judge.metrics import FloatArray
 from headstart.records import ClassScore, Estimate, Gain, Scores
@@ -118,8 +119,6 @@ class EntityJudge:
 
 def word_losses(logits: FloatArray, rows: Rows) -> FloatArray:
     """Minus the log-probability of each word's true class, (u,)."""
-    from headstart.judge.calibration import softmax
-
     return metrics.row_losses(softmax(logits), rows.y)
 
 

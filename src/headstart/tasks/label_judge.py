@@ -2,7 +2,8 @@
 
 Micro-F1 counts all labels of all rows together, macro-F1 is the mean over labels; a row is right where exactly its labels were given; the
 ranking precision looks at the order of the labels alone (label ranking average precision, Tsoumakas et al. 2010; a row that bears
-none or all counts 1). All four equal scikit-learn's.
+none or all counts 1). All four equal scikit-learn's, of macro-F1 where a label that no row bears and none was given is no part of the mean
+(`zero_division=nan`).
 
 Letters in shapes: n rows, c labels.
 """

@@ -1,7 +1,7 @@
 """Any number of labels for each text.
 
-A label cell is a JSON list, or names with a separator between; here it is always the JSON list of the row's names in sorted order. A row
-that bears none says so with an empty list, `[]`; an empty cell is a row that nobody labelled.
+A label cell is a list (`data/cells.py`), or names with a separator between; here it is always the JSON list of the row's names in sorted
+order. A row that bears none says so with an empty list, `[]`; an empty cell is a row that nobody labelled.
 
 Letters in shapes: n rows, c labels.
 """
@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from headstart.data.cells import list_in
 from headstart.data.check import LabelChecks
 from headstart.data.examples import BoolArray, Examples, IntArray
-from headstart.data.from_json import without_lone_surrogates
 from headstart.data.rows import RowList, counted, finding
 from headstart.data.spelling import common_spelling
 from headstart.data.table import as_text
@@ -49,17 +49,6 @@ def names_in(label: str) -> tuple[str, ...]:
     return tuple(json.loads(label)) if label else ()
 
 
-def _items(cell: str) -> list[Any] | None:
-    """What a cell that is a JSON list holds; None: it is none."""
-    if not cell.lstrip().startswith("["):
-        return None
-    try:
-        found = without_lone_surrogates(json.loads(cell))
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, list) else None
-
-
 def _are_names(items: list[Any] | None) -> bool:
     """Whether these are names, whole numbers or nothing; a table makes fractions of the numbers of a list with a gap."""
     return items is not None and all(
@@ -71,8 +60,8 @@ def _are_names(items: list[Any] | None) -> bool:
 
 
 def _listed(cell: str) -> list[str] | None:
-    """The names in a cell that is a JSON list, "" for nothing; None: it is none."""
-    items = _items(cell)
+    """The names in a cell that is a list, "" for nothing; None: it is none."""
+    items = list_in(cell)
     if items is None:
         return None
     return [as_text(int(item) if isinstance(item, float) and item.is_integer() else item) for item in items]
@@ -82,15 +71,15 @@ def recognise(examples: Examples) -> str:
     """Why these rows bear several labels, "" where they do not: all labels are lists of names, of which some name one, and texts
     are none."""
     pairs = zip(examples.texts, examples.labels, strict=True)
-    some = [(text, label) for text, label in pairs if text.strip() and label.strip()][:_LOOKED_AT]
-    lists = [_items(label) for text, label in some if not _are_names(_items(text))]
+    some = [(text, label) for text, label in pairs if text.strip() and label.strip() not in ("", "[]")][:_LOOKED_AT]
+    lists = [list_in(label) for text, label in some if not _are_names(list_in(text))]
     named = any(as_text(item).strip() for items in lists for item in items or ())
     recognised = named and len(lists) == len(some) and all(map(_are_names, lists))
     return f"{examples.label_column!r} holds lists of labels" if recognised else ""
 
 
 def _separator(labels: Sequence[str]) -> str | None:
-    """The sign that parts names in cells that are no JSON lists; None: there is none."""
+    """The sign that parts names in cells that are no lists; None: there is none."""
     plain = [label for label in labels if _listed(label) is None]
     return next((sign for sign in _SEPARATORS if any(sign in label for label in plain)), None)
 
@@ -198,14 +187,16 @@ def in_words(borne: Sequence[int] | IntArray, names: Sequence[str]) -> str:
 
 
 def suspects(logits: FloatArray, rows: Rows, examples: Examples, names: Sequence[str]) -> tuple[RowNote, ...]:
-    """Rows with a label too many or too few, most suspect first, by confident learning on each label (cleanlab)."""
+    """Rows with a label too many or too few, most suspect first, by confident learning on each label (cleanlab) that some rows bear and
+    others do not; of fewer than two such labels none."""
     from cleanlab.multilabel_classification.filter import find_label_issues
 
-    if len(names) < 2:
+    varied = np.flatnonzero(rows.y.any(axis=0) & ~rows.y.all(axis=0))
+    if len(varied) < 2:
         return ()
     logits = _from_the_line(logits, rows)
-    borne = [np.flatnonzero(row).tolist() for row in rows.y]
-    found = find_label_issues(borne, sigmoid(logits), return_indices_ranked_by="self_confidence")
+    borne = [np.flatnonzero(row).tolist() for row in rows.y[:, varied]]
+    found = find_label_issues(borne, sigmoid(logits[:, varied]), return_indices_ranked_by="self_confidence")
     return tuple(_note("suspect label", int(i), logits, rows, examples, names) for i in found)
 
 

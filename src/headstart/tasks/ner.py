@@ -9,8 +9,8 @@ Letters in shapes: n rows, u words of all rows together, c classes of a word.
 
 from __future__ import annotations
 
-import json
 import warnings
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headstart.data.cells import list_in
 from headstart.data.check import LabelChecks
 from headstart.data.examples import BoolArray, Examples, IntArray
-from headstart.data.from_json import without_lone_surrogates
 from headstart.data.rows import RowList, counted, finding
 from headstart.data.spelling import composed
 from headstart.data.split import few_folds
@@ -57,6 +57,7 @@ _LOOKED_AT = 100
 # A space that stands within a token, so that words stay apart by plain spaces alone.
 _WITHIN = "\N{NO-BREAK SPACE}"
 _FEW_ENTITIES = 5
+_NO_STRING = "something among the tokens that is no string"
 # Probability of another tag from which a given one is suspect.
 _SURE = 0.9
 _JUDGE = EntityJudge()
@@ -79,13 +80,12 @@ class Worded:
 
 def recognise(examples: Examples) -> str:
     """Why these rows mark entities, "" where they do not."""
-    some = [(text, label) for text, label in zip(examples.texts, examples.labels, strict=True) if text.strip() and label.strip()][
-        :_LOOKED_AT
-    ]
+    pairs = zip(examples.texts, examples.labels, strict=True)
+    some = [(text, label) for text, label in pairs if text.strip() and label.strip() not in ("", "[]")][:_LOOKED_AT]
     if not some:
         return ""
     columns = f"{examples.text_column!r} and {examples.label_column!r}"
-    if all(_list_of(text, str) is not None and _list_of(label, str | int) is not None for text, label in some):
+    if all(_may_be_tokens(text) and _list_of(label, str | int) is not None for text, label in some):
         return f"{columns} hold tokens and their tags"
     spans = [_list_of(label, dict | list) for _, label in some]
     if all(found is not None and all(map(_is_span, found)) for found in spans) and any(spans):
@@ -93,15 +93,16 @@ def recognise(examples: Examples) -> str:
     return ""
 
 
+def _may_be_tokens(cell: str) -> bool:
+    """Whether a cell holds a list, of which some are strings: a table loses words such as `None` or `NA`, and leaves a gap."""
+    found = list_in(cell)
+    return found is not None and (not found or any(isinstance(item, str) for item in found))
+
+
 def _list_of(cell: str, kinds: Any) -> list[Any] | None:
-    """The list that a cell holds as JSON; None: it holds none, or one of other things."""
-    if not cell.lstrip().startswith("["):
-        return None
-    try:
-        found = without_lone_surrogates(json.loads(cell))
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, list) and all(isinstance(item, kinds) for item in found) else None
+    """The list that a cell holds; None: it holds none, or one of other things."""
+    found = list_in(cell)
+    return found if found is not None and all(isinstance(item, kinds) for item in found) else None
 
 
 def _is_span(item: Any) -> bool:
@@ -121,15 +122,18 @@ def _span(item: Any) -> tuple[int, int, str] | None:
 
 def read_row(text: str, label: str) -> Worded:
     """A row from its two cells, in whatever form they are."""
-    tokens, tags = _list_of(text, str), _list_of(label, str | int)
-    if tokens is not None:
-        if tags is None:
-            return Worded((), (), "tokens without a list of tags")
-        return _paired([_WITHIN.join(token.split()) for token in tokens], ["_".join(str(tag).split()) for tag in tags])
-    spans = _list_of(label, dict | list)
-    if spans is not None:
-        return _from_spans(text, spans)
-    return _paired(text.split(), label.split())
+    tokens, tags = list_in(text), list_in(label)
+    listed = tokens is not None and all(isinstance(token, str) for token in tokens)
+    if tags is None:
+        return Worded((), (), "tokens without a list of tags") if listed else _paired(text.split(), label.split())
+    if not listed and all(isinstance(tag, dict | list) for tag in tags):
+        return _from_spans(text, tags)
+    if not all(isinstance(tag, str | int) for tag in tags):
+        return Worded((), (), "tokens without a list of tags" if listed else "something in the list of tags that is none")
+    if tokens is not None and not listed:
+        return Worded((), (), _NO_STRING)
+    words = text.split() if tokens is None else [_WITHIN.join(token.split()) for token in tokens]
+    return _paired(words, ["_".join(str(tag).split()) for tag in tags])
 
 
 def _paired(words: Sequence[str], tags: Sequence[str]) -> Worded:
@@ -144,13 +148,14 @@ def _paired(words: Sequence[str], tags: Sequence[str]) -> Worded:
 def _from_spans(text: str, spans: Sequence[Any]) -> Worded:
     """Words of a running text, tagged by spans of characters; the longer of two that overlap is taken."""
     places = words_of(text)
+    starts, ends = [start for start, _ in places], [end for _, end in places]
     tags = [OUTSIDE] * len(places)
     moved = lost = False
     for item in sorted((_span(each) for each in spans), key=lambda span: (span is None, span and (span[0] - span[1], span[0]))):
         if item is None:
             return Worded((), (), "a span without start, end and label")
         start, end, kind = item
-        covered = [i for i, (a, b) in enumerate(places) if a < end and b > start]
+        covered = range(bisect_right(ends, start), bisect_left(starts, end))
         if not covered or not 0 <= start < end <= len(text) or any(tags[i] != OUTSIDE for i in covered):
             lost = True
             continue
@@ -176,8 +181,8 @@ def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
     if not sound:
         why = next((row.problem for row in read if row.problem), "no words")
         raise DataError(
-            f"No row of {where} can be read as words with tags ({why}). Give lists of tokens and tags, CoNLL columns, or "
-            'a text with spans such as [{"start": 0, "end": 5, "label": "LOC"}].'
+            f"No row of {where} can be read as words with tags ({why}). Give lists of tokens and tags, CoNLL columns in a file "
+            'that ends in .conll, or a text with spans such as [{"start": 0, "end": 5, "label": "LOC"}].'
         )
     bare = are_bare(row.tags for row in sound)
     if bare:
@@ -238,6 +243,8 @@ def _have(rows: RowList) -> str:
 def _repair(why: str) -> str:
     if why == "numbers for tags":
         return "Write the tags' names: a number says neither the type nor where an entity begins."
+    if why == _NO_STRING:
+        return "They are not used; write every word as a string."
     return "They are not used; give each word one tag."
 
 

@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,9 +24,6 @@ from headstart.tasks.base import Labels, Prepared, Task, require_one_text
 from headstart.tasks.light_rungs import judged_layers, probe_and_tfidf
 from headstart.tasks.number_judge import NumberJudge
 
-if TYPE_CHECKING:
-    pass
-
 # Numbers with a fraction, of more different values than these, are no classes.
 _FEW_VALUES = 20
 _FEWEST_ROWS = 10
@@ -36,21 +32,24 @@ _STRATA, _ROWS_A_STRATUM = 10, 10
 # A residual of so many robust standard deviations is worth a look.
 _FAR = 4.0
 _JUDGE = NumberJudge()
-# A number whose commas part its thousands; the second form could as well have a decimal comma and three decimals.
-_BY_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?")
+# Numbers whose thousands are parted by a sign; the last form could as well have a decimal comma and three decimals.
+_BY_THOUSANDS = {
+    ",": re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?"),
+    ".": re.compile(r"[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+(,[0-9]*)?"),
+}
 _EITHER_WAY = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 
 
 # --- reading ---
 
 
-def number_in(label: str, thousands: bool = False) -> float | None:
-    """The number that a cell holds; None: it holds none, or one that is not finite. Its commas part `thousands`; else one is taken for a
-    decimal comma where no point stands."""
+def number_in(label: str, thousands: str = "") -> float | None:
+    """The number that a cell holds; None: it holds none, or one that is not finite. `thousands` is the sign that parts them, "," or "."; a
+    comma that does not is taken for a decimal one where no point stands."""
     text = label.strip()
-    if thousands and _BY_THOUSANDS.fullmatch(text):
-        text = text.replace(",", "")
-    elif not thousands and "." not in text and text.count(",") == 1:
+    if thousands and _BY_THOUSANDS[thousands].fullmatch(text):
+        text = text.replace(thousands, "")
+    if thousands != "," and "." not in text and text.count(",") == 1:
         text = text.replace(",", ".")
     try:
         value = float(text)
@@ -59,25 +58,33 @@ def number_in(label: str, thousands: bool = False) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def commas_of(labels: Sequence[str]) -> tuple[bool, str]:
-    """Whether commas part thousands in a column, and a cell that could be read either way, "" where another cell tells how it is meant.
+def thousands_in(labels: Sequence[str], like: Sequence[str] = ()) -> tuple[str, str]:
+    """The sign that parts thousands in a column, "" for none, and a cell that could be read either way, "" where another one tells.
 
-    `1,234.5` and `1,234,567` tell that they do, `3,5` and `0,125` that they do not; what most of such cells tell holds for all. Where all
-    that have a comma are like `1,234`, they are taken for thousands.
+    `1,234.5` and `1,234,567` tell that commas do, `1.234,5` that points do, `3,5` and `0,125` that commas do not; what most of such cells
+    tell holds for all. A column that tells nothing is read as one that it is `like`; where that tells nothing either, cells as `1,234` are
+    taken for thousands.
     """
-    cells = [label.strip() for label in labels if "," in label]
-    unsure = [cell for cell in cells if _EITHER_WAY.fullmatch(cell)]
-    thousands = sum(number_in(cell, thousands=True) is not None for cell in cells) - len(unsure)
-    decimals = sum(number_in(cell) is not None for cell in cells) - len(unsure)
-    if thousands or decimals:
-        return thousands >= decimals, ""
-    return bool(unsure), unsure[0] if unsure else ""
+    told = next((sign for sign in map(_told_by, (labels, like)) if sign is not None), None)
+    if told is not None:
+        return told, ""
+    unsure = next((label.strip() for label in labels if _EITHER_WAY.fullmatch(label.strip())), "")
+    return "," if unsure else "", unsure
+
+
+def _told_by(labels: Sequence[str]) -> str | None:
+    """The sign that parts thousands by those cells that tell; None: none does."""
+    cells = [label.strip() for label in labels if "," in label or label.count(".") > 1]
+    telling = [cell for cell in cells if not _EITHER_WAY.fullmatch(cell)]
+    read = {sign: sum(number_in(cell, sign) is not None for cell in telling) for sign in (",", "", ".")}
+    best = max(read, key=lambda sign: read[sign])  # the first of those that read as many
+    return best if read[best] else None
 
 
 def recognise(examples: Examples) -> str:
     """Why these rows have a number each, "" where they do not: all are numbers, some with a fraction, and of many different values."""
     given = [label for label in examples.labels if label.strip()]
-    thousands, _ = commas_of(given)
+    thousands, _ = thousands_in(given)
     numbers = [number_in(label, thousands) for label in given]
     if not numbers or None in numbers:
         return ""
@@ -88,18 +95,15 @@ def recognise(examples: Examples) -> str:
 
 
 def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
-    """Labels as numbers in their shortest form; rows whose label is none are told and not used. A file tells what its commas mean, one that
-    leaves it open is read `like` the training rows.
+    """Labels as numbers in their shortest form; rows whose label is none are told and not used. A file tells what its commas and points
+    mean, one that leaves it open is read `like` the training rows.
 
     Raises:
         DataError: the rows are pairs of texts, or no row has a number.
     """
     require_one_text(examples)
     where = repr(examples.origin) if examples.origin != "-" else "standard input"
-    thousands, unsure = commas_of(examples.labels)
-    if unsure and like is not None and any("," in label for label in like.labels):
-        thousands, told = commas_of(like.labels)
-        unsure = unsure if told else ""
+    thousands, unsure = thousands_in(examples.labels, () if like is None else like.labels)
     numbers = [number_in(label, thousands) for label in examples.labels]
     if all(number is None for number in numbers):
         example = next((label for label in examples.labels if label.strip()), "")
