@@ -84,10 +84,22 @@ def test_tables_of_prompts_are_recognised_and_read(tmp_path):
     ]
 
 
+def test_a_completion_may_be_the_last_message_of_a_chat(tmp_path):
+    answer = {"role": "assistant", "content": "hello"}
+    rows = [
+        {"prompt": CHAT[:2], "completion": [answer]},
+        {"prompt": "json?", "completion": '[{"a": 1}]'},
+        {"prompt": "x", "completion": ""},
+    ]
+    found = read_examples(write(tmp_path / "a.jsonl", rows)).examples
+    assert json.loads(found.texts[0]) == CHAT[:2] and found.labels == ("hello", '[{"a": 1}]', "")
+
+
 def test_what_is_wrong_with_chats_is_told_with_its_rows(tmp_path):
     path = write(tmp_path / "c.jsonl", [{"messages": CHAT}, {"messages": CHAT[:2]}, {"messages": [{"role": "user"}]}])
     read = read_examples(path)
-    assert [(found.message, found.rows) for found in read.findings] == [(f"1 row of {path!r} has no list of messages in 'messages'.", (3,))]
+    message = f"1 row of {path!r} has no list of messages in 'messages', each with a role and a content that is text."
+    assert [(found.message, found.rows) for found in read.findings] == [(message, (3,))]
     checked = check_data(path, text=None, label=None, test=None, validation=None, source=None, max_length=64)
     told = [(found.kind, found.message, found.rows) for found in checked.result.findings]
     assert ("empty label", "2 rows have no completion.", (2, 3)) in told  # said once

@@ -1,9 +1,9 @@
 """Prompts and completions: the forms in which tables hold them.
 
 Plain texts without prompts are rows whose label is `WHOLE`. Of the others three forms are read: two columns called `prompt` and
-`completion`; `instruction`, perhaps `input`, and `output`; and chats, a column `messages` of lists of `{"role", "content"}`, of which the
-last answer of the assistant is the completion and all before it the prompt. A chat stands in a row's text as a JSON list of its messages,
-so that every source can write it in its own form.
+`completion`, each a text or messages of a chat; `instruction`, perhaps `input`, and `output`; and chats, a column `messages` of lists of
+`{"role", "content"}`, of which the last answer of the assistant is the completion and all before it the prompt. A chat stands in a row's
+text as a JSON list of its messages, so that every source can write it in its own form.
 """
 
 from __future__ import annotations
@@ -99,6 +99,12 @@ def chat_of(cell: Any) -> list[dict[str, str]] | None:
             return None
         messages.append({"role": _ROLES.get(role, role), "content": content})
     return messages
+
+
+def completion_of(cell: str) -> str:
+    """A cell's completion: of one that holds the answer as the only message of a chat what that says."""
+    messages = chat_of(cell)
+    return messages[0]["content"] if messages and len(messages) == 1 and messages[0]["role"] == ASSISTANT else cell
 
 
 def parted(messages: list[dict[str, str]]) -> tuple[str, str]:
