@@ -184,6 +184,15 @@ def test_few_answers_are_warned_of():
     assert found.remedy == "Scores of so few are hardly more than chance; add rows."
 
 
+@pytest.mark.parametrize(("contexts", "told"), [(1, "1 context"), (2, "2 contexts"), (3, "")])
+def test_questions_about_fewer_contexts_than_folds_are_warned_of(contexts, told):
+    train = examples([(f"who {i}", f"{CONTEXT} {i % contexts}", said(0)) for i in range(30)])
+    found = qa.check_answers(train, list(qa.prepare(train).examples.labels), np.ones(30, dtype=bool), 3)
+    remedy = "Questions about one context stand on one side of every split, so that folds take several; add questions about others."
+    wanted = [("few contexts", f"All usable rows of 'a.json' are about {told}.", remedy)] if told else []
+    assert [(one.kind, one.message, one.remedy) for one in found] == wanted
+
+
 def test_no_usable_row_is_an_error():
     [found] = qa.check_answers(examples([("who", CONTEXT, said(0))]), ["[]"], np.zeros(1, dtype=bool), 2)
     assert found.message == "No row of 'a.json' can be used for training."
