@@ -216,6 +216,9 @@ def test_chats_are_written_the_same_by_the_stock_pipeline_whoever_spoke_last(tmp
     writer = pipeline("text-generation", str(run.folder / "model"), device="cpu")
     said = [writer(chat, return_full_text=False, continue_final_message=False)[0]["generated_text"] for chat in asked]
     assert run.model.predict(asked) == said
+    of_a_table = np.empty(len(asked), dtype=object)  # as pandas reads a column of chats
+    of_a_table[:] = [np.array(chat, dtype=object) for chat in asked]
+    assert run.model.predict(of_a_table) == said
 
 
 def test_the_writer_from_random_weights_is_compared_with_a_source_of_other_pieces(task, small_writer, tmp_path):
