@@ -113,6 +113,17 @@ def test_rows_without_any_completion_are_refused(tmp_path):
     assert str(refused.value) == f"No row of {path!r} has a completion in 'completion'; name its column with --label."
 
 
+@pytest.mark.parametrize("cell", [CHAT[:2], "[{'role': 'user', 'content': 'x'}]", [{"role": "assistant", "content": None}]])
+def test_chats_without_any_answer_are_refused(tmp_path, cell):
+    path = write(tmp_path / "a.jsonl", [{"messages": cell}])
+    with pytest.raises(DataError) as refused:
+        registry.get_task("generation").prepare(read_examples(path).examples, None)
+    assert str(refused.value) == (
+        f"No row of {path!r} holds a chat in 'messages' that ends with an answer of the assistant; write each as a JSON list of "
+        '{"role": ..., "content": ...}, contents as text, the last of the role "assistant".'
+    )
+
+
 # --- plain texts ---
 
 
