@@ -84,15 +84,14 @@ def test_tables_of_prompts_are_recognised_and_read(tmp_path):
     ]
 
 
-def test_a_completion_may_be_the_last_message_of_a_chat(tmp_path):
-    answer = {"role": "assistant", "content": "hello"}
-    rows = [
-        {"prompt": CHAT[:2], "completion": [answer]},
-        {"prompt": "json?", "completion": '[{"a": 1}]'},
-        {"prompt": "x", "completion": ""},
-    ]
+def test_a_completion_may_be_messages_of_a_chat(tmp_path):
+    answer, call = {"role": "assistant", "content": "hello"}, {"role": "assistant", "content": "wait"}
+    pairs = [(CHAT[:2], [answer]), (CHAT[:2], [call, answer]), (CHAT[:2], [call, CHAT[1]]), ("hi", [answer])]
+    pairs += [("json?", '[{"a": 1}]'), ("x", "")]
+    rows = [{"prompt": prompt, "completion": completion} for prompt, completion in pairs]
     found = read_examples(write(tmp_path / "a.jsonl", rows)).examples
-    assert json.loads(found.texts[0]) == CHAT[:2] and found.labels == ("hello", '[{"a": 1}]', "")
+    assert [json.loads(text) for text in found.texts[:3]] == [CHAT[:2], [*CHAT[:2], call], [*CHAT[:2], call, CHAT[1]]]
+    assert found.labels == ("hello", "hello", "", "hello", '[{"a": 1}]', "") and found.texts[3:] == ("hi", "json?", "x")
 
 
 def test_what_is_wrong_with_chats_is_told_with_its_rows(tmp_path):

@@ -101,10 +101,14 @@ def chat_of(cell: Any) -> list[dict[str, str]] | None:
     return messages
 
 
-def completion_of(cell: str) -> str:
-    """A cell's completion: of one that holds the answer as the only message of a chat what that says."""
-    messages = chat_of(cell)
-    return messages[0]["content"] if messages and len(messages) == 1 and messages[0]["role"] == ASSISTANT else cell
+def with_messages(prompt: str, completion: str) -> tuple[str, str]:
+    """A prompt and its completion, where the cell of the latter holds messages: the last answer in these, and all before it."""
+    before, said = chat_of(prompt), chat_of(completion)
+    if said is None:
+        return prompt, completion
+    if before is not None:
+        return parted([*before, *said])
+    return (prompt, said[0]["content"]) if len(said) == 1 and said[0]["role"] == ASSISTANT else (prompt, completion)
 
 
 def parted(messages: list[dict[str, str]]) -> tuple[str, str]:

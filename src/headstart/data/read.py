@@ -12,7 +12,7 @@ from headstart.data.columns import LABEL_NAMES, choose_columns, choose_text_colu
 from headstart.data.examples import Examples
 from headstart.data.pairs import join_pair
 from headstart.data.parallel import language_pair
-from headstart.data.prompts import WHOLE, PromptColumns, as_prompt, chat_of, completion_of, parted, prompt_columns
+from headstart.data.prompts import WHOLE, PromptColumns, as_prompt, chat_of, parted, prompt_columns, with_messages
 from headstart.data.rows import RowList, counted, finding
 from headstart.data.table import BATCH_ROWS, Format, Table, as_text, open_table
 from headstart.errors import DataError
@@ -147,8 +147,8 @@ def _read_prompts(table: Table, columns: PromptColumns, shown: str, origin: str)
         texts, labels = (tuple(side) for side in zip(*sides, strict=True))
         return ReadResult(Examples(texts, labels, tuple(rows), origin, columns.chat, columns.chat), findings)
     more = cells[columns.more] if columns.more else [""] * len(rows)
-    texts = tuple(as_prompt(prompt, other) for prompt, other in zip(cells[columns.prompt], more, strict=True))
-    labels = tuple(map(completion_of, cells[columns.completion]))
+    prompts = [as_prompt(prompt, other) for prompt, other in zip(cells[columns.prompt], more, strict=True)]
+    texts, labels = zip(*map(with_messages, prompts, cells[columns.completion]), strict=True)
     return ReadResult(Examples(texts, labels, tuple(rows), origin, columns.name, columns.completion), table.findings)
 
 
