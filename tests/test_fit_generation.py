@@ -197,6 +197,30 @@ def test_chats_are_written_the_same_by_the_stock_pipeline_where_the_tokenizer_ha
     assert run.model.predict(asked) == [writer(chat, return_full_text=False)[0]["generated_text"] for chat in asked]
 
 
+def test_chats_are_written_the_same_by_the_stock_pipeline_whoever_spoke_last(tmp_path):
+    """By a template that leaves the token before a text to the tokenizer, of chats in which the assistant speaks twice."""
+    make_causal(tmp_path / "source", "llama")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "source")
+    tokenizer.chat_template = (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    tokenizer.save_pretrained(tmp_path / "source")
+    chats = [
+        [{"role": "user", "content": prompt}, *({"role": "assistant", "content": words} for words in ("good", said))]
+        for prompt, said in told(30, 3)
+    ]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps({"messages": chat}) + "\n" for chat in chats))
+    settings = {"source": str(tmp_path / "source"), "strategy": ("untouched",), "outer_folds": 2, "inner_folds": 2, "resamples": 100}
+    run = headstart.fit(str(tmp_path / "train.jsonl"), out=str(tmp_path / "run"), **settings)
+    asked = [chat[:-1] for chat in chats[:3]] + [chat[:1] for chat in chats[:3]]
+    writer = pipeline("text-generation", str(run.folder / "model"), device="cpu")
+    said = [writer(chat, return_full_text=False, continue_final_message=False)[0]["generated_text"] for chat in asked]
+    assert run.model.predict(asked) == said
+    of_a_table = np.empty(len(asked), dtype=object)  # as pandas reads a column of chats
+    of_a_table[:] = [np.array(chat, dtype=object) for chat in asked]
+    assert run.model.predict(of_a_table) == said
+
+
 def test_the_writer_from_random_weights_is_compared_with_a_source_of_other_pieces(task, small_writer, tmp_path):
     run = fit(task, strategy=("untouched", "scratch"), out=str(tmp_path / "run"))
     scores = {trial.name: trial.score.value for trial in run.results.trials}

@@ -6,14 +6,14 @@ Letters in shapes: n rows, t tokens.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from headstart.data.pairs import join_pair, split_pair
+from headstart.data.pairs import join_pair
 from headstart.settings import Settings
 from headstart.sources.resolve import WITHOUT_TRANSFER
 from headstart.strategies.base import FloatArray
@@ -51,11 +51,15 @@ class LoadedAnswers:
         return [found.text for found in self.answer(questions)]
 
     def answer(self, questions: Sequence[tuple[str, str] | Mapping[str, str]]) -> list[FoundAnswer]:
-        """The answer to each (question, context) with its place and probability."""
-        texts = [_joined(question) for question in questions]
+        """The answer to each (question, context) with its place and probability.
+
+        Raises:
+            TypeError: one is no pair of strings, nor a dictionary of both.
+        """
+        pairs = [_pair(question, place) for place, question in enumerate(questions, start=1)]
+        spans = self.find([join_pair(*pair) for pair in pairs])
         found = []
-        for text, span in zip(texts, self.find(texts), strict=True):
-            context = split_pair(text)[1]
+        for (_, context), span in zip(pairs, spans, strict=True):
             given = span.end > span.start and (not self.may_abstain or span.margin > 0)
             sure = float(sigmoid(np.array(span.margin))) if self.may_abstain else 1.0
             there = FoundAnswer(context[span.start : span.end], span.start, span.end, sure * span.share)
@@ -63,11 +67,16 @@ class LoadedAnswers:
         return found
 
 
-def _joined(question: tuple[str, str] | Mapping[str, str]) -> str:
-    sides = (question.get("text"), question.get("text_pair")) if isinstance(question, Mapping) else tuple(question)
-    if isinstance(question, str) or len(sides) != 2 or not all(isinstance(side, str) for side in sides):
-        raise TypeError(f"a question and its context are taken, not {question!r}.")
-    return join_pair(str(sides[0]), str(sides[1]))
+def _pair(question: tuple[str, str] | Mapping[str, str], place: int) -> tuple[str, str]:
+    sides: list[Any] = []
+    if isinstance(question, Mapping):
+        names = ("question", "context") if "question" in question else ("text", "text_pair")
+        sides = [question.get(name) for name in names]
+    elif isinstance(question, Iterable) and not isinstance(question, str):
+        sides = [*question]
+    if len(sides) != 2 or not all(isinstance(side, str) for side in sides):
+        raise TypeError(f'Question {place} is {question!r}; give it as (question, context) or {{"question": ..., "context": ...}}.')
+    return sides[0], sides[1]
 
 
 def open_answers(place: Path) -> LoadedAnswers:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from headstart.data.given import listed
+from headstart.data.given import listed, plain
 from headstart.data.prompts import chat_of
 from headstart.errors import DataError
 from headstart.strategies.completing import complete
@@ -35,7 +35,7 @@ class LoadedWriter:
         """
         if isinstance(prompts, str):
             raise TypeError("predict takes a list of prompts; put the single prompt into a list.")
-        given = listed(prompts, "prompts")
+        given = [plain(prompt) for prompt in listed(prompts, "prompts")]  # a chat in a column of pandas is an array
         for position, prompt in enumerate(given):
             if not isinstance(prompt, str) and chat_of(prompt) is None:
                 raise DataError(

@@ -27,6 +27,9 @@ CONTEXT = "Ada wrote to Ada."
         ([], []),
         ([{"text": "Ada", "answer_start": True}], [("Ada", None)]),
         ([{"text": "Ada", "answer_start": "0"}], [("Ada", None)]),
+        ([{"text": "Ada", "answer_start": 13.0}], [("Ada", 13)]),  # as a table with rows that say nothing writes it
+        ([{"text": "Ada", "answer_start": 0.5}, {"text": "Ada", "answer_start": float("nan")}], [("Ada", None), ("Ada", None)]),
+        ({"text": "Ada", "answer_start": 13}, [("Ada", 13)]),
         ([{"answer_start": 0}], None),
         ([1], None),
         ({"answer": "Ada"}, None),
@@ -112,6 +115,13 @@ def test_squad_files_are_read_a_row_for_each_question(tmp_path):
     assert [split_pair(text) for text in found.texts] == [("who", CONTEXT), ("when", CONTEXT), ("x", "B")]
     assert [given_in(label) for label in found.labels] == [[("Ada", 0)], [], []]
     assert (found.text_column, found.label_column) == ("question,context", "answers")
+
+
+def test_what_stands_in_place_of_an_answer_where_there_is_none_is_no_answer(tmp_path):
+    place = tmp_path / "squad.json"
+    asked = [question("who", ("", -1)) | {"is_impossible": True}, {"question": "when", "is_impossible": True}, question("why", ("Ada", 0))]
+    place.write_text(json.dumps(squad({"context": CONTEXT, "qas": asked})))
+    assert [given_in(label) for label in read_examples(place).examples.labels] == [[], [], [("Ada", 0)]]
 
 
 def test_what_is_no_question_in_a_squad_file_is_left_out_and_told(tmp_path):

@@ -85,6 +85,16 @@ def test_files_of_different_lengths_are_refused(tmp_path):
     )
 
 
+@pytest.mark.parametrize("absent", ["a.en", "b.de"])
+def test_of_two_files_the_one_that_is_not_there_is_named(tmp_path, absent):
+    for name in {"a.en", "b.de"} - {absent}:
+        (tmp_path / name).write_text("1\n")
+    both = f"{tmp_path / 'a.en'},{tmp_path / 'b.de'}"
+    with pytest.raises(DataError) as error:
+        read(both)
+    assert str(error.value) == f"There is no file {str(tmp_path / absent)!r}, one of the two in {both!r}. Check the path."
+
+
 def test_tmx_gives_a_column_for_each_language(tmp_path):
     path = tmp_path / "memory.tmx"
     units = [unit(en="Hello <ph>%s</ph><hi>you</hi> &amp; me", **{"pt-BR": "Olá"}), unit(en="No <bpt i='1'>x</bpt>", **{"pt-BR": ""})]
@@ -92,6 +102,23 @@ def test_tmx_gives_a_column_for_each_language(tmp_path):
     assert read(path) == ("en", "pt-BR", [("Hello you & me", "Olá"), ("No", "")])
     path.write_bytes(TMX.format(units="".join(units)).replace("UTF-8", "UTF-16").encode("utf-16"))
     assert read(path)[2][0] == ("Hello you & me", "Olá")
+
+
+def test_the_case_of_a_language_means_nothing_in_tmx(tmp_path):
+    path = tmp_path / "memory.tmx"
+    units = [
+        unit(**{"en-US": "One", "de-DE": "Eins"}),
+        unit(**{"EN-US": "Two", "DE-DE": "Zwei"}),
+        unit(**{"de-de": "Drei", "en-us": "Three"}),
+    ]
+    path.write_text(TMX.format(units="".join(units)), encoding="utf-8")
+    assert read(path) == ("en-US", "de-DE", [("One", "Eins"), ("Two", "Zwei"), ("Three", "Drei")])
+
+
+def test_entities_that_only_the_declaration_of_tmx_tells_are_those_of_html(tmp_path):
+    path = tmp_path / "memory.tmx"
+    path.write_text(TMX.format(units=unit(en="10&nbsp;&euro; &none;", de="<ph>&nbsp;</ph>ja")), encoding="utf-8")
+    assert read(path)[2] == [("10\xa0\u20ac &none;", "ja")]
 
 
 def test_tmx_of_many_units_is_read_whole(tmp_path):
@@ -105,6 +132,10 @@ def test_tmx_of_many_units_is_read_whole(tmp_path):
     [
         (TMX.format(units="<tu><tuv"), "{path!r} is damaged XML at line 3 (not well-formed (invalid token)); export it again as TMX."),
         (TMX.format(units=""), "{path!r} holds no unit of translation (<tu>); export it again as TMX."),
+        (
+            TMX.format(units="<tu><tuv><seg>yes</seg></tuv></tu>"),
+            "{path!r} says of no text in which language it is (<tuv xml:lang=...>); export it again as TMX.",
+        ),
         (
             '<!DOCTYPE tmx [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><tmx><body/></tmx>',
             "{path!r} declares entities of its own, which can blow up beyond all memory; save it again without them.",
@@ -157,7 +188,10 @@ def test_no_pair_is_guessed_where_three_could_be_meant(columns):
 @pytest.mark.parametrize(
     ("name", "is_one"),
     [
-        *((name, True) for name in ("de", "DE", "pt-BR", "pt-br", "EN-US", "zh-Hant", "es-419", "zh_Hant", "zh_TW")),
+        *(
+            (name, True)
+            for name in ("de", "DE", "pt-BR", "pt-br", "EN-US", "zh-Hant", "es-419", "zh_Hant", "zh_TW", "zh-Hans-CN", "sr-Latn-RS")
+        ),
         *((name, False) for name in ("den", "xx", "is_spam", "is_toxic", "no_likes", "id_str", "so_tag", "se_score", "no_id", "EN_US")),
         *((name, False) for name in ("en-", "en-12", "en-1234", "zh-hans", "is-spam", "en_")),
     ],

@@ -84,10 +84,21 @@ def test_tables_of_prompts_are_recognised_and_read(tmp_path):
     ]
 
 
+def test_a_completion_may_be_messages_of_a_chat(tmp_path):
+    answer, call = {"role": "assistant", "content": "hello"}, {"role": "assistant", "content": "wait"}
+    pairs = [(CHAT[:2], [answer]), (CHAT[:2], [call, answer]), (CHAT[:2], [call, CHAT[1]]), ("hi", [answer])]
+    pairs += [("json?", '[{"a": 1}]'), ("x", "")]
+    rows = [{"prompt": prompt, "completion": completion} for prompt, completion in pairs]
+    found = read_examples(write(tmp_path / "a.jsonl", rows)).examples
+    assert [json.loads(text) for text in found.texts[:3]] == [CHAT[:2], [*CHAT[:2], call], [*CHAT[:2], call, CHAT[1]]]
+    assert found.labels == ("hello", "hello", "", "hello", '[{"a": 1}]', "") and found.texts[3:] == ("hi", "json?", "x")
+
+
 def test_what_is_wrong_with_chats_is_told_with_its_rows(tmp_path):
     path = write(tmp_path / "c.jsonl", [{"messages": CHAT}, {"messages": CHAT[:2]}, {"messages": [{"role": "user"}]}])
     read = read_examples(path)
-    assert [(found.message, found.rows) for found in read.findings] == [(f"1 row of {path!r} has no list of messages in 'messages'.", (3,))]
+    message = f"1 row of {path!r} has no list of messages in 'messages', each with a role and a content that is text."
+    assert [(found.message, found.rows) for found in read.findings] == [(message, (3,))]
     checked = check_data(path, text=None, label=None, test=None, validation=None, source=None, max_length=64)
     told = [(found.kind, found.message, found.rows) for found in checked.result.findings]
     assert ("empty label", "2 rows have no completion.", (2, 3)) in told  # said once
@@ -99,6 +110,17 @@ def test_rows_without_any_completion_are_refused(tmp_path):
     with pytest.raises(DataError) as refused:
         registry.get_task("generation").prepare(read_examples(path).examples, None)
     assert str(refused.value) == f"No row of {path!r} has a completion in 'completion'; name its column with --label."
+
+
+@pytest.mark.parametrize("cell", [CHAT[:2], "[{'role': 'user', 'content': 'x'}]", [{"role": "assistant", "content": None}]])
+def test_chats_without_any_answer_are_refused(tmp_path, cell):
+    path = write(tmp_path / "a.jsonl", [{"messages": cell}])
+    with pytest.raises(DataError) as refused:
+        registry.get_task("generation").prepare(read_examples(path).examples, None)
+    assert str(refused.value) == (
+        f"No row of {path!r} holds a chat in 'messages' that ends with an answer of the assistant; write each as a JSON list of "
+        '{"role": ..., "content": ...}, contents as text, the last of the role "assistant".'
+    )
 
 
 # --- plain texts ---

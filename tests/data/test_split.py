@@ -145,6 +145,20 @@ def test_rows_of_which_none_can_be_held_are_refused_for_folds():
     assert str(error.value) == "The 5 rows are too few for folds: no class has two separate rows; add rows."
 
 
+def test_rows_that_stand_together_are_told_where_they_leave_too_few():
+    y, groups, why = (
+        np.zeros(20, dtype=np.int64),
+        np.zeros(20, dtype=np.int64),
+        "rows that are nearly the same, or about one context, are not",
+    )
+    with pytest.raises(DataError) as error:
+        split.folds(y, groups, 5, seed=0)
+    assert str(error.value) == f"The 20 rows are too few for folds: no class has two separate rows ({why}); add rows."
+    with pytest.raises(DataError) as error:
+        split.test_split(y, groups, 0.2, seed=0)
+    assert str(error.value) == f"The 20 rows are too few to set some aside for a test ({why}); add rows, or give a test file with --test."
+
+
 def test_rows_of_which_none_can_be_set_aside_are_refused_for_a_test_split():
     with pytest.raises(DataError) as error:
         split.test_split(np.arange(5), np.arange(5), 0.2, seed=0)

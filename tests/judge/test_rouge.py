@@ -33,6 +33,9 @@ def test_the_longest_common_subsequence_is_that_of_brute_force(first, second):
         ("...", "a", 0.0),
         ("same words", "Same, words.", 1.0),
         ("我爱你", "我很爱你", 2 * 3 / 7),
+        ("在2024年", "在 2024 年", 1.0),  # a sign of such a script is a word behind a number too
+        ("the snake_case", "the snake case", 1.0),
+        ("हिन्दी भाषा", "हिन्दी पाठ", 2 * 1 / 4),  # whose vowels are signs by themselves
     ],
 )
 def test_scores_are_those_by_hand(said, true, score):

@@ -85,6 +85,19 @@ def test_a_chat_is_written_by_the_models_template_else_line_by_line():
     assert as_read(tokenizer, "hi") == "hi\n" and as_read(tokenizer, "hi ") == "hi "
 
 
+def test_a_template_that_does_not_begin_a_text_does_so_where_it_is_saved():
+    """The tokenizer begins it in training, and no pipeline lets it do so to what a template writes."""
+    tokenizer, chat = make_tokenizer("llama"), [{"role": "user", "content": "why"}]
+    for own in ("{{ messages[0].content }}", "{{ bos_token }}{{ messages[0].content }}", "<s>{{ messages[0].content }}"):
+        tokenizer.chat_template = own
+        read = tokenizer(as_read(tokenizer, json.dumps(chat)))["input_ids"]
+        assert read == tokenizer("why")["input_ids"]
+        tokenizer.chat_template = template_of(tokenizer)
+        assert tokenizer.apply_chat_template(chat)["input_ids"] == read
+    tokenizer.chat_template = {"default": "{{ messages[0].content }}", "tools": "<s>"}
+    assert template_of(tokenizer) == {"default": "{{ bos_token }}{{ messages[0].content }}", "tools": "<s>"}
+
+
 @pytest.mark.parametrize(
     ("what", "why"),
     [

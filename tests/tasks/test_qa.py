@@ -122,6 +122,16 @@ def test_a_file_of_which_no_answer_stands_in_its_context_is_refused(origin):
     assert str(error.value) == f"No answer of {where} in 'answers' stands in its context; name the columns with --text and --label."
 
 
+@pytest.mark.parametrize("cell", ["{'text': ['Ada'], 'answer_start': [0]}", "[{'text': 'Ada'}]", "{'text': array(['Ada'], dtype=object)}"])
+def test_answers_as_python_prints_them_are_told_as_such(cell):
+    row = Examples((join_pair("who", CONTEXT),), (cell,), (1,), "a.csv", "question,context", "answers", paired=True)
+    with pytest.raises(DataError) as error:
+        qa.prepare(row)
+    assert str(error.value) == (
+        "The answers of 'a.csv' in 'answers' are written as Python prints them, which is no JSON; save the table as JSON lines or Parquet."
+    )
+
+
 def test_a_file_of_single_texts_is_refused():
     one = Examples(("who",), ("Ada",), (1,), "a.csv", "text", "label")
     with pytest.raises(DataError) as error:
@@ -182,6 +192,15 @@ def test_few_answers_are_warned_of():
     [found] = qa.check_answers(train, list(qa.prepare(train).examples.labels), np.ones(5, dtype=bool), 2)
     assert found.message == "Only 5 usable rows of 'a.json' have an answer."
     assert found.remedy == "Scores of so few are hardly more than chance; add rows."
+
+
+@pytest.mark.parametrize(("contexts", "told"), [(1, "1 context"), (2, "2 contexts"), (3, "")])
+def test_questions_about_fewer_contexts_than_folds_are_warned_of(contexts, told):
+    train = examples([(f"who {i}", f"{CONTEXT} {i % contexts}", said(0)) for i in range(30)])
+    found = qa.check_answers(train, list(qa.prepare(train).examples.labels), np.ones(30, dtype=bool), 3)
+    remedy = "Questions about one context stand on one side of every split, so that folds take several; add questions about others."
+    wanted = [("few contexts", f"All usable rows of 'a.json' are about {told}.", remedy)] if told else []
+    assert [(one.kind, one.message, one.remedy) for one in found] == wanted
 
 
 def test_no_usable_row_is_an_error():

@@ -70,6 +70,13 @@ def test_a_metric_of_another_task_is_refused(task):
     assert str(refused.value) == ("--metric is 'entity_f1'; for the task classification it must be one of macro_f1, accuracy, log_loss.")
 
 
+@pytest.mark.parametrize("metric", [Metric.ROUGE_L, Metric.EXACT_MATCH])
+def test_what_is_measured_of_written_texts_decides_nothing_for_no_rung_writes_on_folds(metric):
+    with pytest.raises(SettingsError) as refused:
+        registry.deciding_metric(Settings(task="generation", metric=metric))
+    assert str(refused.value) == f"--metric is {metric.value!r}; for the task generation it must be bits_per_byte."
+
+
 def test_tokens_with_tags_are_recognised_as_entities():
     task, why = registry.recognise_task(examples(['["Marie", "slept"]'], ['["B-PER", "O"]'], ("tokens", "ner_tags")))
     assert (task.name, why) == ("ner", "'tokens' and 'ner_tags' hold tokens and their tags")

@@ -1,8 +1,8 @@
 """Answers that stand in a context: how a cell holds them, and where in the context they are.
 
-Three forms are read: SQuAD's lists of `{"text", "answer_start"}`, the same turned round (`{"text": [...], "answer_start": [...]}`, as the
-hub keeps them), and plain text. In a row's label they stand as a JSON list of `{"text", "start"}`; an empty list says that the context
-holds no answer.
+Three forms are read: SQuAD's lists of `{"text", "answer_start"}` or one of these alone, the same turned round (`{"text": [...],
+"answer_start": [...]}`, as the hub keeps them), and plain text. In a row's label they stand as a JSON list of `{"text", "start"}`; an empty
+list says that the context holds no answer.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def given_in(cell: str) -> list[tuple[str, int | None]] | None:
         starts = found.get("answer_start", found.get("start"))
         starts = starts if isinstance(starts, list) and len(starts) == len(found["text"]) else [None] * len(found["text"])
         found = [{"text": text, "answer_start": start} for text, start in zip(found["text"], starts, strict=True)]
+    if isinstance(found, dict):
+        found = [found]
     if not isinstance(found, list):
         return None
     pairs = [_pair(item) for item in found]
@@ -55,7 +57,9 @@ def _pair(item: Any) -> tuple[str, int | None] | None:
     if not isinstance(item, dict) or not isinstance(item.get("text"), str):
         return None
     start = item.get("answer_start", item.get("start"))
-    return item["text"], start if isinstance(start, int) and not isinstance(start, bool) else None
+    if isinstance(start, bool) or not isinstance(start, int | float) or not float(start).is_integer():
+        return item["text"], None
+    return item["text"], int(start)  # a table may have made it 12.0
 
 
 def find_in(context: str, text: str, start: int | None) -> Answer | None:

@@ -327,4 +327,6 @@ def squad_rows(articles: Iterable[Any]) -> Iterator[Any]:
                     yield None
                     continue
                 kept = {name: question[name] for name in ("id", "question", "answers") if name in question}
+                if question.get("is_impossible") is True:
+                    kept["answers"] = []  # whatever stands there in place of an answer
                 yield {**kept, "context": paragraph.get("context")}

@@ -10,6 +10,7 @@ import itertools
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from html.entities import html5
 from pathlib import Path
 from typing import IO, Any
 from xml.parsers import expat
@@ -30,8 +31,8 @@ _CODES_OF_LANGUAGES = (
     "wa wo xh yi yo za zh zu"
 )
 _LANGUAGES = frozenset(_CODES_OF_LANGUAGES.split())
-# A language, perhaps with its region or script. After an underscore their case decides: `is_spam` and `id_str` are no languages.
-_CODE = re.compile(r"[A-Za-z]{2}(-([A-Za-z]{2}|[A-Z][a-z]{3}|[0-9]{3}))?|[a-z]{2}_([A-Z]{2}|[A-Z][a-z]{3})")
+# A language, perhaps with its script or region, or both. After an underscore their case decides: `is_spam` and `id_str` are no languages.
+_CODE = re.compile(r"[A-Za-z]{2}(-[A-Z][a-z]{3})?(-([A-Za-z]{2}|[0-9]{3}))?|[a-z]{2}_([A-Z]{2}|[A-Z][a-z]{3})")
 _NUMBERS = "id"  # Indonesian, and in nearly all tables what numbers the rows
 _XML_LANGUAGE = ("xml:lang", "lang")
 # Within a segment of TMX these hold the codes of a layout, not its text.
@@ -89,13 +90,22 @@ def unfolded_columns(table: Any) -> Any:
 
 
 def two_files(origin: str) -> tuple[Path, Path] | None:
-    """The files that `FIRST,SECOND` names, where there is no file of that whole name; None: it names no two files."""
+    """The files that `FIRST,SECOND` names, where there is no file of that whole name; None: it names no two files.
+
+    Raises:
+        DataError: one of the two is there alone.
+    """
     if "," not in origin or Path(origin).exists():
         return None
-    for at in (i for i, sign in enumerate(origin) if sign == ","):
-        first, second = Path(origin[:at].strip()), Path(origin[at + 1 :].strip())
+    places = [i for i, sign in enumerate(origin) if sign == ","]
+    pairs = [(Path(origin[:at].strip()), Path(origin[at + 1 :].strip())) for at in places]
+    for first, second in pairs:
         if first.is_file() and second.is_file():
             return first, second
+    for first, second in pairs:
+        if first.is_file() or second.is_file():
+            absent = second if first.is_file() else first
+            open_bytes(absent, f"{str(absent)!r}, one of the two in {origin!r}").close()  # which says what stands there in its place
     return None
 
 
@@ -149,6 +159,7 @@ class _Units:
     def __init__(self, origin: str) -> None:
         self.origin = origin
         self.found: list[Record] = []
+        self.languages: dict[str, str] = {}  # as each is written first: their case means nothing in TMX
         self._unit: dict[str, str] | None = None
         self._language = ""
         self._text: list[str] | None = None
@@ -158,7 +169,8 @@ class _Units:
         if name == "tu":
             self._unit = {}
         elif name == "tuv":
-            self._language = next((attributes[key] for key in _XML_LANGUAGE if key in attributes), "")
+            code = next((attributes[key] for key in _XML_LANGUAGE if key in attributes), "").strip()
+            self._language = self.languages.setdefault(code.lower(), code) if code else ""
         elif name == "seg" and self._unit is not None and self._language:
             self._text = []
         elif name in _CODES:
@@ -178,6 +190,11 @@ class _Units:
         if self._text is not None and not self._codes:
             self._text.append(text)
 
+    def skipped(self, name: str, of_the_declaration: bool) -> None:
+        """An entity that only the file behind the declaration of TMX tells, which is not read: HTML's, in nearly all cases."""
+        if not of_the_declaration:
+            self.text(html5.get(f"{name};", f"&{name};"))
+
     def entity(self, *_: Any) -> None:
         raise DataError(f"{self.origin} declares entities of its own, which can blow up beyond all memory; save it again without them.")
 
@@ -186,12 +203,12 @@ def tmx_records(stream: IO[bytes], notes: Notes) -> Iterator[tuple[int, Record]]
     """The units of a TMX file, a column for each language, unit by unit; memory stays bounded.
 
     Raises:
-        DataError: the file is no XML, damaged, in an encoding that no reader of XML here knows, or declares entities.
+        DataError: the file is no XML, damaged, in an encoding that no reader of XML here knows, declares entities, or says no languages.
     """
     units = _Units(notes.origin)
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = units.start, units.end
-    parser.CharacterDataHandler, parser.EntityDeclHandler = units.text, units.entity
+    parser.CharacterDataHandler, parser.EntityDeclHandler, parser.SkippedEntityHandler = units.text, units.entity, units.skipped
     row = 0
     for piece in itertools.chain(_pieces(stream, notes.origin), [None]):
         try:
@@ -209,6 +226,8 @@ def tmx_records(stream: IO[bytes], notes: Notes) -> Iterator[tuple[int, Record]]
         units.found.clear()
     if not row:
         raise DataError(f"{notes.origin} holds no unit of translation (<tu>); export it again as TMX.")
+    if not units.languages:
+        raise DataError(f"{notes.origin} says of no text in which language it is (<tuv xml:lang=...>); export it again as TMX.")
 
 
 def _pieces(stream: IO[bytes], origin: str) -> Iterator[bytes]:

@@ -1,9 +1,9 @@
 """Prompts and completions: the forms in which tables hold them.
 
 Plain texts without prompts are rows whose label is `WHOLE`. Of the others three forms are read: two columns called `prompt` and
-`completion`; `instruction`, perhaps `input`, and `output`; and chats, a column `messages` of lists of `{"role", "content"}`, of which the
-last answer of the assistant is the completion and all before it the prompt. A chat stands in a row's text as a JSON list of its messages,
-so that every source can write it in its own form.
+`completion`, each a text or messages of a chat; `instruction`, perhaps `input`, and `output`; and chats, a column `messages` of lists of
+`{"role", "content"}`, of which the last answer of the assistant is the completion and all before it the prompt. A chat stands in a row's
+text as a JSON list of its messages, so that every source can write it in its own form.
 """
 
 from __future__ import annotations
@@ -99,6 +99,16 @@ def chat_of(cell: Any) -> list[dict[str, str]] | None:
             return None
         messages.append({"role": _ROLES.get(role, role), "content": content})
     return messages
+
+
+def with_messages(prompt: str, completion: str) -> tuple[str, str]:
+    """A prompt and its completion, where the cell of the latter holds messages: the last answer in these, and all before it."""
+    before, said = chat_of(prompt), chat_of(completion)
+    if said is None:
+        return prompt, completion
+    if before is not None:
+        return parted([*before, *said])
+    return (prompt, said[0]["content"]) if len(said) == 1 and said[0]["role"] == ASSISTANT else (prompt, completion)
 
 
 def parted(messages: list[dict[str, str]]) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from headstart.data.columns import LABEL_NAMES, choose_columns, choose_text_colu
 from headstart.data.examples import Examples
 from headstart.data.pairs import join_pair
 from headstart.data.parallel import language_pair
-from headstart.data.prompts import WHOLE, PromptColumns, as_prompt, chat_of, parted, prompt_columns
+from headstart.data.prompts import WHOLE, PromptColumns, as_prompt, chat_of, parted, prompt_columns, with_messages
 from headstart.data.rows import RowList, counted, finding
 from headstart.data.table import BATCH_ROWS, Format, Table, as_text, open_table
 from headstart.errors import DataError
@@ -139,17 +139,17 @@ def _read_prompts(table: Table, columns: PromptColumns, shown: str, origin: str)
         findings = table.findings
         if odd.count:
             message = (
-                f"{counted(odd.count, 'row')} of {shown} {'has' if odd.count == 1 else 'have'} no list of messages in {columns.chat!r}."
+                f"{counted(odd.count, 'row')} of {shown} {'has' if odd.count == 1 else 'have'} no list of messages in {columns.chat!r}, "
+                "each with a role and a content that is text."
             )
             remedy = 'They are not used; write a list of {"role": ..., "content": ...}.'
             findings = (*findings, finding("no chat", Severity.WARNING, message, odd, remedy))
         texts, labels = (tuple(side) for side in zip(*sides, strict=True))
         return ReadResult(Examples(texts, labels, tuple(rows), origin, columns.chat, columns.chat), findings)
     more = cells[columns.more] if columns.more else [""] * len(rows)
-    texts = tuple(as_prompt(prompt, other) for prompt, other in zip(cells[columns.prompt], more, strict=True))
-    return ReadResult(
-        Examples(texts, tuple(cells[columns.completion]), tuple(rows), origin, columns.name, columns.completion), table.findings
-    )
+    prompts = [as_prompt(prompt, other) for prompt, other in zip(cells[columns.prompt], more, strict=True)]
+    texts, labels = zip(*map(with_messages, prompts, cells[columns.completion]), strict=True)
+    return ReadResult(Examples(texts, labels, tuple(rows), origin, columns.name, columns.completion), table.findings)
 
 
 def _read_pairs(table: Table, pair: tuple[str, str], label: str | None, shown: str, origin: str, like: str) -> ReadResult:

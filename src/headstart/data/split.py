@@ -31,7 +31,8 @@ def test_split(y: IntArray, groups: IntArray, share: float, seed: int) -> tuple[
     bins = _assign(y, groups, np.array([1.0 - share, share]), np.random.default_rng(seed))
     test = np.flatnonzero(bins == 1)
     if len(test) == 0:
-        raise DataError(f"The {len(y):,} rows are too few to set some aside for a test; add rows, or give a test file with --test.")
+        why = _not_separate(groups)
+        raise DataError(f"The {len(y):,} rows are too few to set some aside for a test{why}; add rows, or give a test file with --test.")
     return np.flatnonzero(bins != 1), test
 
 
@@ -82,8 +83,14 @@ def folds(y: IntArray, groups: IntArray, k: int, seed: int, repeat: int = 0) -> 
     bins = _assign(y, groups, np.full(k, 1.0 / k), np.random.default_rng([seed, repeat]))
     pairs = [(np.flatnonzero(bins != fold), held) for fold in range(k) if len(held := np.flatnonzero(bins == fold))]
     if not pairs:
-        raise DataError(f"The {len(y):,} rows are too few for folds: no class has two separate rows; add rows.")
+        raise DataError(f"The {len(y):,} rows are too few for folds: no class has two separate rows{_not_separate(groups)}; add rows.")
     return pairs
+
+
+def _not_separate(groups: IntArray) -> str:
+    """Which of many rows are one for a split, "" where none are."""
+    alike = len(np.unique(groups)) < len(groups)
+    return " (rows that are nearly the same, or about one context, are not)" if alike else ""
 
 
 def few_folds(y: IntArray, groups: IntArray, seed: int, k: int = 3) -> list[tuple[IntArray, IntArray]]:

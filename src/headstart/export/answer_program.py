@@ -41,5 +41,5 @@ def answer(question, context):
                     best = (margin, first + places[i][0], first + places[j][1])
     if told["may_abstain"] and best[0] * told["factor"] + told["shift"] <= 0:
         return ""
-    return context[best[1] : best[2]]
+    return context[best[1] : best[2]].strip()
 '''

@@ -183,8 +183,9 @@ folder, ask, out = sys.argv[1:]
 asked = json.load(open(ask, encoding="utf-8"))
 write = pipeline("text-generation", folder, device="cpu")
 assert "headstart" not in sys.modules
-most = min({BEGUN}, write.model.generation_config.max_new_tokens)
-said = [write(prompt, return_full_text=False, max_new_tokens=most)[0]["generated_text"] for prompt in asked]
+how = {{"return_full_text": False, "max_new_tokens": min({BEGUN}, write.model.generation_config.max_new_tokens)}}
+how["continue_final_message"] = False  # of a chat that ends with the assistant's words
+said = [write(prompt, **how)[0]["generated_text"] for prompt in asked]
 json.dump([text if isinstance(text, str) else text[-1]["content"] for text in said], open(out, "w"))
 """,
     "translation": f"""

@@ -2,7 +2,7 @@
 
 SQuAD (Rajpurkar et al. 2016, arXiv 1606.05250): case, punctuation, articles and white space are levelled; F1 is over the words that both
 hold, as often as both hold them; of several true answers the best counts. MLQA (Lewis et al. 2020, arXiv 1910.07475) adds the articles of
-other languages and takes Chinese, Japanese and Thai by the character.
+other languages and takes Chinese by the character, as is done here with all scripts that put no spaces between words.
 """
 
 from __future__ import annotations
@@ -32,15 +32,18 @@ _COMMON = {
     "pt": frozenset(["o", "de", "que", "e", "do", "da", "em", "para", "um", "uma", "os", "não"]),
     "nl": frozenset(["de", "het", "een", "en", "van", "is", "niet", "dat", "op", "te", "zijn", "met"]),
 }
-_WORD = re.compile(r"\w+")
-# Scripts that put no spaces between words: each character is a unit.
-_UNSPACED = re.compile(r"([\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")
+# Scripts that put no spaces between words: each sign is a word.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_SIGN = re.compile(f"([{_UNSPACED}])")
+# Accents and vowels that are signs by themselves belong to the letter before: without them `हिन्दी` would be three words.
+_MARKS = "".join(sign for sign in map(chr, range(0x300, 0x10000)) if unicodedata.category(sign).startswith("M"))
+WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+(?:[{_MARKS}]+[^\W_{_UNSPACED}]*)*")
 _MOST = 20_000  # characters of a context that tell its language
 
 
 def language_of(context: str) -> str:
     """The language of `ARTICLES` whose commonest words make up most of a text's words; English where none does."""
-    words = Counter(_WORD.findall(context[:_MOST].lower()))
+    words = Counter(WORD.findall(context[:_MOST].lower()))
     shares = {language: sum(words[word] for word in common) for language, common in _COMMON.items()}
     return max(shares, key=lambda language: shares[language])  # English is the first of the table
 
@@ -48,7 +51,7 @@ def language_of(context: str) -> str:
 def words_of_answer(text: str, language: str = "en") -> list[str]:
     """The words of an answer that count: lower case, without punctuation and articles; signs of unspaced scripts each by themselves."""
     kept = "".join(sign for sign in text.lower() if not unicodedata.category(sign).startswith("P") and sign not in "$+<=>^`|~")
-    parts = _UNSPACED.sub(r" \1 ", kept).split()
+    parts = _SIGN.sub(r" \1 ", kept).split()
     articles = ARTICLES.get(language, frozenset())
     return [word for word in parts if word not in articles]
 

@@ -6,15 +6,14 @@ each by themselves.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-_WORD = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|\w+")
+from headstart.judge.answer_match import WORD
 
 
 def rouge_l(said: str, true: str) -> float:
     """The F1 of the longest common subsequence of words, in [0, 1]; 0 where either text has none."""
-    first, second = _WORD.findall(said.lower()), _WORD.findall(true.lower())
+    first, second = WORD.findall(said.lower()), WORD.findall(true.lower())
     if not first or not second:
         return 0.0
     return 2.0 * common_length(first, second) / (len(first) + len(second))

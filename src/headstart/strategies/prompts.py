@@ -113,10 +113,18 @@ def _adds_begin(tokenizer: Any) -> bool:
     return bool(ids) and ids[0] == tokenizer.bos_token_id
 
 
-def template_of(tokenizer: Any) -> str:
-    """The template by which a stock pipeline writes chats as `as_read` does."""
-    own: str | None = getattr(tokenizer, "chat_template", None)
-    return own or ("{{ bos_token }}" if _adds_begin(tokenizer) else "") + LINE_BY_LINE
+def template_of(tokenizer: Any) -> str | dict[str, str]:
+    """The template by which a stock pipeline writes chats as `as_read` does: the pipeline puts nothing before what a template writes."""
+    own: str | dict[str, str] = getattr(tokenizer, "chat_template", None) or LINE_BY_LINE
+    if not _adds_begin(tokenizer):
+        return own
+    return {name: _begun(tokenizer, each) for name, each in own.items()} if isinstance(own, dict) else _begun(tokenizer, own)
+
+
+def _begun(tokenizer: Any, template: str) -> str:
+    """A template that writes the token before a text, which the tokenizer puts there in training, where it does not do so itself."""
+    writes = "bos_token" in template or tokenizer.bos_token in template
+    return template if writes else "{{ bos_token }}" + template
 
 
 def end_of(tokenizer: Any, name: str) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 
 from headstart.data.pairs import split_pair
 from headstart.errors import RunError
+from headstart.judge.answer_match import WORD
 from headstart.strategies.base import FloatArray, Rows, Said, Trained
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.spans import F1, Span, of_some, said_by
@@ -29,8 +30,7 @@ WHOLE = 0  # words of an answer that is its whole sentence
 LENGTHS = (WHOLE, 1, 2, 4, 8, 16)
 FILE = "sentences.json"
 _MOST_TOLD = 200
-# A sign of a script without spaces is a word; sentences end at line breaks and at these signs, unless a word goes on behind.
-_WORD = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|\w+")
+# Sentences end at line breaks and at these signs, unless a word goes on behind.
 _SENTENCE = re.compile(r"""(?:[^.!?;\n。！？；]|[.!?;](?=[0-9A-Za-z,:/-]))+(?:[.!?;。！？；]+["')\]”’」』）]*)?\n*""")
 
 
@@ -111,7 +111,7 @@ class SentenceModel:
 
     def _part(self, context: str, start: int, end: int, asked: set[str]) -> tuple[int, int]:
         """The run of `length` words within a sentence that are rarest and not asked for; the sentence itself where that is its whole."""
-        words = [(start + found.start(), start + found.end()) for found in _WORD.finditer(context[start:end])]
+        words = [(start + found.start(), start + found.end()) for found in WORD.finditer(context[start:end])]
         if self.length == WHOLE or len(words) <= self.length:
             while start < end and context[start].isspace():
                 start += 1
@@ -155,7 +155,7 @@ class SentenceModel:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
+    return WORD.findall(text.lower())
 
 
 def fit_sentences(rows: Rows) -> SentenceModel:

@@ -87,9 +87,16 @@ def find_spans(tokenizer: object, max_length: int, texts: Sequence[str], longest
             if span.margin > found[row].margin:
                 found[row] = span
     return [
-        replace(span, share=float(np.exp(span.margin - total))) if span.margin > _NO_SPAN else span
-        for span, total in zip(found, every, strict=True)
+        _trimmed(replace(span, share=float(np.exp(span.margin - total))), split_pair(text)[1]) if span.margin > _NO_SPAN else span
+        for span, total, text in zip(found, every, texts, strict=True)
     ]
+
+
+def _trimmed(span: Span, context: str) -> Span:
+    """A span without the white space at its ends: many tokenizers count the space before a word to its first token."""
+    said = context[span.start : span.end]
+    start = span.end - len(said.lstrip())
+    return replace(span, start=start, end=start + len(said.strip()))
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,11 @@ def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
     if examples.paired:
         raise DataError(f"{where} has two texts a row, {examples.text_column!r}; name the one column of the prompts with --text.")
     if not any(label.strip() for label in examples.labels):
+        if examples.label_column == examples.text_column:
+            raise DataError(
+                f"No row of {where} holds a chat in {examples.text_column!r} that ends with an answer of the assistant; write each as a "
+                'JSON list of {"role": ..., "content": ...}, contents as text, the last of the role "assistant".'
+            )
         raise DataError(f"No row of {where} has a completion in {examples.label_column!r}; name its column with --label.")
     return Prepared(replace(examples, labels=tuple(label if label.strip() else "" for label in examples.labels)), ())
 
@@ -118,7 +123,7 @@ def answering(rows: Rows, backbone: Backbone) -> float:
 TASK = Task(
     name="generation",
     summary="a text to follow each prompt",
-    metrics=(Metric.BITS_PER_BYTE, Metric.ROUGE_L, Metric.EXACT_MATCH),
+    metrics=(Metric.BITS_PER_BYTE,),  # the others stand on what is written, and nothing is where rungs are compared
     probabilities=lambda outputs: outputs,
     recognise=recognise,
     prepare=prepare,

@@ -89,6 +89,11 @@ def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
                     moved.add(number)
         labels.append(as_label(found) if found or not given else "")
     if asked and not any(label not in ("", NOTHING) for label in labels):
+        if all(label.lstrip(" [").startswith("{'") for label in examples.labels if label.strip()):  # what pandas makes of them in CSV
+            raise DataError(
+                f"The answers of {where} in {examples.label_column!r} are written as Python prints them, which is no JSON; save the table "
+                "as JSON lines or Parquet."
+            )
         raise DataError(
             f"No answer of {where} in {examples.label_column!r} stands in its context; name the columns with --text and --label."
         )
@@ -135,19 +140,26 @@ def _have(rows: RowList) -> str:
 
 
 def check_answers(train: Examples, labels: Sequence[str], usable: BoolArray, folds: int) -> list[Finding]:
-    """What is wrong with the answers in all: none, hardly any."""
+    """What is wrong with the answers in all: none, hardly any, all about a few contexts."""
     where = repr(train.origin) if train.origin != "-" else "standard input"
-    kept = [labels[i] for i in np.flatnonzero(usable).tolist()]
+    some = np.flatnonzero(usable).tolist()
+    kept = [labels[i] for i in some]
     if not kept:
         remedy = "Give rows that have a question, a context and an answer and do not stand in the test file."
         return [finding("no rows", Severity.ERROR, f"No row of {where} can be used for training.", (), remedy)]
     answered = sum(label != NOTHING for label in kept)
     if not answered:
         return [finding("no answers", Severity.ERROR, f"No usable row of {where} has an answer.", (), "Give rows with answers too.")]
+    found = []
     if answered < max(folds, _FEW_ANSWERS):
         message = f"Only {counted(answered, 'usable row')} of {where} {'has' if answered == 1 else 'have'} an answer."
-        return [finding("few answers", Severity.WARNING, message, (), "Scores of so few are hardly more than chance; add rows.")]
-    return []
+        found.append(finding("few answers", Severity.WARNING, message, (), "Scores of so few are hardly more than chance; add rows."))
+    contexts = len({split_pair(train.texts[i])[1] for i in some})
+    if contexts < min(folds, len(kept)):
+        message = f"All usable rows of {where} are about {counted(contexts, 'context')}."
+        remedy = "Questions about one context stand on one side of every split, so that folds take several; add questions about others."
+        found.append(finding("few contexts", Severity.WARNING, message, (), remedy))
+    return found
 
 
 def make_labels(training: Sequence[str], further: Sequence[str]) -> Labels:

@@ -89,6 +89,6 @@ def deciding_metric(settings: Settings) -> Metric:
     if settings.metric is None:
         return task.metrics[0]
     if settings.metric not in task.metrics:
-        known = ", ".join(metric.value for metric in task.metrics)
-        raise SettingsError(f"--metric is {settings.metric.value!r}; for the task {task.name} it must be one of {known}.")
+        known = ("one of " if len(task.metrics) > 1 else "") + ", ".join(metric.value for metric in task.metrics)
+        raise SettingsError(f"--metric is {settings.metric.value!r}; for the task {task.name} it must be {known}.")
     return settings.metric
