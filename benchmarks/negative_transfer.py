@@ -29,8 +29,6 @@ WORK, RESULTS = HERE / "work" / "negative_transfer.jsonl", HERE / "results" / "n
 CASES = ("shuffled embeddings", "another language", "word counts", "random labels")
 ROWS, TEST_ROWS = 400, 1000
 RUNGS = ["tfidf", "static", "probe"]
-COMMON = "the a of and to in is it that was for on with as at by from this be are or an but not they his her its we you all"
-FILLER = COMMON.split()
 
 Pairs = list[tuple[str, str]]
 
@@ -61,15 +59,22 @@ def drawn(name: str, seed: int) -> tuple[Pairs, Pairs]:
 
 
 def counted(seed: int) -> tuple[Pairs, Pairs]:
-    """Made texts of common words; the label says which of two equally dull words the text holds."""
+    """Real texts with three of sixty codes among their words; the label says from which half of the codes most of them are.
+
+    A code means nothing, so that no source has learnt it, and the texts say nothing; counts of words tell all.
+    """
     rng = np.random.default_rng(seed)
+    halves = np.array([f"{code:04d}" for code in rng.permutation(10_000)[:60]]).reshape(2, 30)
 
-    def one() -> tuple[str, str]:
-        label = ("former", "latter")[rng.integers(2)]
-        words = [FILLER[i] for i in rng.integers(len(FILLER), size=24)] + [{"former": "thereof", "latter": "therein"}[label]]
-        return " ".join(words[i] for i in rng.permutation(len(words))), label
+    def one(text: str) -> tuple[str, str]:
+        own = int(rng.integers(2))
+        words = text.split()
+        for code in (*rng.choice(halves[own], 2, replace=False), rng.choice(halves[1 - own])):
+            words.insert(int(rng.integers(len(words) + 1)), str(code))
+        return " ".join(words), ("former", "latter")[own]
 
-    return [one() for _ in range(ROWS)], [one() for _ in range(TEST_ROWS)]
+    train, test = drawn("subj", seed)
+    return [one(text) for text, _ in train], [one(text) for text, _ in test]
 
 
 def random_labels(seed: int) -> tuple[Pairs, Pairs]:
