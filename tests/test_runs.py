@@ -1,6 +1,8 @@
 """The run folder: work is remembered once, whatever a kill or a damaged file left behind."""
 
 import json
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from hypothesis import strategies as st
 
 from headstart import runs
 from headstart.errors import RunError
-from headstart.runs import ASKED, JOURNAL, METRICS, RunFolder, open_run, whole_file
+from headstart.records import Estimate
+from headstart.runs import ASKED, JOURNAL, METRICS, RunFolder, open_run, whole_file, write_results
+from modelfiles import make_run
 
 ASKED_FOR = {"data": "a.csv", "content": "12", "settings": {"seed": 0, "epochs": 1}, "versions": {"headstart": "1"}}
 
@@ -227,6 +231,21 @@ def test_damaged_results_say_so(tmp_path, content):
     with pytest.raises(RunError) as caught:
         open_run(tmp_path)
     assert str(caught.value) == (f"{str(tmp_path / METRICS)!r} is damaged; run the same `headstart fit` again to write it anew.")
+
+
+def test_what_could_not_be_measured_is_null_in_the_file_and_comes_back_as_it_was(tmp_path):
+    whole = open_run(make_run(tmp_path / "run")).results
+    results = replace(whole, scores={"r2": Estimate(math.nan, math.nan, 0.5, 20), **whole.scores})
+    write_results(tmp_path, results)
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    plain = json.loads((tmp_path / METRICS).read_text(encoding="utf-8"), parse_constant=refuse)
+    assert plain["scores"]["r2"] == {"value": None, "low": None, "high": 0.5, "n": 20, "confidence": 0.95}
+    found = open_run(tmp_path).results
+    assert math.isnan(found.scores["r2"].value) and math.isnan(found.scores["r2"].low)
+    assert replace(found, scores=whole.scores) == whole
 
 
 def test_work_that_fails_takes_its_time_all_the_same(tmp_path, monkeypatch):

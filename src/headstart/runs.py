@@ -17,6 +17,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import shlex
 import time
@@ -236,15 +237,24 @@ def write_results(folder: Path, results: Results) -> None:
 
     write_report(results, folder / REPORT)
     with whole_file(folder / METRICS) as temporary:
-        temporary.write_text(json.dumps(dataclasses.asdict(results), indent=1, ensure_ascii=False, default=_plain) + "\n", encoding="utf-8")
+        temporary.write_text(as_json(results), encoding="utf-8")
+
+
+def as_json(record: Any) -> str:
+    """A record as JSON; null stands for numbers that could not be measured, since JSON knows no NaN."""
+    return json.dumps(_plain(dataclasses.asdict(record)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+        value = value.item()
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def open_run(folder: str | Path) -> Run:
@@ -275,9 +285,9 @@ def rewrite_report(folder: str | Path) -> str:
 
 
 def _from_plain(kind: Any, value: Any) -> Any:
-    """A record from its JSON, by the types of its fields."""
+    """A record from its JSON, by the types of its fields; see `as_json`."""
     if value is None:
-        return None
+        return math.nan if kind is float else None
     if isinstance(kind, types.UnionType):
         kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
     origin = typing.get_origin(kind)

@@ -7,14 +7,10 @@ or that stand in a test file, are not looked at.
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 import time
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from headstart.candidates import asked_strategies
 from headstart.cost import CostModel
@@ -122,22 +118,12 @@ def every_known_source() -> tuple[list[tuple[str, str]], list[LeftOut]]:
 def save_ranking(ranking: Ranking | DataRanking, folder: Path) -> Path:
     """Write ranking.json and the page ranking.html into a folder, each whole or not at all; returns the page's path."""
     from headstart.report.ranking_page import write_page
-    from headstart.runs import whole_file
+    from headstart.runs import as_json, whole_file
 
     if folder.exists() and not folder.is_dir():
         raise HeadstartError(f"{str(folder)!r} is a file; name a folder with --save.")
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / "ranking.json") as temporary:
-        told = _without_nan(dataclasses.asdict(ranking))
-        temporary.write_text(json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(as_json(ranking), encoding="utf-8")
     write_page(ranking, folder / "ranking.html")
     return folder / "ranking.html"
-
-
-def _without_nan(value: Any) -> Any:
-    """null for what could not be measured: JSON knows no NaN."""
-    if isinstance(value, dict):
-        return {name: _without_nan(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
