@@ -51,6 +51,7 @@ def test_a_chat_is_its_prompt_and_its_last_answer():
     assert json.loads(prompt) == CHAT[:2] and answer == "hello"
     assert parted(chat_of(CHAT[:2])) == (json.dumps(CHAT[:2]), "")
     other = [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}]
+    assert chat_of(str(CHAT)) == CHAT  # as pandas leaves it in a CSV
     assert chat_of(other) == [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
 
 

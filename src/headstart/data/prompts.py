@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.data.from_json import without_lone_surrogates
+from headstart.data.cells import list_in
 from headstart.data.table import as_text
 
 PROMPT, COMPLETION = "prompt", "completion"
@@ -82,12 +82,7 @@ def as_prompt(instruction: str, more: str) -> str:
 def chat_of(cell: Any) -> list[dict[str, str]] | None:
     """The messages of a cell, each with a role and its content; None: it holds no chat."""
     if isinstance(cell, str):
-        if not cell.lstrip().startswith("["):
-            return None
-        try:
-            cell = without_lone_surrogates(json.loads(cell))
-        except (ValueError, RecursionError):
-            return None
+        cell = list_in(cell)
     if not isinstance(cell, list) or not cell:
         return None
     messages = []
