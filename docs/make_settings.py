@@ -14,9 +14,13 @@ from headstart.settings import Settings, flag, for_tasks, setting_types
 PAGE = Path(__file__).resolve().parent / "settings.md"
 HEAD = """# Settings
 
-Every setting of `headstart fit`: as an option, as a line of the `--config` file (its name without the leading dashes, underscores
-between words), and as an argument of `headstart.fit`. Made from `src/headstart/settings.py` by `python docs/make_settings.py`;
-change it there.
+Every setting of `headstart fit`: as an option, as a line of the `--config` file (its name without the leading dashes, with underscores
+between words), and as an argument of `headstart.fit`. This page is made from `src/headstart/settings.py` by `python
+docs/make_settings.py`; change it there.
+
+An empty default means that it is found out or not needed; the meaning says which. "Yes" and "no" are switches: `--quiet` turns one on,
+`--no-shelf` off. A setting that is for some tasks only is refused for the others. "Rungs", "the cut" and other words are explained in the
+[README](../README.md#a-few-words).
 """
 
 

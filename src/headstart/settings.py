@@ -153,26 +153,29 @@ class Settings:
         None,
         "what is predicted: classification (a label for each text), pairs (one for two texts together), multilabel (any number of labels), "
         "regression (a number), ner (entities), qa (answers in a context), translation (a text in another language) or generation (what "
-        "follows a prompt); without it the columns tell",
+        "follows a prompt); without it the columns decide",
         group="data",
         placeholder="TASK",
     )
     text: str | None = _setting(
         None,
-        "column that holds the text, of pairs both as FIRST,SECOND; not needed where only one column can be it",
+        "column that holds the text, for pairs both as FIRST,SECOND; not needed if only one column can be it",
         group="data",
         placeholder="COLUMN",
     )
     label: str | None = _setting(
-        None, "column that holds the label; not needed where only one column can be it", group="data", placeholder="COLUMN"
+        None, "column that holds the label; not needed if only one column can be it", group="data", placeholder="COLUMN"
     )
     test: str | None = _setting(
-        None, "file with the test rows; without it some rows are set aside, or outer folds judge", group="data", placeholder="FILE"
+        None,
+        "file with the test rows; without it some rows are set aside for the judge or, if they are few, outer folds judge",
+        group="data",
+        placeholder="FILE",
     )
     validation: str | None = _setting(
         None,
-        "file with rows on which rungs are compared, in place of folds of the training rows; what is chosen learns from them too, and "
-        "without a test file they are judged on like any others",
+        "file with rows on which rungs are compared, in place of folds of the training rows; the rung that is chosen learns from them too, "
+        "and without a test file they take part in the judging like any others",
         group="data",
         placeholder="FILE",
     )
@@ -187,22 +190,23 @@ class Settings:
     )
     via: tuple[str, ...] = _setting(
         (),
-        "labelled data of another task that is learnt first, a run of its own; the target is tried from what that leaves, from half way "
-        "back, and directly; repeatable",
+        "labelled data of another task that is learnt first, in a run of its own; the target is tried from the weights that this leaves, "
+        "from half way back, and directly; repeatable",
         group="transfer",
         placeholder="DATA",
     )
     rows_from: tuple[str, ...] = _setting(
         (),
-        "neighbouring data with the labels of the target, of which rows are chosen and learnt with its own where that helps; repeatable",
+        "neighbouring data with the labels of the target; rows of it are chosen, and learnt beside the target's own if that helps; "
+        "repeatable",
         group="transfer",
         tasks=("classification",),
         placeholder="DATA",
     )
     label_map: str | None = _setting(
         None,
-        "YAML or JSON file that says which label of the target a label of --rows-from stands for (`theirs: ours`); labels of one name join "
-        "by themselves",
+        "YAML or JSON file that says which label of the target a label of --rows-from stands for (`theirs: ours`); labels with the same "
+        "name need no line",
         group="transfer",
         tasks=("classification",),
         placeholder="FILE",
@@ -219,11 +223,11 @@ class Settings:
         0.25, "share of the rows of --rows-from that is chosen", group="transfer", low=0.001, high=1, tasks=("classification",)
     )
     strategy: tuple[str, ...] = _setting(
-        (), "only these rungs of the ladder; repeatable; without it the planner chooses", group="transfer", placeholder="NAME"
+        (), "try only this rung of the ladder; repeatable; without it the planner chooses", group="transfer", placeholder="NAME"
     )
     cut: int | None = _setting(
         None,
-        "blocks kept frozen, counted from the input: 0 trains all, the number of blocks trains none; without it a third of the blocks",
+        "blocks kept frozen, counted from the input: 0 trains all, the number of blocks trains none; without it a third is frozen",
         group="transfer",
         unit="blocks",
         low=0,
@@ -231,13 +235,18 @@ class Settings:
     )
     vocabulary: Vocabulary = _setting(
         Vocabulary.KEEP,
-        "of a translator that goes on from an encoder-decoder: keep its pieces of words, extend them by those of the new texts, or learn "
-        "new ones; rows of shared pieces are carried over, others are drawn from the mean and spread of the old",
+        "for a translator that goes on from an encoder-decoder: keep its pieces of words, extend them by those of the new texts, or learn "
+        "new ones; embeddings of shared pieces are carried over, others are drawn from the mean and spread of the old",
         group="transfer",
         tasks=("translation",),
     )
     max_length: int = _setting(
-        256, "longest text that is read; the rest of a longer one is cut off", group="transfer", unit="tokens", low=8, high=8192
+        256,
+        "longest text that is read at once, if the source can; longer ones are cut off, for entities and answers read in pieces",
+        group="transfer",
+        unit="tokens",
+        low=8,
+        high=8192,
     )
 
     # --- the run ---
@@ -246,34 +255,48 @@ class Settings:
     )
     metric: Metric | None = _setting(
         None,
-        "what decides between rungs; without it the first of the task: macro_f1 (classification, pairs), micro_f1 (multilabel), spearman "
-        "(regression), entity_f1 (ner), answer_f1 (qa), bleu (translation) or bits_per_byte (generation)",
+        "the score that decides between rungs; without it the task's usual one: macro_f1 (classification, pairs), micro_f1 (multilabel), "
+        "spearman (regression), entity_f1 (ner), answer_f1 (qa), bleu (translation) or bits_per_byte (generation)",
         placeholder="NAME",
         group="run",
     )
-    seed: int = _setting(0, "start of every random choice", group="run", low=0, high=2**32 - 1)
-    out: str | None = _setting(None, "folder of the run; without it runs/ and the data's name", group="run", placeholder="DIR")
-    shelf: bool = _setting(True, "put the finished run on the shelf, where it is a source for the next", group="run")
+    seed: int = _setting(0, "seed of every random choice", group="run", low=0, high=2**32 - 1)
+    out: str | None = _setting(None, "folder of the run; without it runs/NAME, with the name of the data", group="run", placeholder="DIR")
+    shelf: bool = _setting(True, "put the finished run on the shelf, as a source for later runs", group="run")
     export: Export = _setting(Export.NONE, "also save the model in this form", group="run")
     adapter: bool = _setting(
         False,
-        "where lora wins, also save what it learned as an adapter for peft, with its head, in model/adapter; it asks for --strategy lora",
+        "if lora wins, also save what it learnt as an adapter for peft, with its head, in model/adapter; needs --strategy lora",
         group="run",
     )
     dry_run: bool = _setting(False, "print the plan (trials, seconds, memory, disk) and stop", group="run")
-    quiet: bool = _setting(False, "no progress bars", group="run")
+    quiet: bool = _setting(False, "no progress bars and no messages on the way, only warnings and the result", group="run")
 
     # --- training above the cut ---
     learning_rate: float = _setting(3e-4, "peak learning rate of the top block", group="training", low=1e-7, high=1.0)
     layer_decay: float = _setting(
-        0.9, "each block's learning rate as a share of the next higher one's", group="training", low=0.1, high=1.0, tasks=_CUT
+        0.9, "each block's learning rate as a share of that of the block above it", group="training", low=0.1, high=1.0, tasks=_CUT
     )
-    epochs: int = _setting(4, "passes over the training rows at most", group="training", low=1, high=1000)
-    batch_size: int = _setting(32, "rows in one training step", group="training", unit="rows", low=2, high=4096)
+    epochs: int = _setting(
+        4,
+        "passes over the training rows (for answers twice as many, for completions half); entities, answers, translations and few rows "
+        "take a least number of steps whatever is said here",
+        group="training",
+        low=1,
+        high=1000,
+    )
+    batch_size: int = _setting(
+        32,
+        "rows in one training step; for entities, answers and completions a quarter of it",
+        group="training",
+        unit="rows",
+        low=2,
+        high=4096,
+    )
     pack: bool = _setting(
         False,
-        "of completions: the texts of a step one after the other in one row, none seeing another, in place of batches of like length, "
-        "which are faster on a CPU",
+        "put the texts of a step into one row, one after the other, none seeing another, in place of batches of like length, which are "
+        "faster on a CPU",
         group="training",
         tasks=("generation",),
     )
@@ -281,28 +304,28 @@ class Settings:
     weight_decay: float = _setting(0.01, "weight decay of AdamW", group="training", low=0.0, high=1.0)
     patience: int = _setting(
         2,
-        "passes without a better validation loss before training stops, where rows are set aside for it: from 3,000 training rows on",
+        "passes without a better validation loss after which training stops; from 3,000 training rows on, since some are set aside for it",
         group="training",
         unit="passes",
         low=1,
         tasks=_STOPPED,
     )
     precision: Precision = _setting(
-        Precision.AUTO, "number format of training; auto takes bfloat16 where this machine multiplies it faster", group="training"
+        Precision.AUTO,
+        "number format of training; auto takes bfloat16 if this machine multiplies it much faster",
+        group="training",
     )
 
     # --- judging ---
     test_share: float = _setting(
         0.2,
-        "share of the rows that is set aside for the judge when no test file is given and rows are many",
+        "share of the rows that is set aside for the judge if there is no test file and rows are many (see --few-rows)",
         group="judging",
         low=0.05,
         high=0.5,
     )
-    outer_folds: int = _setting(5, "outer folds of the judge when no test file is given and rows are few", group="judging", low=2, high=20)
-    few_rows: int = _setting(
-        1500, "below this number of rows outer folds judge, from it on one test split", group="judging", unit="rows", low=0
-    )
+    outer_folds: int = _setting(5, "outer folds of the judge if there is no test file and rows are few", group="judging", low=2, high=20)
+    few_rows: int = _setting(1500, "with fewer rows than this outer folds judge, else one test split", group="judging", unit="rows", low=0)
     inner_folds: int = _setting(5, "folds of the training rows on which rungs are compared", group="judging", low=2, high=20)
     confidence: float = _setting(0.95, "coverage of every interval", group="judging", low=0.5, high=0.999)
     resamples: int = _setting(2000, "bootstrap resamples behind every interval", group="judging", low=100, high=100_000)
@@ -311,7 +334,9 @@ class Settings:
     store: str | None = _setting(
         None, "folder of the store; without it $HEADSTART_CACHE, else ~/.cache/headstart", group="store", placeholder="DIR"
     )
-    store_limit: float = _setting(10.0, "size of the store; the entries unused for longest go first", group="store", unit="GB", low=0.01)
+    store_limit: float = _setting(
+        10.0, "greatest size of the store; what has not been used for longest goes first", group="store", unit="GB", low=0.01
+    )
     batch_tokens: int = _setting(4096, "tokens read in one batch", group="store", unit="tokens", low=64)
 
     def __post_init__(self) -> None:
