@@ -165,9 +165,12 @@ def fit(cell: Cell, clock: Clock) -> Mapping[str, Any]:
         )
         clock.stop()
         results = run.results
+    verdict, given = verdict_sentence(results), job.settings.get("source")
+    if given:  # a source given by folder is called by that, which means nothing elsewhere
+        verdict = verdict.replace(str(given), "the source")
     trials = {trial.name: None if trial.score is None else round(trial.score.value, 4) for trial in results.trials}
     return {
-        "verdict": verdict_sentence(results),
+        "verdict": verdict,
         "rows": [min(len(rows), cell["rows"]) for rows in (job.train, job.test)],
         "metric": results.metric,
         "scores": {score: [value.value, value.low, value.high] for score, value in results.scores.items()},

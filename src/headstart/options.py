@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from headstart.errors import SettingsError
@@ -47,10 +48,10 @@ class _Formatter(argparse.HelpFormatter):
         super().__init__(prog, max_help_position=30, width=min(110, shutil.get_terminal_size().columns - 2))
 
 
-def _add_setting(parser: Any, item: dataclasses.Field[Any]) -> None:
-    """The option of one setting, with its help, unit, range and default as `Settings` states them."""
+def _add_setting(parser: Any, item: dataclasses.Field[Any], told: str | None = None) -> None:
+    """The option of one setting, with its unit, range, default and, unless it is `told` otherwise, its help as `Settings` states them."""
     meta, kind = item.metadata, setting_types()[item.name]
-    text = meta["help"].replace("%", "%%") + _circumstances(item)
+    text = (told or meta["help"]).replace("%", "%%") + _circumstances(item)
     # SUPPRESS: what was not given is absent, so that the config file and the defaults can fill it.
     shared: dict[str, Any] = {"dest": item.name, "default": argparse.SUPPRESS, "help": text}
     names = [flag(item.name)] + ([meta["short"]] if meta["short"] else [])
@@ -93,11 +94,11 @@ def plain(value: Any) -> str:
     return str(int(value)) if isinstance(value, int | float) and float(value).is_integer() else str(value)
 
 
-def _add_settings(parser: Parser, names: Sequence[str]) -> None:
-    """The options of some settings, for verbs other than `fit`."""
+def _add_settings(parser: Parser, names: Sequence[str], told: Mapping[str, str] = MappingProxyType({})) -> None:
+    """The options of some settings, for verbs other than `fit`; `told` are the helps of those that mean something else there."""
     known = {item.name: item for item in dataclasses.fields(Settings)}
     for name in names:
-        _add_setting(parser, known[name])
+        _add_setting(parser, known[name], told.get(name))
 
 
 DATA_HELP = (
@@ -105,6 +106,8 @@ DATA_HELP = (
     "sub-folder per label, "
     "hub:NAME, or - for standard input"
 )
+
+_PLACES = "a folder, an installed package, an earlier run, a name on the shelf, hub:NAME, or a text file (*.txt) of these, one a line"
 
 
 def fit_options(parser: Parser) -> None:
@@ -122,7 +125,8 @@ def fit_options(parser: Parser) -> None:
 def check_options(parser: Parser) -> None:
     """What `check` takes."""
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
-    _add_settings(parser, ["task", "text", "label", "test", "validation"])
+    held = "file with the {} rows; it is checked too, and for rows that stand in both"
+    _add_settings(parser, ["task", "text", "label", "test", "validation"], {name: held.format(name) for name in ("test", "validation")})
     parser.add_argument(
         "--source",
         metavar="SOURCE",
@@ -141,13 +145,16 @@ def rank_options(parser: Parser) -> None:
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     parser.add_argument("--save", metavar="DIR", help="also write ranking.json and the page ranking.html into this folder")
     parser.add_argument("--scores", action="store_true", help="also print the score of every single estimator")
-    _add_settings(parser, ["task", "text", "label", "test", "validation", "source", "via", "strategy", "cut", "max_length", "budget"])
-    _add_settings(parser, ["metric", "seed", "quiet", "store", "store_limit", "batch_tokens"])
-    parser.epilog = (
-        "Without --source, the embedded source and all that stand on the shelf are ranked. "
-        "With --via, the data sets that it names are ranked as source tasks instead. "
-        "--budget is that of the fit which is foretold: a strategy that would take longer is not recommended."
-    )
+    told = {
+        "test": "file with the test rows; rows that stand there too do not rank",
+        "validation": "file with rows on which a fit would compare rungs; they rank too",
+        "source": f"what to rank: {_PLACES}; repeatable; without it the embedded all-MiniLM-L6-v2 and all that stand on the shelf",
+        "via": "labelled data of another task; with it, such data sets are ranked as source tasks in place of sources; repeatable",
+        "strategy": "rank for training by this rung of the ladder; repeatable; without it by the one that promises most for its time",
+        "budget": "time of the fit that is foretold: a rung that would take longer is not recommended",
+    }
+    _add_settings(parser, ["task", "text", "label", "test", "validation", "source", "via", "strategy", "cut", "max_length"], told)
+    _add_settings(parser, ["budget", "metric", "seed", "quiet", "store", "store_limit", "batch_tokens"], told)
 
 
 def select_options(parser: Parser) -> None:
@@ -155,7 +162,12 @@ def select_options(parser: Parser) -> None:
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     parser.add_argument("--out", metavar="FILE", default="-", help="where to write; without it, or with -, standard output")
     parser.add_argument("--format", metavar="{csv,jsonl,parquet}", help="format of what is written; without it as --out is named")
-    _add_settings(parser, ["text", "label", "test", "validation", "rows_from", "label_map", "rows_by", "rows_share", "source"])
+    told = {
+        "test": "file with the test rows; rows that stand there too are not chosen",
+        "validation": "file with rows on which a fit would compare rungs; they count as the target's own",
+        "source": f"whose features choose: {_PLACES}; without it the embedded all-MiniLM-L6-v2",
+    }
+    _add_settings(parser, ["text", "label", "test", "validation", "rows_from", "label_map", "rows_by", "rows_share", "source"], told)
     _add_settings(parser, ["max_length", "seed", "quiet", "store", "store_limit", "batch_tokens"])
     parser.epilog = "`headstart fit DATA --rows-from MORE` chooses in the same way, learns from them, and tells whether it helped."
 
