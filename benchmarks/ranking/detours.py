@@ -64,7 +64,8 @@ def run(target: str, per_class: int, seed: int, budget: int) -> dict[str, Any]:
         for task in SOURCE_TASKS:
             rows = draw_task(task)[0]
             sets[write(folder / f"{task}.csv", rows.texts, rows.y.tolist())] = task
-        common = {"text": "text", "label": "label", "store": str(folder / "store"), "seed": seed}
+        # One store for all cells: the six data sets are read once, and the rows of other targets are of no use to any.
+        common = {"text": "text", "label": "label", "store": str(RANKING / "detours_store"), "seed": seed}
         begin = time.perf_counter()
         ranked = [sets[item.path] for item in rank_data(data, make_settings({**common, "via": list(sets)})).sets]
         ranking = time.perf_counter() - begin
