@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 
 from headstart.data.cells import list_in
 from headstart.data.examples import BoolArray, IntArray
+from headstart.data.signs import marks
 
 OUTSIDE = "O"
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
@@ -149,9 +149,7 @@ def same_spans(first: Spans, second: Spans) -> BoolArray:
 def _word() -> re.Pattern[str]:
     """A word of a running text. Marks that are set on a letter, as Hindi vowels and accents that stand by themselves, belong to its word,
     and so do the joiners of Persian; Python takes none of them for letters."""
-    planes = map(chr, (*range(0x20000), *range(0xE0000, 0xE1000)))  # no other one holds marks
-    marks = "".join(sign for sign in planes if unicodedata.category(sign)[0] == "M")
-    on = f"[{marks}{_JOINERS}]"
+    on = f"[{marks()}{_JOINERS}]"
     return re.compile(rf"\w(?:\w|{on})*|[^\w\s]{on}*")
 
 

@@ -12,6 +12,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+from headstart.data.signs import marks
+
 # Articles by language; what is removed follows from the language of the context.
 ARTICLES = {
     "en": frozenset(["a", "an", "the"]),
@@ -35,9 +37,7 @@ _COMMON = {
 # Scripts that put no spaces between words: each sign is a word.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _SIGN = re.compile(f"([{_UNSPACED}])")
-# Accents and vowels that are signs by themselves belong to the letter before: without them `हिन्दी` would be three words.
-_MARKS = "".join(sign for sign in map(chr, range(0x300, 0x10000)) if unicodedata.category(sign).startswith("M"))
-WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+(?:[{_MARKS}]+[^\W_{_UNSPACED}]*)*")
+WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+(?:[{marks()}]+[^\W_{_UNSPACED}]*)*")
 _MOST = 20_000  # characters of a context that tell its language
 
 
