@@ -61,7 +61,7 @@ class Words:
     own_text: str = '"a text to {verb}"'
 
 
-_CODE = ", trust_remote_code=True"
+_CODE = ", trust_remote_code=True, truncation=True"
 _OF_CLASSES = Words(
     one="class",
     many="classes",

@@ -58,6 +58,9 @@ _LOOKED_AT = 100
 _WITHIN = "\N{NO-BREAK SPACE}"
 _FEW_ENTITIES = 5
 _NO_STRING = "something among the tokens that is no string"
+# What begins so is no running text, for its words would be taken with their quotes.
+_LIST_OF_STRINGS = ("['", '["')
+_BROKEN = "a list that is broken off or damaged"
 # Probability of another tag from which a given one is suspect.
 _SURE = 0.9
 _JUDGE = EntityJudge()
@@ -124,6 +127,8 @@ def read_row(text: str, label: str) -> Worded:
     """A row from its two cells, in whatever form they are."""
     tokens, tags = list_in(text), list_in(label)
     listed = tokens is not None and all(isinstance(token, str) for token in tokens)
+    if any(found is None and cell.lstrip().startswith(_LIST_OF_STRINGS) for cell, found in ((text, tokens), (label, tags))):
+        return Worded((), (), _BROKEN)
     if tags is None:
         return Worded((), (), "tokens without a list of tags") if listed else _paired(text.split(), label.split())
     if not listed and all(isinstance(tag, dict | list) for tag in tags):
@@ -245,6 +250,8 @@ def _repair(why: str) -> str:
         return "Write the tags' names: a number says neither the type nor where an entity begins."
     if why == _NO_STRING:
         return "They are not used; write every word as a string."
+    if why == _BROKEN:
+        return "They are not used; write the list whole."
     return "They are not used; give each word one tag."
 
 
