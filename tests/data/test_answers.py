@@ -133,3 +133,16 @@ def test_what_is_no_question_in_a_squad_file_is_left_out_and_told(tmp_path):
     found = read.examples
     assert [split_pair(text)[0] for text in found.texts] == ["who"]
     assert "4 rows" in " ".join(finding.message for finding in read.findings)
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"),
+    [
+        ("{'text': ['Ada'], 'answer_start': [13]}", [("Ada", 13)]),
+        ("{'text': array(['Ada', \"Ada's\"], dtype=object), 'answer_start': array([ 0, 13], dtype=int32)}", [("Ada", 0), ("Ada's", 13)]),
+        ("{'text': array([], dtype=object), 'answer_start': array([], dtype=int32)}", []),
+        ("[{'text': 'Ada', 'answer_start': 13}]", [("Ada", 13)]),
+    ],
+)
+def test_what_a_cell_holds_that_pandas_wrote(cell: str, found: object) -> None:
+    assert given_in(cell) == found

@@ -122,16 +122,6 @@ def test_a_file_of_which_no_answer_stands_in_its_context_is_refused(origin):
     assert str(error.value) == f"No answer of {where} in 'answers' stands in its context; name the columns with --text and --label."
 
 
-@pytest.mark.parametrize("cell", ["{'text': ['Ada'], 'answer_start': [0]}", "[{'text': 'Ada'}]", "{'text': array(['Ada'], dtype=object)}"])
-def test_answers_as_python_prints_them_are_told_as_such(cell):
-    row = Examples((join_pair("who", CONTEXT),), (cell,), (1,), "a.csv", "question,context", "answers", paired=True)
-    with pytest.raises(DataError) as error:
-        qa.prepare(row)
-    assert str(error.value) == (
-        "The answers of 'a.csv' in 'answers' are written as Python prints them, which is no JSON; save the table as JSON lines or Parquet."
-    )
-
-
 def test_a_file_of_single_texts_is_refused():
     one = Examples(("who",), ("Ada",), (1,), "a.csv", "text", "label")
     with pytest.raises(DataError) as error:

@@ -1,8 +1,8 @@
 """Answers that stand in a context: how a cell holds them, and where in the context they are.
 
 Three forms are read: SQuAD's lists of `{"text", "answer_start"}` or one of these alone, the same turned round (`{"text": [...],
-"answer_start": [...]}`, as the hub keeps them), and plain text. In a row's label they stand as a JSON list of `{"text", "start"}`; an empty
-list says that the context holds no answer.
+"answer_start": [...]}`, as the hub keeps them), and plain text; the first two in JSON, or as pandas writes them in a CSV. In a row's label
+they stand as a JSON list of `{"text", "start"}`; an empty list says that the context holds no answer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.data.from_json import without_lone_surrogates
+from headstart.data.cells import value_in
 from headstart.data.pairs import without_mark
 
 NOTHING = "[]"  # the label of a row whose context holds no answer
@@ -33,12 +33,7 @@ class Answer:
 
 def given_in(cell: str) -> list[tuple[str, int | None]] | None:
     """The answers that a cell holds, each with the place that it is said to stand at (None: not said); None: the cell is plain text."""
-    if not cell.lstrip().startswith(("[", "{")):
-        return None
-    try:
-        found = without_lone_surrogates(json.loads(cell))
-    except (ValueError, RecursionError):
-        return None
+    found = value_in(cell)
     if isinstance(found, dict) and isinstance(found.get("text"), list):
         starts = found.get("answer_start", found.get("start"))
         starts = starts if isinstance(starts, list) and len(starts) == len(found["text"]) else [None] * len(found["text"])

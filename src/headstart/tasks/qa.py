@@ -89,11 +89,6 @@ def prepare(examples: Examples, like: Examples | None = None) -> Prepared:
                     moved.add(number)
         labels.append(as_label(found) if found or not given else "")
     if asked and not any(label not in ("", NOTHING) for label in labels):
-        if all(label.lstrip(" [").startswith("{'") for label in examples.labels if label.strip()):  # what pandas makes of them in CSV
-            raise DataError(
-                f"The answers of {where} in {examples.label_column!r} are written as Python prints them, which is no JSON; save the table "
-                "as JSON lines or Parquet."
-            )
         raise DataError(
             f"No answer of {where} in {examples.label_column!r} stands in its context; name the columns with --text and --label."
         )
