@@ -58,6 +58,38 @@ def test_every_written_form_gives_the_same_sentences(content):
     assert sentences(content) == (SENTENCES, ())
 
 
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("columns", ["{}\t{}\t{}", "{} {} {}", "{}\t{}\tNN\t{}"])
+def test_a_column_that_numbers_the_words_is_passed_over(first, columns):
+    numbered = [columns.format(first + i, *line.split()) for i, line in enumerate(PLAIN.splitlines()[:3])]
+    alone = columns.format(first, "Warsaw", "B-LOC")
+    content = "\n".join([*numbered, "", alone, ""])
+    assert sentences(content) == (SENTENCES, ())
+    # A sentence of one word goes as those of several do, also before them.
+    turned = "\n".join([alone, "", *numbered, ""])
+    assert sentences(turned) == ([(1, *SENTENCES[1][1:]), (3, *SENTENCES[0][1:])], ())
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("1 O\n2 O\n", ["1", "2"]),  # these are the words
+        ("1 CD O\n", ["1"]),
+        ("1 CD O\n3 CD O\n", ["1", "3"]),
+        ("1998 CD O\n1999 CD O\n", ["1998", "1999"]),
+        ("Marie NN B-PER\n1 CD O\n", ["Marie", "1"]),
+    ],
+)
+def test_numbers_that_are_words_stay(content, words):
+    [(_, found, _)] = sentences(content)[0]
+    assert found == words
+
+
+def test_words_without_tags_may_be_numbered_too():
+    found = [record for _, record in conll_records(["1\tMarie", "2\tslept", "", "1\tOslo"], Notes("'x.conll'"), tagged=False)]
+    assert found == [{"tokens": ["Marie", "slept"]}, {"tokens": ["Oslo"]}]
+
+
 def test_rows_are_numbered_by_the_line_of_their_first_word():
     found, findings = sentences("-DOCSTART- -X- O O\n\n\nMarie B-PER\n\n\n\nCurie B-PER\nslept O\n-DOCSTART- -X- O O\n\nWarsaw B-LOC")
     assert [row for row, _, _ in found] == [4, 8, 12]

@@ -1,9 +1,9 @@
-"""CoNLL columns: a word a line, its tag last on the line, a blank line between sentences."""
+"""CoNLL columns: a word a line, its tag last on the line, a blank line between sentences; the word's number may stand before it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from headstart.data.lines import Notes
@@ -17,13 +17,44 @@ _SPACES = re.compile(" +")  # not the no-break ones, which stand within a word
 def conll_records(lines: Iterable[str], notes: Notes, *, tagged: bool = True) -> Iterator[tuple[int, dict[str, Any]]]:
     """A record for each sentence, under the number of the line of its first word.
 
-    The first column is the word, the last one its tag; columns between are passed over. Not `tagged`: words may stand alone, and a sentence
-    of such words has no tags.
+    The first column is the word, or the second where the first one numbers the words of its sentence; the last one is its tag; other
+    columns are passed over. Not `tagged`: words may stand alone, and a sentence of such words has no tags.
     """
-    for row, words in conll_sentences(lines, notes, tagged=tagged):
+    for row, words in _without_numbers(conll_sentences(lines, notes, tagged=tagged), 2 if tagged else 1):
         whole = all(len(columns) > 1 and columns[-1] for columns in words)
         tags = {"tags": [columns[-1] for columns in words]} if whole else {}
         yield row, {"tokens": [columns[0] for columns in words], **tags}
+
+
+def _without_numbers(sentences: Iterable[tuple[int, list[list[str]]]], fewest: int) -> Iterator[tuple[int, list[list[str]]]]:
+    """Sentences without the column that numbers their words from 0 or 1; words must have `fewest` columns beside it.
+
+    Where a sentence is one word, its 1 may be the word: such a sentence goes as the one before it; at the beginning of the file, as the
+    next that tells.
+    """
+    alone: list[tuple[int, list[list[str]]]] = []
+    numbered: bool | None = None
+    for row, words in sentences:
+        may_be = _are_numbered(words, fewest)
+        if len(words) > 1 or not may_be:
+            numbered = may_be
+            yield from ((first, _words(each, numbered, fewest)) for first, each in alone)
+            alone = []
+        if numbered is None:
+            alone.append((row, words))
+        else:
+            yield row, _words(words, numbered, fewest)
+    yield from alone
+
+
+def _are_numbered(words: Sequence[Sequence[str]], fewest: int) -> bool:
+    """Whether the first column numbers the words."""
+    begins = words[0][0] if words[0][0] in ("0", "1") else ""
+    return bool(begins) and all(len(columns) > fewest and columns[0] == str(int(begins) + i) for i, columns in enumerate(words))
+
+
+def _words(words: list[list[str]], numbered: bool, fewest: int) -> list[list[str]]:
+    return [columns[1:] for columns in words] if numbered and _are_numbered(words, fewest) else words
 
 
 def conll_sentences(lines: Iterable[str], notes: Notes, *, tagged: bool = True) -> Iterator[tuple[int, list[list[str]]]]:
