@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from headstart.checking import check_data
+from headstart.data.clean import write_cleaned
 from headstart.data.examples import Examples
 from headstart.errors import DataError
 from headstart.tasks.regression import TASK, hard, make_labels, make_rows, number_in, prepare, recognise, suspects
@@ -177,3 +178,20 @@ def test_a_test_file_that_leaves_it_open_is_read_like_the_training_rows():
     for like, told in ((decimals, []), (thousands, []), (neither, ["thousands"]), (open_file, ["thousands"])):
         assert [found.kind for found in prepare(open_file, like).findings] == told
     assert list(prepare(examples(["1,5"]), thousands).examples.labels) == ["1.5"]  # a file that says it itself is believed
+
+
+def test_a_text_with_several_numbers_is_told_and_all_of_its_rows_are_learnt(tmp_path):
+    rows = [*[(f"a text, the {i}th of its kind", f"{i / 2}") for i in range(20)], *[("one and the same", number) for number in "131"]]
+    path = tmp_path / "a.csv"
+    path.write_text("text,score\n" + "".join(f'"{text}",{number}\n' for text, number in rows))
+    found = check_data(str(path), text=None, label="score", test=None, validation=None, source=None, max_length=64, task="regression")
+    told = {one.kind: (one.message, one.rows, one.remedy) for one in found.result.findings}
+    assert told["conflicting labels"] == (
+        "3 rows share their text with a row of another number.",
+        (21, 22, 23),
+        "Decide on one number for each of these texts; until then all are learnt.",
+    )
+    assert told["duplicates"][0] == "1 row repeats an earlier row, text and number." and "near conflicts" not in told
+    assert found.result.usable.tolist() == [True] * 22 + [False]
+    lines = write_cleaned(found.train, found.result, single_labels=False)
+    assert lines == ["Left out 1 row as repeats of an earlier row: 23.", f"Wrote 22 rows of 23 to '{tmp_path / 'a.cleaned.csv'}'."]

@@ -66,9 +66,9 @@ class LabelChecks:
     `check` takes the training rows, their labels, which rows are usable (n,) and the number of folds; `names` gives the classes that a
     label names, `counted` is what people call one and several of them, `label` what they call that of a row. `of_the_text`: a label says
     something of each word, so that texts that are nearly the same need not bear the same one. `several`: a text may have several right
-    labels, as translations are. `about`: what of a text must not stand on two sides of a split, as the context of a question; None: all of
-    it. `read_whole`: what of a text and its label is read in one piece and cut off where it is too long, "" for nothing; None: what is long
-    is read in windows.
+    labels, as translations are. `graded`: labels differ by more or less, as numbers do, so that none of a text's has to be wrong. `about`:
+    what of a text must not stand on two sides of a split, as the context of a question; None: all of it. `read_whole`: what of a text and
+    its label is read in one piece and cut off where it is too long, "" for nothing; None: what is long is read in windows.
     """
 
     check: Callable[[Examples, Sequence[str], BoolArray, int], list[Finding]]
@@ -77,6 +77,7 @@ class LabelChecks:
     label: str = "label"
     of_the_text: bool = False
     several: bool = False
+    graded: bool = False
     about: Callable[[str], str] | None = None
     read_whole: Callable[[str, str], str] | None = lambda text, label: text
 
@@ -120,7 +121,9 @@ def check_examples(
     if checks.several:
         conflicting[:] = False
     leaked = np.zeros(n, dtype=np.bool_)
-    findings = [*read_findings, *_empty(train, texts, given, checks.label, told), *_repeat_findings(train, repeated, conflicting)]
+    findings = [*read_findings, *_empty(train, texts, given, checks.label, told), *_repeat_findings(train, repeated, conflicting, checks)]
+    if checks.graded:
+        conflicting[:] = False  # told, but not wrong
     others = [(name, other) for name, other in (("test", test), ("validation", validation)) if other is not None]
     levels = [normalise(text) for text in texts] if others else []
     for name, other in others:
@@ -136,7 +139,7 @@ def check_examples(
     near = near_duplicates(own if checks.about is None else [checks.about(text) for text in own])
     groups, validation_groups = near.groups[:n], near.groups[n:]
     pairs = near.pairs[near.pairs[:, 1] < n] if checks.about is None else near.pairs[:0]  # rows about one thing are no duplicates
-    findings += _near_findings(train, texts, [] if checks.of_the_text else same_labels, pairs)
+    findings += _near_findings(train, texts, [] if checks.of_the_text or checks.graded else same_labels, pairs)
     test_groups, subjects = groups[:0], checks.about is not None
     if test is not None:
         test_texts = [text.strip() for text in test.texts]
@@ -231,15 +234,16 @@ def _empty(train: Examples, texts: list[str], labels: list[str], label: str, tol
     return found
 
 
-def _repeat_findings(train: Examples, repeated: BoolArray, conflicting: BoolArray) -> list[Finding]:
+def _repeat_findings(train: Examples, repeated: BoolArray, conflicting: BoolArray, checks: LabelChecks) -> list[Finding]:
     found = []
     if conflicting.any():
         rows = rows_at(train, np.flatnonzero(conflicting))
-        message = f"{counted(rows.count, 'row')} share their text with a row of another label."
-        found.append(finding("conflicting labels", Severity.WARNING, message, rows, "Decide on one label for each of these texts."))
+        message = f"{counted(rows.count, 'row')} share their text with a row of another {checks.label}."
+        remedy = f"Decide on one {checks.label} for each of these texts{'; until then all are learnt' if checks.graded else ''}."
+        found.append(finding("conflicting labels", Severity.WARNING, message, rows, remedy))
     if repeated.any():
         rows = rows_at(train, np.flatnonzero(repeated))
-        message = f"{counted(rows.count, 'row')} {'repeats' if rows.count == 1 else 'repeat'} an earlier row, text and label."
+        message = f"{counted(rows.count, 'row')} {'repeats' if rows.count == 1 else 'repeat'} an earlier row, text and {checks.label}."
         found.append(finding("duplicates", Severity.WARNING, message, rows, "Only the first of each is used."))
     return found
 

@@ -204,7 +204,7 @@ TASK = Task(
     probabilities=lambda outputs: outputs,
     recognise=recognise,
     prepare=prepare,
-    checks=LabelChecks(check_numbers, lambda label: (), counted=("number", "numbers"), label="number"),
+    checks=LabelChecks(check_numbers, lambda label: (), counted=("number", "numbers"), label="number", graded=True),
     labels=make_labels,
     rows=make_rows,
     label_counts=label_counts,
