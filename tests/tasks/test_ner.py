@@ -417,6 +417,13 @@ def test_only_the_first_rows_are_looked_at():
     assert ner.recognise(examples([*[GOOD] * 99, ("a text", "label")])) == ""
 
 
+@pytest.mark.parametrize(("whole", "found"), [(1, True), (0, False)])
+def test_lists_that_are_broken_off_are_passed_over_if_no_more_than_half_are(whole, found):
+    broken = [("['Marie', 'Cur", "['B-PER', 'I-PER']"), (GOOD[0], "['B-PER', 'I-P")]
+    rows = [*[GOOD] * (1 + whole), *broken]
+    assert bool(ner.recognise(examples(rows))) is found
+
+
 @given(rows=st.lists(st.tuples(st.text(max_size=20), st.text(max_size=8)), max_size=6))
 @hypothesis_settings(max_examples=150, deadline=None)
 def test_texts_and_labels_are_not_taken_for_entities(rows):

@@ -85,7 +85,8 @@ def recognise(examples: Examples) -> str:
     """Why these rows mark entities, "" where they do not."""
     pairs = zip(examples.texts, examples.labels, strict=True)
     some = [(text, label) for text, label in pairs if text.strip() and label.strip() not in ("", "[]")][:_LOOKED_AT]
-    if not some:
+    some, all_of_them = [pair for pair in some if not any(map(_is_broken, pair))], len(some)
+    if not some or 2 * len(some) < all_of_them:  # a few lists may be broken off, which is told of their rows
         return ""
     columns = f"{examples.text_column!r} and {examples.label_column!r}"
     if all(_may_be_tokens(text) and _list_of(label, str | int) is not None for text, label in some):
@@ -100,6 +101,11 @@ def _may_be_tokens(cell: str) -> bool:
     """Whether a cell holds a list, of which some are strings: a table loses words such as `None` or `NA`, and leaves a gap."""
     found = list_in(cell)
     return found is not None and (not found or any(isinstance(item, str) for item in found))
+
+
+def _is_broken(cell: str) -> bool:
+    """Whether a cell begins as a list of strings, and is none."""
+    return cell.lstrip().startswith(_LIST_OF_STRINGS) and list_in(cell) is None
 
 
 def _list_of(cell: str, kinds: Any) -> list[Any] | None:
@@ -127,7 +133,7 @@ def read_row(text: str, label: str) -> Worded:
     """A row from its two cells, in whatever form they are."""
     tokens, tags = list_in(text), list_in(label)
     listed = tokens is not None and all(isinstance(token, str) for token in tokens)
-    if any(found is None and cell.lstrip().startswith(_LIST_OF_STRINGS) for cell, found in ((text, tokens), (label, tags))):
+    if _is_broken(text) or _is_broken(label):
         return Worded((), (), _BROKEN)
     if tags is None:
         return Worded((), (), "tokens without a list of tags") if listed else _paired(text.split(), label.split())
