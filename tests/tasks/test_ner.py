@@ -162,6 +162,11 @@ def test_a_file_of_columns_is_read_with_the_lines_of_its_sentences(tmp_path):
     assert (prepared.examples.origin, prepared.examples.text_column) == (str(tmp_path / "a.conll"), "tokens")
 
 
+def test_spans_as_doccano_writes_them_are_read():
+    spans = [{"id": 7, "label": "PER", "start_offset": 0, "end_offset": 11}]
+    assert read([("Marie Curie slept", spans)]) == ([("Marie Curie slept", "B-PER I-PER O")], [])
+
+
 WORDS = st.sampled_from(["Marie", "Curie", "Oslo", "x", "42", "naïve"])
 
 

@@ -119,10 +119,11 @@ def _is_span(item: Any) -> bool:
 
 
 def _span(item: Any) -> tuple[int, int, str] | None:
-    """Start, end and type, a word, of a span as {"start", "end", "label"} or [start, end, label]."""
+    """Start, end and type, a word, of a span as {"start", "end", "label"} (`start_offset` and `end_offset` with doccano) or [start, end,
+    label]."""
     if isinstance(item, dict):
         kind = next((item[name] for name in ("label", "type", "tag", "entity") if name in item), None)
-        item = [item.get("start"), item.get("end"), kind]
+        item = [item.get("start", item.get("start_offset")), item.get("end", item.get("end_offset")), kind]
     if len(item) != 3 or not isinstance(item[2], str) or not item[2].strip():
         return None
     start, end = item[:2]
