@@ -16,7 +16,7 @@ from transformers import AutoModel
 
 from headstart.backbone import kernels
 from headstart.backbone.kernels import attention_in_float32, fast_linears, fastest_linear
-from tiny import make_parent, make_tiny
+from tiny import PARENTS, make_parent, make_tiny
 
 
 @pytest.fixture(autouse=True)
@@ -176,15 +176,15 @@ def test_a_kernel_that_is_hardly_faster_is_not_used(monkeypatch: pytest.MonkeyPa
 # --- attention in float32 ---
 
 
-@pytest.mark.parametrize("architecture", ["bert", "llama", pytest.param("gemma3_text", marks=pytest.mark.slow), "marian"])
+@pytest.mark.parametrize("architecture", ["bert", "llama", pytest.param("gemma3_text", marks=pytest.mark.slow), "marian", "t5"])
 def test_attention_is_worked_out_in_float32_and_gradients_come_nearer_to_those_of_float32(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str
 ) -> None:
     """Also that every head of every block is among them, and that the model is as before behind the context."""
-    folder = make_parent(tmp_path, architecture) if architecture == "marian" else make_tiny(tmp_path, architecture)
+    folder = make_parent(tmp_path, architecture) if architecture in PARENTS else make_tiny(tmp_path, architecture)
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     given = {"input_ids": torch.tensor([[5, 6, 7, 8], [6, 9, 1, 1]]), "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])}
-    if architecture == "marian":
+    if architecture in PARENTS:
         given["decoder_input_ids"] = torch.tensor([[5, 6, 7], [8, 6, 5]])
     kinds: list[torch.dtype] = []
     plain = functional.scaled_dot_product_attention

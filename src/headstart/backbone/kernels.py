@@ -135,6 +135,8 @@ def _attention_in_float32(
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)  # type: ignore[no-any-return]
     if attention_mask is not None and attention_mask.is_floating_point():
         attention_mask = attention_mask.float()
+    if kwargs.get("position_bias") is not None:  # of T5, which is added to the mask
+        kwargs["position_bias"] = kwargs["position_bias"].float()
     with torch.autocast("cpu", enabled=False):
         out, _ = sdpa_attention_forward(module, query.float(), key.float(), value.float(), attention_mask, **kwargs)
     return out.to(torch.get_autocast_dtype("cpu")), None
