@@ -218,4 +218,6 @@ def test_adapters_on_the_decoder_are_saved_by_themselves_and_merged(task):
 def test_adapters_take_a_parent_and_its_own_pieces(task):
     with pytest.raises(SettingsError) as refused:
         fit(task, source=str(task / "parent"), strategy="lora", vocabulary="new", out=str(task / "not adapted"))
-    assert str(refused.value) == f"lora (--strategy) cannot learn from {task / 'parent'}; name another source or rung."
+    assert str(refused.value) == (
+        f"lora (--strategy) cannot learn from {task / 'parent'} with --vocabulary new; keep its pieces, or name another source or rung."
+    )

@@ -19,7 +19,7 @@ from headstart.progress import say
 from headstart.records import Finding, Severity
 from headstart.rungs import Rung
 from headstart.runs import digest
-from headstart.settings import Settings
+from headstart.settings import Settings, Vocabulary
 from headstart.strategies.heads import weights_for
 from headstart.strategies.ladder import (
     Folds,
@@ -223,8 +223,12 @@ def rungs_on(
                 way = WITH_ROWS if name in rungs_with_rows() else detour
                 found.append(Rung(strategy, source if len(means.readers) > 1 else None, here, tokens[source], way))
     if not found and all(get_strategy(name, settings.task).tunes_from is None for name in strategies):
+        named, sources = ", ".join(strategies), ", ".join(means.readers)
+        if settings.vocabulary is Vocabulary.KEEP:
+            raise SettingsError(f"{named} (--strategy) cannot learn from {sources}; name another source or rung.")
         raise SettingsError(
-            f"{', '.join(strategies)} (--strategy) cannot learn from {', '.join(means.readers)}; name another source or rung."
+            f"{named} (--strategy) cannot learn from {sources} with --vocabulary {settings.vocabulary.value}; keep its pieces, or name "
+            "another source or rung."
         )
     if not found:
         raise SettingsError(f"--cut is {settings.cut}, which freezes every block, and {', '.join(strategies)} must train some; lower it.")
