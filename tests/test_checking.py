@@ -3,6 +3,7 @@
 import csv
 import json
 import types
+from dataclasses import replace
 
 import pytest
 
@@ -56,6 +57,13 @@ def test_half_a_character_in_a_long_text_stops_no_counting():
 def test_an_unknown_source_is_refused():
     with pytest.raises(SourceError):
         token_counter("no such source", 128)
+
+
+@pytest.mark.parametrize(("origin", "row"), [("a.conll", "Line"), ("a.txt", "Line"), ("a.jsonl", "Row"), ("-", "Row")])
+def test_rows_that_go_by_their_lines_are_called_so(origin, row):
+    found = checked(Finding("tags", Severity.WARNING, "One is odd.", rows=(9,), count=1))
+    found = replace(found, train=replace(found.train, origin=origin))
+    assert findings_text(found).splitlines()[3] == f"     {row} 9."
 
 
 def test_findings_are_numbered_with_rows_and_remedy():

@@ -210,6 +210,7 @@ def needs_a_hand(findings: Sequence[Finding]) -> bool:
 def findings_text(checked: Checked) -> str:
     """The findings as a person reads them: numbered, most severe first, with their rows and what to do."""
     train, findings = checked.train, checked.result.findings
+    from headstart.data.table import BY_LINES, format_of
     from headstart.tasks.registry import get_task
 
     task = get_task(checked.task)
@@ -221,19 +222,20 @@ def findings_text(checked: Checked) -> str:
     lines = [f"{train.origin}: {counted(len(train), 'row')}{found}; {columns}."]
     if checked.recognised:
         lines.append(f"The task is {task.name}, {task.summary}: {checked.recognised}.")
+    row = "Line" if format_of(Path(train.origin)) in BY_LINES else "Row"
     for number, finding in enumerate(findings, start=1):
         lines += ["", f"{number:>3}. {finding.severity.value}: {finding.message}"]
-        lines += [f"     {line}" for line in (_rows(finding), finding.remedy) if line]
+        lines += [f"     {line}" for line in (_rows(finding, row), finding.remedy) if line]
     counts = Counter(finding.severity for finding in findings)
     told = [f"{counts[severity]} {severity.value}{'s' if counts[severity] > 1 else ''}" for severity in Severity if counts[severity]]
     lines += ["", ", ".join(told) + "." if told else "Nothing was found."]
     return "\n".join(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", line) for line in lines)
 
 
-def _rows(finding: Finding) -> str:
-    """`Rows 3, 7 and 12 more.`; nothing where the finding is of no rows."""
+def _rows(finding: Finding, row: str) -> str:
+    """`Rows 3, 7 and 12 more.`, where `row` is what one is called; nothing where the finding is of no rows."""
     if not finding.rows:
         return ""
     more = finding.count - len(finding.rows)
     shown = ", ".join(map(str, finding.rows))
-    return f"Row{'s' if len(finding.rows) > 1 or more > 0 else ''} {shown}{f' and {more:,} more' if more > 0 else ''}."
+    return f"{row}{'s' if len(finding.rows) > 1 or more > 0 else ''} {shown}{f' and {more:,} more' if more > 0 else ''}."

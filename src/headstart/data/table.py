@@ -51,6 +51,9 @@ class Format(str, Enum):
     HUB = "hub"
 
 
+# Their rows have the numbers of the lines on which they begin.
+BY_LINES = (Format.TEXT, Format.CONLL)
+
 _BY_SUFFIX = {
     ".csv": Format.CSV,
     ".tsv": Format.TSV,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
-from headstart.data.table import Format, format_of
+from headstart.data.table import BY_LINES, Format, format_of
 from headstart.records import Estimate
 
 MINUS = "\N{MINUS SIGN}"
@@ -205,6 +205,6 @@ def row_list(rows: Sequence[int], total: int) -> str:
 def rows_counted(origin: str) -> str:
     """How the rows of a file are called, up to its name."""
     format = format_of(Path(origin))
-    if format in (Format.TEXT, Format.CONLL):
+    if format in BY_LINES:
         return "Rows are called by the lines on which they begin, in"
     return "Row numbers count from 1 under the header of" if format in (Format.CSV, Format.TSV) else "Row numbers count from 1 in"
