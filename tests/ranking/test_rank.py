@@ -24,6 +24,7 @@ from headstart.ranking.measure import sketch_of, text_shares
 from headstart.ranking.order import BETWEEN, LEVEL, combined, difference_error, in_order, on_map
 from headstart.ranking.rank import rank
 from headstart.ranking.task import make_task
+from headstart.records import Estimate, LayerScore
 from headstart.settings import Metric, make_settings
 from headstart.sources import embedded
 from headstart.sources.resolve import resolve_source
@@ -348,20 +349,38 @@ def test_the_interval_is_as_wide_as_its_parts_together():
     assert one.predicted.high - one.predicted.value == pytest.approx(math.hypot((one.probe.high - one.probe.low) / 2, rest), rel=1e-3)
 
 
+def _layers(*scores):
+    return tuple(LayerScore("x", k, Estimate(score, score, score, 100, 0.95)) for k, score in enumerate(scores))
+
+
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
-def test_other_estimators_have_a_say_in_the_order_and_keep_mean_and_spread(metric):
+def test_the_predicted_scores_are_dealt_out_by_mean_rank(metric):
     task = _task(100, metric)
     held = [_held(task, np.arange(100) % 10 > k) for k in (1, 2, 4)]
-    voices = [{"logme": -0.5, "knn": 0.3}, {"logme": -0.1, "knn": 0.8}, {"logme": -0.9, "knn": 0.1}]
+    voices = [{"logme": -0.5, "knn": 0.3}, {"logme": -0.1, "knn": 0.8}, {"logme": -9.0, "knn": 0.1}]
     kept = [dataclasses.replace(_kept(one, task=task), scores=said) for one, said in zip(held, voices, strict=True)]
+    plain = [one.probe.value for one in kept]
+    # Ranks of the probe 3 2 1, of LogME 2 3 1, of neighbours 2 3 1: the second is first, by however little.
+    assert combined(kept, 1.0 if metric == "accuracy" else -1.0) == [plain[1], plain[0], plain[2]]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+def test_the_best_layers_have_a_say(metric):
+    """Of the layers the four best count, together: one that stands out does not outweigh four that are good."""
+    task = _task(100, metric)
+    held = _held(task, np.arange(100) % 10 > 1)
     sign = 1.0 if metric == "accuracy" else -1.0
-    plain = np.array([one.probe.value for one in kept])
-    found = np.array(combined(kept, sign))
-    assert found.mean() == pytest.approx(plain.mean()) and found.std() == pytest.approx(plain.std())
-    # The second has a poorer probe than the first, and both others speak for it.
-    assert sign * plain[0] > sign * plain[1] and sign * found[1] > sign * found[0] > sign * found[2]
-    together = np.mean([(v - v.mean()) / v.std() for v in (sign * plain, *np.array([list(said.values()) for said in voices]).T)], axis=0)
-    assert np.corrcoef(found, sign * together)[0, 1] == pytest.approx(1.0)
+    shown, steady = _layers(*(sign * np.array([0.9, 0.5, 0.5, 0.5, 0.1]))), _layers(*(sign * np.array([0.1, 0.7, 0.7, 0.7, 0.7])))
+    first = dataclasses.replace(_kept(held, gain=0.02, task=task), scores={"logme": 1.0, "knn": 0.5}, layer_scores=shown)
+    second = dataclasses.replace(_kept(held, task=task), scores={"logme": 2.0, "knn": 0.5}, layer_scores=steady)
+    better, worse = first.probe.value + sign * 0.02, second.probe.value
+    assert combined([first, second], sign) == pytest.approx([worse, better])
+    # One against one, without the layers or where they agree: what is predicted of each by itself decides.
+    silent = [dataclasses.replace(one, layer_scores=()) for one in (first, second)]
+    alike = [dataclasses.replace(one, layer_scores=steady) for one in (first, second)]
+    assert combined(silent, sign) == combined(alike, sign) == pytest.approx([better, worse])
+    # Nor do layers alone speak for a task that has no other estimators.
+    assert combined([dataclasses.replace(one, scores={}) for one in (first, second)], sign) == pytest.approx([better, worse])
 
 
 def test_reasons_tell_by_how_much_others_moved_a_score():
@@ -373,7 +392,7 @@ def test_reasons_tell_by_how_much_others_moved_a_score():
     for source in in_order(kept, task):
         parts = [float(number) for number in re.findall(r"(?:has|add|by) ([+-]?[0-9.]+[0-9])", source.why)]
         assert sum(parts) == pytest.approx(source.predicted.value, abs=0.016)  # each is told to a hundredth
-        moved += "LogME and neighbours move it by" in source.why
+        moved += "LogME, neighbours and single layers move it by" in source.why
     assert moved >= 2
 
 

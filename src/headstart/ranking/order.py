@@ -26,6 +26,9 @@ BETWEEN = by_scale(share=0.02, loss=0.08)
 LEVEL = by_scale(share=0.04, loss=0.16)
 # Estimators that have a say in the order beside the probe. Where a probe's folds cannot tell two sources apart, these often can.
 VOICES = ("logme", "knn")
+# So has the probe on each of this many best layers, on average: training draws on the whole network, and what a source task wore off at its
+# top is still to be had below. Chosen by benchmarks/ranking, as were the voices (docs/choosing_a_source.md tells what that is worth).
+BEST_LAYERS = 4
 
 
 def in_order(found: Sequence[Kept], task: Task) -> list[RankedSource]:
@@ -71,25 +74,33 @@ def in_order(found: Sequence[Kept], task: Task) -> list[RankedSource]:
 def combined(found: Sequence[Kept], sign: float) -> list[float]:
     """The predicted score of each source, in the metric's unit.
 
-    What the probe, its learning curve and the table say, moved among the sources by what the other estimators say: all are brought to mean
-    0 and variance 1 over the sources, averaged, and brought back to the mean and the spread of the former. Of one source the former alone.
+    What the probe, its learning curve and the table say of the sources by themselves, dealt out anew: the best of these scores to the
+    source of the best mean rank by the former and by the other estimators, and so on. Ranks, for a source with random weights would
+    stretch the scale of each estimator in its own way; dealt out, for the others tell of the order and not of the level. Estimators that
+    some source lacks have no say, and of sources of equal mean rank the former decide.
     """
+    from scipy.stats import rankdata
+
     plain = np.array([plain_score(kept, sign) for kept in found])
-    said = [sign * plain, *(np.array([kept.scores.get(name, math.nan) for kept in found]) for name in VOICES)]
-    voices = [_standard(voice) for voice in said if np.isfinite(voice).all() and voice.std() > 0]
-    together = np.mean(voices, axis=0) if voices else np.zeros(len(found))
-    if len(found) < 2 or plain.std() == 0 or together.std() == 0:
-        return [float(value) for value in plain]
-    return [float(value) for value in plain.mean() + sign * plain.std() * _standard(together)]
+    others = [np.array([kept.scores.get(name, math.nan) for kept in found]) for name in VOICES]
+    if all(kept.scores for kept in found):  # else the task has no such estimators, and of their mixture nothing was measured
+        others.append(np.array([_on_best_layers(kept, sign) for kept in found]))
+    said = [sign * plain, *(voice for voice in others if np.isfinite(voice).all())]
+    worst_first = np.lexsort((sign * plain, np.mean([rankdata(voice) for voice in said], axis=0)))
+    dealt = np.empty(len(found))
+    dealt[worst_first] = sign * np.sort(sign * plain)
+    return [float(value) for value in dealt]
+
+
+def _on_best_layers(kept: Kept, sign: float) -> float:
+    """The mean score of the probe on the best layers, each by itself, more for better ones; NaN where no layer was scored."""
+    scores = sorted(sign * layer.score.value for layer in kept.layer_scores)
+    return float(np.mean(scores[-BEST_LAYERS:])) if scores else math.nan
 
 
 def plain_score(kept: Kept, sign: float) -> float:
     """What the probe, its learning curve and the table say of a source by itself."""
     return kept.probe.value + sign * (kept.ahead + kept.gain.mean)
-
-
-def _standard(values: FloatArray) -> FloatArray:
-    return np.asarray((values - values.mean()) / values.std())
 
 
 def difference_error(first: Kept, second: Kept, task: Task) -> float:
@@ -146,7 +157,7 @@ def reason(kept: Kept, sign: float, moved: float, tied: bool, task: str | None) 
     if kept.strategy != "probe" and kept.gain.mean:
         words.append(f"{kept.strategy} is expected to add {sign * kept.gain.mean:+.2f}")
     if abs(moved) >= 0.005:
-        words.append(f"LogME and neighbours move it by {moved:+.2f}")
+        words.append(f"LogME, neighbours and single layers move it by {moved:+.2f}")
     if tied:
         words.append("not to be told from the first")
     if kept.truncated_share >= 0.05:
