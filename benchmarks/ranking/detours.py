@@ -132,13 +132,15 @@ def write_results(cells: list[dict[str, Any]]) -> Path:
             (str(per_class), str(len(values)), f"{values.mean():+.2f} [{low:.2f}, {high:.2f}]", f"{min(map(chosen_gain, own)):+.1f}")
         )
     machine = describe_machine()
+    older = sum(cell["code"] != code_digest() for cell in cells)
+    notes = [*machine_lines(machine), *([f"{older} of {len(cells)} cells were made by other versions of the code."] if older else [])]
     page = [
         "# A source task first, chosen by rank",
         "Accuracy in points; the detour goes by the source data set that `headstart rank --via` puts first. `gain` is the best rung by the "
         "detour minus the best direct one on held-out rows, `kept` what the run's own model gained against the direct one.",
         markdown(Table("Means", ("labels a class", "targets", "kept, 95 % interval over targets", "worst cell"), tuple(means))),
         markdown(Table("Cells", ("target", "labels a class", "seed", "source data set", "gain", "chosen", "kept"), tuple(rows))),
-        "## Circumstances\n\n" + "\n".join(f"- {line}" for line in machine_lines(machine)),
+        "## Circumstances\n\n" + "\n".join(f"- {line}" for line in notes),
     ]
     RESULTS.joinpath("ranking_detours.json").write_text(
         json.dumps({"measured_by": "benchmarks/ranking/detours.py", "machine": machine, "cells": cells}, indent=1) + "\n", encoding="utf-8"
