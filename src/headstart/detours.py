@@ -109,6 +109,18 @@ def read_tasks(target: Target, settings: Settings) -> list[Task]:
     return [read_task(path, name, target, settings) for path, name in names.items()]
 
 
+def require_detours(settings: Settings) -> None:
+    """Refuse source tasks for a task whose models cannot go on from what they leave.
+
+    Raises:
+        SettingsError: there are some.
+    """
+    if settings.via and settings.task in LEARNT_ALONE:
+        raise SettingsError(
+            f"--via is not there for the task {settings.task}; learn the source task by itself, and name its run with --source."
+        )
+
+
 def task_names(paths: Iterable[str]) -> dict[str, str]:
     """A source task's name by its path, equal paths once."""
     distinct = list(dict.fromkeys(paths))

@@ -31,12 +31,12 @@ from headstart.candidates import Means, asked_strategies, open_means, rungs_on, 
 from headstart.data.examples import Examples
 from headstart.deciding import Failed, calibrating, decide_on, judge_part, read_rows, train_winner, until_trained
 from headstart.detours import (
-    LEARNT_ALONE,
     Task,
     contents,
     describe_tasks,
     possible_ways,
     read_tasks,
+    require_detours,
     seconds_of_tasks,
     take_detours,
     tell,
@@ -240,10 +240,7 @@ def settings_for(target: Target, settings: Settings) -> Settings:
     texts = output_of(target.rows.y) is Output.TEXT
     if settings.export is not Export.NONE and texts:
         raise SettingsError(f"--export is not there for the task {target.task}. Leave it out.")
-    if settings.via and target.task in LEARNT_ALONE:
-        raise SettingsError(
-            f"--via is not there for the task {target.task}; learn the source task by itself, and name its run with --source."
-        )
+    require_detours(settings)
     return settings
 
 

@@ -375,8 +375,8 @@ class RankedSource:
     `predicted` is the score of `strategy`, the one recommended, trained on all rows, in the target's metric, with its interval; `probe` the
     held-out score of a linear head on its frozen features. `tied`: not to be told from the first. `layers` serve the head best, of
     `blocks`. `seconds` are those of the recommended training. `tokens_per_word` shows whether its vocabulary fits (None: the texts
-    have no spaces between words); `truncated_share` of
-    the texts are longer than it reads. `scores` are single estimators by name. `place` is where it stands on the map of sources.
+    have no spaces between words); `truncated_share` of the texts are longer than it reads. `scores` are single estimators by name.
+    `place` is where it stands on the map of sources.
     """
 
     name: str
@@ -409,6 +409,7 @@ class Ranking:
     """Sources for one target, best first: what `headstart rank` prints and saves.
 
     `rows` were read of the `all_rows` that a fit would learn from. `judged_by_folds`: outer folds would judge it on the same rows.
+    `in_windows`: what is longer than a source reads is read in pieces, else cut off.
     """
 
     title: str
@@ -423,6 +424,7 @@ class Ranking:
     seconds: float
     command: str = ""
     task: str = "classification"
+    in_windows: bool = False
 
 
 @dataclass(frozen=True)

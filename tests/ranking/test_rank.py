@@ -23,8 +23,10 @@ from headstart.ranking.kept import Kept
 from headstart.ranking.measure import sketch_of, text_shares
 from headstart.ranking.order import BETWEEN, LEVEL, combined, difference_error, in_order, on_map
 from headstart.ranking.rank import rank
+from headstart.ranking.table import table
 from headstart.ranking.task import make_task
 from headstart.records import Estimate, LayerScore
+from headstart.report.ranking_page import build_page
 from headstart.settings import Metric, make_settings
 from headstart.sources import embedded
 from headstart.sources.resolve import resolve_source
@@ -265,6 +267,17 @@ def test_sources_are_ranked_for_other_tasks_by_the_probe_that_a_fit_would_run(pl
         run = _fitted(tmp_path, two, source.name)
         [probe] = [trial for trial in run.results.trials if trial.name == "probe"]
         assert source.probe == probe.score
+
+
+def test_of_entities_long_texts_are_said_to_be_read_in_pieces(place, settings, tmp_path):
+    rows = [(40 * words, 40 * tags) for words, tags in marked(20, 4)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"tokens": words, "tags": tags}) + "\n" for words, tags in rows))
+    found = rank(tmp_path / "rows.jsonl", replace(settings, source=(str(place / "bert"),), inner_folds=2))
+    [source] = found.sources
+    assert source.truncated_share == 1.0 and source.tokens_per_word is not None
+    assert "it reads 100% of the texts in pieces" in source.why and "cuts off" not in source.why
+    assert "in pieces  tokens/word" in next(table(found))
+    assert "texts in pieces" in build_page(found) and "cut off" not in build_page(found)
 
 
 def _fitted(tmp_path, settings, source):
@@ -520,6 +533,9 @@ def test_shares_of_texts_are_those_of_a_count_by_hand(tiny_backbone):
     assert cut == pytest.approx(1 / 3)
     assert per_word == 1.0  # of the two that are read whole, made of words that the tokenizer knows
     assert text_shares(backbone, ["again"])[1] == len(backbone.tokenizer("again")["input_ids"]) - 2
+    long = "my card is lost order please " * 20
+    assert text_shares(short, [long, "pay " * 9]) == (1.0, None)  # not even their first eight words are read whole
+    assert text_shares(backbone, [long, "pay " * 90]) == (1.0, 1.0)
     assert text_shares(backbone, ["\u6211\u4eec\u7684\u94b1\u5728\u54ea\u91cc\uff0c\u6211\u4eec\u7684\u8ba2\u5355\u5462" * 2])[1] is None
 
 

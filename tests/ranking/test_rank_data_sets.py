@@ -87,6 +87,15 @@ def test_what_is_asked_of_a_fit_is_refused(place, tmp_path, capsys, asked, told)
     assert capsys.readouterr().err == f"headstart: {told}\n"
 
 
+def test_for_translations_there_are_no_source_tasks_to_rank(place, tmp_path, capsys):
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps({"en": text, "de": text[::-1]}) + "\n" for text, _ in sentences(40, 1)))
+    asked = words(place, tmp_path, "near.csv")
+    asked[1] = str(tmp_path / "pairs.jsonl")
+    assert cli.main(asked) == 2
+    told = "--via is not there for the task translation; learn the source task by itself, and name its run with --source."
+    assert capsys.readouterr().err == f"headstart: {told}\n"
+
+
 def test_of_several_sources_the_first_reads_and_that_is_said(place, tmp_path, capsys):
     assert cli.main(words(place, tmp_path, "near.csv", "far.csv")) == 0
     alone = capsys.readouterr()

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from headstart.data.examples import Examples
-from headstart.detours import Task, read_task, task_names
+from headstart.detours import Task, read_task, require_detours, task_names
 from headstart.errors import DataError, SettingsError
 from headstart.judge.verdict import nearness_footing
 from headstart.progress import warn
@@ -48,7 +48,7 @@ def rank_data(data: str | Path | Examples, settings: Settings, *, command: str =
     which is said. `command` is the command line that asked, for the page; "" in Python.
 
     Raises:
-        SettingsError: what is asked is of a fit that would follow, and hangs on no text.
+        SettingsError: what is asked is of a fit that would follow, and hangs on no text; or the target's task has no source tasks.
         DataError: the target, or every one of the data sets, cannot be read or learnt from; the message names it.
         SourceError: the source cannot be used.
     """
@@ -66,6 +66,7 @@ def rank_data(data: str | Path | Examples, settings: Settings, *, command: str =
         warn(f"{names[0]!r} is the first of {len(names)} sources and reads the texts; the others are not used.")
     settings = replace(settings, source=names[:1])
     target = read_target(data, settings)
+    require_detours(replace(settings, task=target.task))
     tasks, left_out = _tasks(target, settings)
     source = resolve_source(names[0] if names else None)
     backbone = load_backbone(source, settings.max_length, pairs=target.task in TWO_TEXTS, decoder=target.task == TRANSLATION)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 MAP_ROWS = 200
 _LEAST_PROBABILITY = 0.01
+_FIRST_WORDS = 8  # of a text that is too long to be read whole; few enough for the shortest reading
 _LONGEST_WORDS = 15  # characters a word on average, beyond which spaces do not part words
 
 
@@ -180,15 +181,19 @@ def _can_be_recommended(name: str, task: str | None) -> bool:
 
 
 def text_shares(backbone: Backbone, texts: Sequence[str]) -> tuple[float, float | None]:
-    """The share of texts that the source cuts off, and its tokens for each word between spaces, of texts that are read whole.
+    """The share of texts that are longer than the source reads, and its tokens for each word between spaces, of texts that are read whole;
+    where none is, of their first words.
 
     The second is None where hardly any spaces part words, as in Chinese or Thai.
     """
     from headstart.backbone.reading import tokenize
 
     limit = backbone.max_length
+    begins = tuple(" ".join(text.split()[:_FIRST_WORDS]) for text in texts)
     lengths = np.array([len(ids) for ids in tokenize(replace(backbone, max_length=limit + 1), texts)])
     whole = [i for i in range(len(texts)) if lengths[i] <= limit]
+    if not whole and begins != tuple(texts):
+        return 1.0, text_shares(backbone, begins)[1]
     words = sum(len(texts[i].split()) for i in whole)
     characters = sum(len(texts[i]) for i in whole)
     special = len(tokenize(backbone, [""])[0])

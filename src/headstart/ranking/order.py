@@ -18,7 +18,7 @@ from headstart.ranking.task import Task
 from headstart.records import Estimate, RankedSource
 from headstart.settings import Metric, by_scale
 from headstart.strategies.base import FloatArray
-from headstart.tasks.registry import deciding_metric, get_task
+from headstart.tasks.registry import deciding_metric, get_task, reads_in_windows
 
 # By how much a source's score after training differs from what is predicted, beyond the noise of rows (standard deviations, measured by
 # benchmarks/ranking): for each source by itself, and for all sources of one target together, which changes no order.
@@ -161,7 +161,8 @@ def reason(kept: Kept, sign: float, moved: float, tied: bool, task: str | None) 
     if tied:
         words.append("not to be told from the first")
     if kept.truncated_share >= 0.05:
-        words.append(f"it cuts off {kept.truncated_share:.0%} of the texts")
+        share = f"{kept.truncated_share:.0%} of the texts"
+        words.append(f"it reads {share} in pieces" if reads_in_windows(task) else f"it cuts off {share}")
     if kept.tokens_per_word is not None and kept.tokens_per_word > 2.0:
         words.append(f"its vocabulary fits badly ({kept.tokens_per_word:.1f} tokens a word)")
     return "; ".join(words)

@@ -26,7 +26,7 @@ from headstart.settings import Precision, Settings
 from headstart.sources.names import expand_names
 from headstart.sources.resolve import resolve_source
 from headstart.target import read_target
-from headstart.tasks.registry import deciding_metric, require_settings_of
+from headstart.tasks.registry import deciding_metric, reads_in_windows, require_settings_of
 from headstart.taught import refusal
 
 
@@ -90,6 +90,7 @@ def rank(data: str | Path | Examples, settings: Settings, *, command: str = "") 
         left_out=tuple(left_out),
         seconds=time.perf_counter() - begin,
         command=command,
+        in_windows=reads_in_windows(target.task),
     )
 
 

@@ -17,8 +17,8 @@ def table(ranking: Ranking, *, scores: bool = False) -> Iterator[str]:
         ranking: what was found.
         scores: also every single estimator's score.
     """
-    metric = shown_metric(ranking.metric)
-    rows: list[tuple[str, ...]] = [("", "source", metric, "with", "seconds", "parameters", "cut off", "tokens/word")]
+    metric, long_texts = shown_metric(ranking.metric), "in pieces" if ranking.in_windows else "cut off"
+    rows: list[tuple[str, ...]] = [("", "source", metric, "with", "seconds", "parameters", long_texts, "tokens/word")]
     for place, source in enumerate(ranking.sources, start=1):
         rows.append((_place(place, source), *_cells(source)))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

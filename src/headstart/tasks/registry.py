@@ -50,6 +50,11 @@ def get_task(name: str | None) -> Task:
     raise SettingsError(f"--task is {name!r}; it must be one of {', '.join(known)}.{did_you_mean(name, known)}")
 
 
+def reads_in_windows(name: str | None) -> bool:
+    """Whether the task of this name reads a text that is longer than the source reads in pieces, rather than cut it off."""
+    return get_task(name).checks.read_whole is None
+
+
 def recognise_task(examples: Examples) -> tuple[Task, str]:
     """The task that these rows are of, and why; "" where it is the usual one."""
     for name in _MODULES:
