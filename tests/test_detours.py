@@ -439,7 +439,8 @@ def test_a_source_task_with_one_class_is_refused(task):
     place = write_table(task / "one.csv", ["text", "label"], [(text, "same") for text, _ in sentences(20, 5)])
     assert refused(task, via=place) == (
         f"The source task {place!r} (--via) cannot be learnt: All 20 usable rows of {place!r} bear the same label, 'same'. "
-        "Give rows of at least two labels, or name another column with --label."
+        "Give rows of at least two labels, or name another column with --label. These options name the target's columns; of this file, "
+        "columns that are called the same are read ('text' and 'label')."
     )
 
 

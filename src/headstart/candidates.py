@@ -108,16 +108,17 @@ def open_means(settings: Settings) -> Iterator[Means]:
     from headstart.environment import fast_precision, gemm_speeds, reading_speed
     from headstart.errors import SourceError
     from headstart.settings import Precision
-    from headstart.sources.resolve import resolve_source
+    from headstart.sources.resolve import resolve_another
 
     precision = fast_precision() if settings.precision is Precision.AUTO else settings.precision
     means = Means({}, CostModel(gemm_speeds()[precision], reading_speed()), [])
+    known: dict[Path, str] = {}
     with Store(store_folder(settings.store), int(settings.store_limit * 1e9)) as store:
         for name in settings.source or (None,):
             try:
-                backbone = load_backbone(
-                    resolve_source(name), settings.max_length, pairs=settings.task in TWO_TEXTS, decoder=settings.task == TRANSLATION
-                )
+                source = resolve_another(name, known)
+                pairs, decoder = settings.task in TWO_TEXTS, settings.task == TRANSLATION
+                backbone = load_backbone(source, settings.max_length, pairs=pairs, decoder=decoder)
             except SourceError as error:
                 if len(settings.source) < 2:
                     raise

@@ -25,7 +25,7 @@ from headstart.data.read import read_examples
 from headstart.data.split import test_split
 from headstart.data.table import STANDARD_INPUT
 from headstart.errors import DataError, SettingsError, SourceError
-from headstart.neighbouring import apart_from, columns_like, same_file
+from headstart.neighbouring import apart_from, columns_like, said_of, same_file
 from headstart.progress import say
 from headstart.records import Detour, Estimate, Finding, Severity, SourceTask, Spent, names_by
 from headstart.rungs import Rung, trial_seconds
@@ -167,7 +167,7 @@ def read_task(path: str, name: str, target: Target, settings: Settings) -> Task:
         whole = make_target(checked, name=name, test=None, validation=None)
         learn, held = test_split(whole.rows.strata, whole.groups, min(settings.test_share, _MOST_HELD / len(whole.rows)), settings.seed)
     except DataError as error:
-        raise DataError(f"The source task {path!r} (--via) cannot be learnt: {error}") from None
+        raise DataError(f"The source task {path!r} (--via) cannot be learnt: {said_of(error, target.examples, settings)}") from None
     left_out = len(examples) - len(kept)
     own = replace(
         _some(whole, learn),

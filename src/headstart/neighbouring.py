@@ -50,6 +50,15 @@ def columns_like(path: str, target: Examples, settings: Settings) -> tuple[str |
     return text, label
 
 
+def said_of(error: DataError, target: Examples, settings: Settings) -> str:
+    """What is wrong with a file beside the target's; where that names --text or --label, also how this file's columns are found."""
+    said, own = str(error), (settings.text or target.text_column, settings.label or target.label_column)
+    if "--text" not in said and "--label" not in said:
+        return said
+    found = f"of this file, columns that are called the same are read ({own[0]!r} and {own[1]!r})"
+    return f"{said} These options name the target's columns; {found}."
+
+
 def apart_from(examples: Examples, target: Target, read_as: Sequence[str] | None = None) -> Examples:
     """The rows that say nothing that a row of the target says, be it learnt from, chosen on or judged on; near duplicates are the same.
 

@@ -25,7 +25,7 @@ from headstart.ranking.order import BETWEEN, LEVEL, combined, difference_error, 
 from headstart.ranking.rank import rank
 from headstart.ranking.table import table
 from headstart.ranking.task import make_task
-from headstart.records import Estimate, LayerScore
+from headstart.records import Estimate, LayerScore, LeftOut
 from headstart.report.ranking_page import build_page
 from headstart.settings import Metric, make_settings
 from headstart.sources import embedded
@@ -67,6 +67,14 @@ def test_sources_of_other_kinds_are_ranked_together_and_a_broken_one_is_left_out
         assert [item.layer for item in source.layer_scores] == list(range(source.blocks + 1))
         assert {"logme", "hscore", "transrate", "knn", "ridge", "ridge_curve"} == set(source.scores)
     assert found.rows == found.all_rows == 120
+
+
+def test_a_source_that_is_named_in_two_ways_is_ranked_once(place, settings):
+    first, again = str(place / "bert"), f"{place}/./bert"
+    found = rank(place / "rows.csv", replace(settings, source=(first, again)))
+    assert [source.name for source in found.sources] == [first]
+    told = f"The source {again!r} is the same model as {first!r}, in {first!r}; it is looked at once."
+    assert found.left_out == (LeftOut(again, told),)
 
 
 def test_ranked_again_no_model_is_opened_and_the_figures_are_the_same(place, settings, monkeypatch):

@@ -59,7 +59,8 @@ def test_a_set_that_cannot_be_learnt_is_left_out_and_the_others_ranked(place, tm
     assert [line.split()[:2] for line in lines[1:3]] == [["1", "near"], ["2", "far"]]
     why = {
         "one.csv": "All 60 usable rows of {} bear the same label, 'same'. "
-        "Give rows of at least two labels, or name another column with --label.",
+        "Give rows of at least two labels, or name another column with --label. These options name the target's columns; of this file, "
+        "columns that are called the same are read ('text' and 'label').",
         "gone.csv": "There is no file {}. Did you mean 'one.csv'?",
         "empty.csv": "{} has a header and no rows; add labelled texts.",
         "odd.csv": "it has no columns that are plainly text and label; call them so, or as in the target's data ('text' and 'label'). "

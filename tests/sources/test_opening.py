@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,7 @@ def test_a_tokenizer_of_python_code_is_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.skipif(find_spec("sentencepiece") is not None, reason="the library is installed")
 def test_a_tokenizer_that_asks_for_another_library_is_refused(tmp_path: Path) -> None:
     """As Marian's models come: pieces that SentencePiece cuts."""
     make_parent(tmp_path, "marian")

@@ -14,7 +14,7 @@ import pytest
 
 from headstart.errors import SourceError
 from headstart.sources import embedded
-from headstart.sources.resolve import resolve_source
+from headstart.sources.resolve import resolve_another, resolve_source
 from headstart.sources.source import Pooling
 from modelfiles import TOKENS, make_source, write_json
 
@@ -68,6 +68,19 @@ def test_a_folder_is_found_and_described(tmp_path: Path) -> None:
         "bert",
         "mit",
     )
+
+
+def test_a_model_under_another_name_is_refused_beside_the_first(tmp_path: Path) -> None:
+    folder, known = make_source(tmp_path / "one"), dict[Path, str]()
+    copied = shutil.copytree(folder, tmp_path / "two")
+    assert resolve_another(str(folder), known) == resolve_another(str(folder), known) == resolve_source(str(folder))
+    assert resolve_another(str(copied), known).folder == copied  # the same files elsewhere are another source
+    for again, first in ((f"{folder}/", str(folder)), ("ALL-minilm-L6-v2", embedded.NAME)):
+        resolve_another(first if first != embedded.NAME else None, known)
+        with pytest.raises(SourceError) as caught:
+            resolve_another(again, known)
+        place = resolve_source(again).folder
+        assert str(caught.value) == f"The source {again!r} is the same model as {first!r}, in {str(place)!r}; it is looked at once."
 
 
 def test_an_installed_package_is_found_without_being_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from headstart.data.split import some_of_each
 from headstart.data.table import STANDARD_INPUT
 from headstart.errors import DataError, SettingsError
 from headstart.instances.registry import get_way
-from headstart.neighbouring import apart_from, columns_like, same_file
+from headstart.neighbouring import apart_from, columns_like, said_of, same_file
 from headstart.records import Finding, Severity
 from headstart.settings import Settings, did_you_mean, flag
 from headstart.target import Target, data_name
@@ -247,7 +247,7 @@ def known_rows(
                 seen[digest] = number
                 yield row, said, named, number
     except DataError as error:
-        raise DataError(f"The rows of {path!r} (--rows-from) cannot be read: {error}") from None
+        raise DataError(f"The rows of {path!r} (--rows-from) cannot be read: {said_of(error, target, settings)}") from None
     if not seen:
         raise DataError(f"No row of {path!r} (--rows-from) has a text and a label.")
 

@@ -24,7 +24,7 @@ from headstart.ranking.task import make_task
 from headstart.records import DataRanking, LeftOut, Ranking
 from headstart.settings import Precision, Settings
 from headstart.sources.names import expand_names
-from headstart.sources.resolve import resolve_source
+from headstart.sources.resolve import resolve_another
 from headstart.target import read_target
 from headstart.tasks.registry import deciding_metric, reads_in_windows, require_settings_of
 from headstart.taught import refusal
@@ -60,12 +60,13 @@ def rank(data: str | Path | Examples, settings: Settings, *, command: str = "") 
     cost = CostModel(gemm_speeds()[precision], reading_speed())
     folder = store_folder(settings.store)
     found: list[Kept] = []
+    known: dict[Path, str] = {}
     with Store(folder, limit_bytes(settings.store_limit)) as store:
         for at, (name, place) in enumerate(candidates):
             if len(candidates) > 1:
                 say(f"ranking {at + 1} of {len(candidates)}: {name}")
             try:
-                source = replace(resolve_source(place), name=name)
+                source = replace(resolve_another(place, known), name=name)
                 if why := refusal(source, *target.parts_taught()):
                     raise SourceError(why)
                 key = kept_key(source, task.target.content(), settings)

@@ -80,6 +80,19 @@ def resolve_source(name: str | None) -> Source:
     return _check(name, *_find_here(name))
 
 
+def resolve_another(name: str | None, known: dict[Path, str]) -> Source:
+    """One of several sources, as `resolve_source`; `known` gets the name of each by its folder.
+
+    Raises:
+        SourceError: likewise, or it is one of those already `known`, under another name.
+    """
+    source, asked = resolve_source(name), embedded.NAME if name is None else name
+    first = known.setdefault(source.folder.resolve(), asked)
+    if first != asked:
+        raise SourceError(f"The source {asked!r} is the same model as {first!r}, in {str(source.folder)!r}; it is looked at once.")
+    return source
+
+
 def _check(name: str, folder: Path, place: str) -> Source:
     """The source in a folder, after every check that files allow; a value of a kind that no one foresaw is a fault of the source too."""
     try:
