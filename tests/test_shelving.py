@@ -166,6 +166,10 @@ def test_describing_reads_the_files_in_full(family):
     path.write_text(path.read_text().replace("mean", "last"))
     [text] = shelving.describe(["tickets"])
     assert text.splitlines()[3] == "  state     not usable: its files have other content"
+    assert text.splitlines()[-1] == (
+        f"  mend it   `headstart sources add {family / 'tickets'}` takes it as it is now; `headstart sources remove tickets` takes it off "
+        "the shelf"
+    )
     assert "not usable" not in "".join(shelving.listing())  # sizes are the same: only a full reading tells
 
 

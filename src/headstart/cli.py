@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return status
     except KeyboardInterrupt:
-        if words[0] == "fit":
+        if words[0] in ("fit", "rank"):
             _complain(f"Stopped. Whatever was finished is kept; to go on, run the same command again: {_command(words)}")
         else:
             _complain("Stopped before the end.")

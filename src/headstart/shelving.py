@@ -106,8 +106,9 @@ def _describe(name: str) -> str:
     entry = shelf.find(name)
     if entry is None:
         raise shelf.not_there(name)
-    learned = entry.learned
-    lines = {"kind": entry.kind.value, "place": _line(entry.place), "state": _state(entry), "task": _line(entry.task) or "none of its own"}
+    learned, problem = entry.learned, shelf.problem(entry)
+    state = "downloaded when it is used" if entry.kind is Kind.HUB else _not_usable(problem) or "as it was when it was added"
+    lines = {"kind": entry.kind.value, "place": _line(entry.place), "state": state, "task": _line(entry.task) or "none of its own"}
     if entry.labels:
         shown = ", ".join(map(_line, entry.labels[:LABELS_SHOWN]))
         more = len(entry.labels) - LABELS_SHOWN
@@ -120,14 +121,11 @@ def _describe(name: str) -> str:
     lines["lineage"] = " < ".join(_lineage(entry))
     lines["digest"] = _line(entry.digest) or "none yet"
     lines["added"] = _line(entry.added)
-    lines["use it"] = f"headstart fit DATA --source {word(entry.name)}"
+    if problem:
+        lines["mend it"] = shelf.remedy(entry)
+    else:
+        lines["use it"] = f"headstart fit DATA --source {word(entry.name)}"
     return "\n".join([_line(entry.name), *(f"  {what:<10}{value}" for what, value in lines.items())])
-
-
-def _state(entry: Entry) -> str:
-    if entry.kind is Kind.HUB:
-        return "downloaded when it is used"
-    return _not_usable(shelf.problem(entry)) or "as it was when it was added"
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -576,6 +576,26 @@ def test_the_command_prints_a_table_and_saves_json_and_page(place, tmp_path, cap
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
 
 
+def test_after_ctrl_c_the_same_command_measures_only_what_it_had_not(place, tmp_path, capsys, monkeypatch):
+    words = ["rank", str(place / "rows.csv"), "--store", str(tmp_path / "store"), "--quiet"]
+    words += ["--source", str(place / "bert"), "--source", str(place / "gpt2")]
+    measured, measure = [], ranking.measure
+
+    def until_the_second(source, *rest):
+        if source.name == str(place / "gpt2") and not measured[1:]:
+            measured.append("stopped")
+            raise KeyboardInterrupt
+        measured.append(source.name)
+        return measure(source, *rest)
+
+    monkeypatch.setattr(ranking, "measure", until_the_second)
+    assert cli.main(words) == 130
+    told = f"Stopped. Whatever was finished is kept; to go on, run the same command again: headstart {' '.join(words)}"
+    assert capsys.readouterr().err == f"headstart: {told}\n"
+    assert cli.main(words) == 0
+    assert measured == [str(place / "bert"), "stopped", str(place / "gpt2")]
+
+
 def test_a_file_in_place_of_the_folder_is_refused(place, tmp_path, capsys):
     (tmp_path / "page").write_text("mine")
     words = ["rank", str(place / "rows.csv"), "--source", str(place / "bert"), "--store", str(tmp_path / "store"), "--quiet"]

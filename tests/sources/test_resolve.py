@@ -209,6 +209,7 @@ def test_the_longest_text_is_the_smallest_limit_that_the_source_names(
             "org/name",
             "There is no folder 'org/name'. If you mean the model of that name on the hub, hub:org/name downloads it.",
         ),
+        ("lists/mine.TXT", "There is no text file 'lists/mine.TXT' with names of sources; check the path."),
         (
             "./nothing",
             "There is no source './nothing': no folder, no installed package with a model and nothing on the shelf has that name. "

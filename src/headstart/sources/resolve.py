@@ -16,7 +16,7 @@ from headstart.errors import SourceError, out_of_memory
 from headstart.settings import did_you_mean
 from headstart.sources import embedded, files, shelf
 from headstart.sources.entries import Entry
-from headstart.sources.names import given_path
+from headstart.sources.names import LIST_ENDING, given_path
 from headstart.sources.package import package_folder
 from headstart.sources.source import Pooling, Source
 
@@ -145,6 +145,8 @@ def _find_here(name: str) -> tuple[Path, str]:
     entry = shelf.find(name)
     if entry is not None:
         return _off_the_shelf(entry), entry.place
+    if name.casefold().endswith(LIST_ENDING):
+        raise SourceError(f"There is no text file {name!r} with names of sources; check the path.")
     if re.fullmatch(r"\w[\w.-]*/[\w.-]+(@[\w./-]+)?", name):
         raise SourceError(f"There is no folder {name!r}. If you mean the model of that name on the hub, {HUB}{name} downloads it.")
     raise SourceError(

@@ -197,12 +197,16 @@ def require_unchanged(entry: Entry) -> None:
     """
     found = problem(entry)
     if found:
-        gone = entry.kind in (Kind.RUN, Kind.FOLDER) and not Path(entry.place).is_dir()
-        again = "PLACE` takes it from where it is now" if gone else f"{word(entry.place)}` takes it as it is now"
         raise SourceError(
-            f"{entry.name!r} on the shelf is not what was added from {entry.place!r} ({found}), so it is not used. "
-            f"`headstart sources add {again}; `headstart sources remove {word(entry.name)}` takes it off the shelf."
+            f"{entry.name!r} on the shelf is not what was added from {entry.place!r} ({found}), so it is not used. {remedy(entry)}."
         )
+
+
+def remedy(entry: Entry) -> str:
+    """What to do about an entry whose source is gone or has changed."""
+    gone = entry.kind in (Kind.RUN, Kind.FOLDER) and not Path(entry.place).is_dir()
+    again = "PLACE` takes it from where it is now" if gone else f"{word(entry.place)}` takes it as it is now"
+    return f"`headstart sources add {again}; `headstart sources remove {word(entry.name)}` takes it off the shelf"
 
 
 # --- writing ---
