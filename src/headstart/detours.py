@@ -122,8 +122,11 @@ def require_detours(settings: Settings) -> None:
 
 
 def task_names(paths: Iterable[str]) -> dict[str, str]:
-    """A source task's name by its path, equal paths once."""
-    distinct = list(dict.fromkeys(paths))
+    """A source task's name by its path, each file once, by the first of its names."""
+    distinct: list[str] = []
+    for path in paths:
+        if not any(same_file(path, other) for other in distinct):
+            distinct.append(path)
     return dict(zip(distinct, _folder_names(map(data_name, distinct)), strict=True))
 
 
