@@ -418,6 +418,19 @@ def test_another_source_task_in_the_same_folder_is_another_run(task, whole):
     )
 
 
+def test_a_file_that_is_named_in_two_ways_is_one_source_task_and_another_of_its_name_has_a_number(tmp_path):
+    (tmp_path / "further").mkdir()
+    files = [tmp_path / "set.csv", tmp_path / "further" / "SET.csv"]
+    for path in files:
+        path.write_text("text,label\n")
+    first, other = map(str, files)
+    assert detours.task_names([first, f"{tmp_path}/further/../set.csv", other, "hub:a/set", "hub:a/set"]) == {
+        first: "set",
+        other: "SET-2",
+        "hub:a/set": "set-3",
+    }
+
+
 # --- what is refused ---
 
 

@@ -141,6 +141,7 @@ def test_rows_of_a_source_task_that_the_target_has_too_are_known_in_whatever_for
     ("rows", "kind"),
     [
         ([{"prompt": f"say {i}", "completion": f"card {i}"} for i in range(30)], "generation"),
+        ([{"instruction": f"say {i}", "input": "", "output": f"card {i}"} for i in range(30)], "generation"),
         ([{"translation": {"en": f"my card {i}", "de": f"meine karte {i}"}} for i in range(30)], "translation"),
     ],
 )

@@ -260,6 +260,22 @@ def test_of_two_sources_the_better_one_wins(ladder):
     assert found["probe from second"] == pytest.approx(0.9, abs=0.05)
 
 
+def test_a_source_far_worse_than_the_first_raises_no_rung_that_the_firsts_probe_beats(monkeypatch, tmp_path):
+    """Covers a fault: its fall was taken for luck of the first one's probe, so that a rung measured below that probe won."""
+    ladder = Ladder(monkeypatch, tmp_path, cases=cases(tfidf=-0.03, static=-0.02))
+    made = [
+        ladder.strategy("tfidf", 0.72, light=True, transfers=False, source=False),
+        ladder.strategy("static", 0.7, seed=1, light=True),
+        ladder.strategy("static", 0.15, seed=2, light=True),
+        ladder.strategy("probe", 0.8, seed=3, light=True),
+        ladder.strategy("probe", 0.3, seed=4, light=True),
+    ]
+    decision, _ = ladder.decide(made, rows=200, sources=[None, "first", "second", "first", "second"])
+    found = {trial.name: trial.score.value for trial in decision.trials}
+    assert found["probe from first"] > found["tfidf"] > found["probe from second"]
+    assert decision.winner.name == "probe from first"
+
+
 def test_a_rung_that_is_only_compared_keeps_no_other_from_being_tried(ladder):
     made = [ladder.strategy("probe", 0.6, light=True), ladder.strategy("tuned", 0.9)]
     compared = replace(ladder.strategy("random_rows", 0.99, light=True), compared_only=True)

@@ -25,7 +25,7 @@ from headstart.data.read import read_examples
 from headstart.data.split import test_split
 from headstart.data.table import STANDARD_INPUT
 from headstart.errors import DataError, SettingsError, SourceError
-from headstart.neighbouring import apart_from, columns_like, said_of, same_file
+from headstart.neighbouring import NO_SOURCE_TASK, apart_from, columns_like, said_of, same_file
 from headstart.progress import say
 from headstart.records import Detour, Estimate, Finding, Severity, SourceTask, Spent, names_by
 from headstart.rungs import Rung, trial_seconds
@@ -122,8 +122,11 @@ def require_detours(settings: Settings) -> None:
 
 
 def task_names(paths: Iterable[str]) -> dict[str, str]:
-    """A source task's name by its path, equal paths once."""
-    distinct = list(dict.fromkeys(paths))
+    """A source task's name by its path, each file once, by the first of its names."""
+    distinct: list[str] = []
+    for path in paths:
+        if not any(same_file(path, other) for other in distinct):
+            distinct.append(path)
     return dict(zip(distinct, _folder_names(map(data_name, distinct)), strict=True))
 
 
@@ -149,7 +152,7 @@ def read_task(path: str, name: str, target: Target, settings: Settings) -> Task:
         examples = read_examples(path, text=text, label=label).examples
         kind, _ = recognise_task(examples)
         if kind.name in LEARNT_ALONE:
-            raise DataError(f"it is data for the task {kind.name}; learn it by itself, and name its run with --source.")
+            raise DataError(NO_SOURCE_TASK.format(kind.name))
         kept = apart_from(examples, target, kind.prepare(examples, None).examples.texts)
         if not len(kept):
             raise DataError(f"all of its {len(examples):,} rows say nearly the same as rows of {target.examples.origin!r}.")

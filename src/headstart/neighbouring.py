@@ -13,10 +13,15 @@ import numpy as np
 from headstart.data.columns import choose_columns, two_columns, usual_pair
 from headstart.data.duplicates import near_duplicates
 from headstart.data.examples import Examples
+from headstart.data.prompts import prompt_columns
 from headstart.data.table import open_table
 from headstart.errors import DataError
 from headstart.settings import Settings
 from headstart.target import Target
+from headstart.tasks.registry import GENERATION
+
+# What is wrong with data of a task that has no part to share with another.
+NO_SOURCE_TASK = "it is data for the task {}; learn it by itself, and name its run with --source."
 
 
 def same_file(one: str, other: str) -> bool:
@@ -42,6 +47,8 @@ def columns_like(path: str, target: Examples, settings: Settings) -> tuple[str |
         try:
             choose_columns(columns, text, label, repr(path), lambda _: ())
         except DataError:
+            if prompt_columns(columns) is not None:
+                raise DataError(NO_SOURCE_TASK.format(GENERATION)) from None
             shown = ", ".join(map(repr, columns[:10])) + (f" and {len(columns) - 10} more" if len(columns) > 10 else "")
             raise DataError(
                 f"it has no columns that are plainly text and label; call them so, or as in the target's data ({own[0]!r} and {own[1]!r}). "

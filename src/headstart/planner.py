@@ -99,6 +99,7 @@ def decide(
         probe.prior = expect("probe", metric, per_class=1.0, classes=2, tokens=1.0, cases=())
     for state in lights:
         _measure(state, anchor, first, metric)
+        _widen(state, anchor)
     _learn(states, anchor)
     for probe in probes[1:]:
         _lean_on(probe, states)
@@ -173,6 +174,14 @@ def _tell_errors(states: list[State], probes: list[State], metric: Metric) -> No
         if state.rung.strategy.out_of_fold is None and error is not None:
             state.rung = replace(state.rung, probe_error=error)
             state.prior = state.belief = expectation(state.rung, metric)
+
+
+def _widen(state: State, anchor: State | None) -> None:
+    """What was expected of a light rung on another source than the anchor's, as unsure as it turns out. How much worse a source can be no
+    table tells; left narrow, its fall would be taken for luck of the anchor, which raises every rung that was held against it."""
+    if state.measured is not None and anchor is not None and state.rung.source not in (None, anchor.rung.source):
+        departure = abs(state.measured.difference - state.prior.mean)
+        state.prior = Belief(state.prior.mean, max(state.prior.spread, departure))
 
 
 def _lean_on(probe: State, states: list[State]) -> None:
