@@ -257,7 +257,7 @@ def test_labels_spelled_in_two_ways_are_found_and_do_not_count_as_a_conflict():
 def test_a_label_in_two_forms_of_unicode_is_one_class_and_told():
     rows = plain(40, labels=("caf\u00e9", "cafe\u0301", "tea"))
     result = check_examples(examples([*rows, (rows[0][0], "cafe\u0301")]))
-    assert found(result, "label spelling")[1] == "1 label is spelled in more than one way: 'caf\u00e9' in two forms of Unicode."
+    assert found(result, "label spelling")[1] == "1 label is spelled in more than one way: 'caf\u00e9' in two forms that look the same."
     assert found(result, "label spelling")[3] == 14 and not result.conflicting.any()
     test = examples([("something else altogether", "te\u0301"), ("nothing at all of the kind", "cafe\u0301"), ("x y z", "tea")], "test.csv")
     assert found(check_examples(examples(rows[::2]), test=test), "unseen labels")[1:3] == (

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.data.spelling import common_spelling, level_label, names_in_words
+from headstart.data.spelling import common_spelling, composed, level_label, names_in_words
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,8 @@ from headstart.data.spelling import common_spelling, level_label, names_in_words
         ("  ", "  "),
         ("ÜBER-satz", "über satz"),
         ("U\u0308BER satz", "über satz"),
+        ("\ufeffcard\u00ad arrival \u200b", "card arrival"),
+        ("\u200b", "\u200b"),
     ],
 )
 def test_a_sign_counts_for_a_space_between_words_alone(label, level):
@@ -34,6 +36,20 @@ def test_a_label_in_two_forms_of_unicode_is_one_however_often_each_stands():
     spelled = common_spelling(["caf\u00e9"] * 20 + ["cafe\u0301"] * 20 + ["Cafe\u0301"])
     assert {spelled(label) for label in ("caf\u00e9", "cafe\u0301", " cafe\u0301 ", "Cafe\u0301")} == {"caf\u00e9"}
     assert common_spelling(["cafe\u0301"])("cafe\u0301") == "caf\u00e9"
+
+
+@given(label=st.text("aÜ\u0308_- \u00a0\u200b\ufeff\u200d", max_size=8))
+def test_composing_keeps_what_is_seen_and_changes_nothing_twice(label):
+    once = composed(label)
+    assert composed(once) == once and bool(once.strip()) == bool(label.strip())
+    assert level_label(once.strip()) == level_label(label.strip())  # as --fix looks labels up
+
+
+def test_signs_that_show_nothing_make_no_label_of_their_own():
+    seen = ["refund"] * 20
+    spelled = common_spelling([*seen, *["refund\u200b"] * 20, *["refund \u200e"] * 20, *["می\u200cخواهم"] * 20, *["میخواهم"] * 20])
+    assert {spelled(label) for label in ("refund", "\ufeffrefund", "refund\u200b", "refund \u200e")} == {"refund"}
+    assert spelled("می\u200cخواهم") != spelled("میخواهم")  # a joiner is seen
 
 
 @pytest.mark.parametrize(

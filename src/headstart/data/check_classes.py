@@ -111,7 +111,7 @@ def _label_spelling(train: Examples) -> list[Finding]:
 def _two_ways(one: str, other: str) -> str:
     """Two spellings of a label; those that look the same are shown once."""
     if composed(one) == composed(other):
-        return f"{shortened(one)!r} in two forms of Unicode"
+        return f"{shortened(one)!r} in two forms that look the same"
     return f"{shortened(one)!r} and {shortened(other)!r}"
 
 

@@ -30,7 +30,7 @@ from headstart.data.pairs import split_pair
 from headstart.data.parallel import two_files, unfolded_columns
 from headstart.data.parse import delimited_text
 from headstart.data.rows import RowList, counted
-from headstart.data.spelling import level_label
+from headstart.data.spelling import composed, level_label
 from headstart.data.table import Format, Table, as_text, is_one_side, open_table
 from headstart.errors import DataError, HeadstartError, ResourceError
 
@@ -169,8 +169,8 @@ def _repair_answers(examples: Examples, changes: Changes) -> list[str]:
 
 
 def _spellings(labels: tuple[str, ...]) -> dict[str, str]:
-    """The commonest spelling, without outer white space, of each label; of equally common ones the first."""
-    counts = Counter(label.strip() for label in labels)
+    """The commonest spelling, composed and without outer white space, of each label; of equally common ones the first."""
+    counts = Counter(composed(label).strip() for label in labels)
     chosen: dict[str, str] = {}
     for label, _ in counts.most_common():
         chosen.setdefault(level_label(label), label)

@@ -11,9 +11,18 @@ from collections.abc import Callable, Sequence
 _JOINING = re.compile(r"(?<=[^\W_])[-_]+(?=[^\W_])")
 
 
+# Signs that show nothing and come in by copying: soft hyphens, spaces of no width, marks of direction and of byte order. The joiners of
+# Persian and of emoji are not among them, for those change what is seen.
+_UNSEEN = str.maketrans("", "", "\u00ad\u200b\u200e\u200f\u2060\ufeff")
+
+
 def composed(label: str) -> str:
-    """The label with each letter and its accents in one sign where there is one (Unicode's NFC): it looks the same in either form."""
-    return label if label.isascii() else unicodedata.normalize("NFC", label)
+    """The label without signs that show nothing, and with each letter and its accents in one sign where there is one (Unicode's NFC): it
+    looks the same in either form. A label of such signs alone stays."""
+    if label.isascii():
+        return label
+    seen = label.translate(_UNSEEN)
+    return unicodedata.normalize("NFC", seen if seen.strip() else label)
 
 
 def level_label(label: str) -> str:
@@ -27,13 +36,13 @@ def common_spelling(labels: Sequence[str]) -> Callable[[str], str]:
 
     A spelling is rare when it has fewer than five rows and less than a tenth of the common one's; others may be meant.
     """
-    counts = Counter(composed(label.strip()) for label in labels)
+    counts = Counter(composed(label).strip() for label in labels)
     common: dict[str, str] = {}
     for label, _ in counts.most_common():
         common.setdefault(level_label(label), label)
 
     def spelled(label: str) -> str:
-        own = composed(label.strip())
+        own = composed(label).strip()
         usual = common.get(level_label(own), own)
         return usual if counts[own] < 5 and counts[own] < counts[usual] / 10 else own
 

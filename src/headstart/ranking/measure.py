@@ -189,10 +189,9 @@ def text_shares(backbone: Backbone, texts: Sequence[str]) -> tuple[float, float 
     from headstart.backbone.reading import tokenize
 
     limit = backbone.max_length
-    begins = tuple(" ".join(text.split()[:_FIRST_WORDS]) for text in texts)
     lengths = np.array([len(ids) for ids in tokenize(replace(backbone, max_length=limit + 1), texts)])
     whole = [i for i in range(len(texts)) if lengths[i] <= limit]
-    if not whole and begins != tuple(texts):
+    if not whole and (begins := [" ".join(text.split()[:_FIRST_WORDS]) for text in texts]) != list(texts):
         return 1.0, text_shares(backbone, begins)[1]
     words = sum(len(texts[i].split()) for i in whole)
     characters = sum(len(texts[i]) for i in whole)
