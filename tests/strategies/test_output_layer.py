@@ -9,7 +9,7 @@ import torch
 from headstart.backbone.backbone import load_backbone
 from headstart.errors import SourceError
 from headstart.sources.resolve import resolve_source
-from headstart.strategies.output_layer import FrozenHeadLoss, nats_of, output_layer
+from headstart.strategies.output_layer import LEFT_OUT, FrozenHeadLoss, nats_of, output_layer
 from tiny import make_causal, make_tiny
 
 
@@ -75,3 +75,26 @@ def test_a_wide_output_layer_is_multiplied_by_the_kernel_that_is_fastest_for_it(
     loss = FrozenHeadLoss.apply(states, head.weight, head.bias, ids)
     assert float(loss) == pytest.approx(float(torch.nn.functional.cross_entropy(head(states), ids, reduction="sum")), rel=1e-5)
     assert (asked, calls) == (([(256, 5, 40)], [((8, 5), (40, 5), None)]) if wide else ([], []))
+
+
+@pytest.mark.parametrize("sharpness", [0.1, 3.0, 30.0])
+def test_pieces_that_are_next_to_impossible_are_left_out_of_the_gradient_alone(sharpness, monkeypatch):
+    monkeypatch.setattr("headstart.strategies.output_layer._WIDE", 300)
+    monkeypatch.setattr("headstart.strategies.output_layer.AT_ONCE", 4)
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(300, 5, generator=generator).double()
+    states, ids = sharpness * torch.randn(10, 5, generator=generator).double(), torch.randint(0, 300, (10,), generator=generator)
+    ours, theirs = states.clone().requires_grad_(True), states.clone().requires_grad_(True)
+    FrozenHeadLoss.apply(ours, weight, None, ids).backward()
+    wanted = torch.nn.functional.cross_entropy(theirs @ weight.T, ids, reduction="sum")
+    wanted.backward()
+    loss = FrozenHeadLoss.apply(states, weight, None, ids)
+    assert float(loss) == pytest.approx(float(wanted.detach()))
+    own = torch.softmax(states @ weight.T, dim=1)[torch.arange(10), ids]
+    bound = LEFT_OUT * sum(float((1 - own[begin : begin + 4]).sum()) for begin in (0, 4, 8)) * float(weight.norm(dim=1).max())
+    away = float((ours.grad - theirs.grad).norm(dim=1).sum())
+    assert (1e-9 < away <= bound) if sharpness > 1 else away <= bound  # flat as they are, all matter
+    monkeypatch.setattr("headstart.strategies.output_layer.LEFT_OUT", 0.0)
+    ours.grad = None
+    FrozenHeadLoss.apply(ours, weight, None, ids).backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)

@@ -25,6 +25,9 @@ from headstart.strategies.base import FloatArray
 AT_ONCE = 256
 # Pieces from which a vocabulary is worth a look at which product is the fastest, and as many as are looked at.
 _WIDE = 16_384
+# What the least likely pieces of a wide vocabulary may give a gradient together, as a share of what all give it, to be left out of it. Of
+# Gemma's 262,144 pieces a tenth stays; rounding to bfloat16 moves a gradient by twice as much.
+LEFT_OUT = 1e-3
 
 _REMEDY = "Name a causal model (GPT-2, Llama, Gemma ...) with --source."
 
@@ -85,7 +88,9 @@ class FrozenHeadLoss(torch.autograd.Function):
     Products are made in the number format of the weights, all else in that of the states.
 
     Logits are made `AT_ONCE` tokens at a time, and what they give the states is worked out at once, (softmax - one-hot) W: so none is
-    kept and none is made twice, which over a large vocabulary is most of a step.
+    kept and none is made twice, which over a large vocabulary is most of a step. The loss is of all pieces; in the second product those
+    of a wide vocabulary that are next to impossible everywhere among these tokens are left out (`LEFT_OUT`; Wijmans et al. 2024, arXiv
+    2411.09009, leave out what bfloat16 would round away).
     """
 
     @staticmethod
@@ -97,10 +102,18 @@ class FrozenHeadLoss(torch.autograd.Function):
             part = slice(begin, begin + AT_ONCE)
             logits = linear(states[part].to(weight.dtype), weight, None).to(states.dtype)
             logits = logits if bias is None else logits + bias
-            loss = loss + functional.cross_entropy(logits, ids[part], reduction="sum")
-            logits = torch.softmax(logits, dim=1)
-            logits[torch.arange(len(logits), device=logits.device), ids[part]] -= 1.0
-            gradient[part] = (logits.to(weight.dtype) @ weight).to(states.dtype)
+            told = torch.arange(len(logits), device=logits.device), ids[part]
+            said, most = logits[told], logits.amax(dim=1)
+            errors = logits.sub_(most[:, None]).exp_()  # in place: a pass over the logits takes a tenth of the time of making them
+            total = errors.sum(dim=1)
+            loss = loss + (total.log() + most - said).sum()
+            errors.div_(total[:, None])
+            errors[told] -= 1.0
+            if len(weight) < _WIDE:
+                gradient[part] = (errors.to(weight.dtype) @ weight).to(states.dtype)
+            else:
+                pieces = _that_matter(errors, ids[part])
+                gradient[part] = (errors[:, pieces].to(weight.dtype) @ weight[pieces]).to(states.dtype)
         ctx.save_for_backward(gradient)
         return loss
 
@@ -109,6 +122,16 @@ class FrozenHeadLoss(torch.autograd.Function):
         """What the loss gives the states; nothing else learns."""
         (gradient,) = ctx.saved_tensors
         return outer * gradient, None, None, None
+
+
+def _that_matter(errors: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """The pieces (k,) without which softmax - one-hot (n, v) would lose more than `LEFT_OUT` of its absolute sum over the pieces that are
+    not told; those that are told, ids (n,), always."""
+    sizes = errors.sum(dim=0)
+    sizes[ids] = torch.inf
+    wrong = -errors[torch.arange(len(errors), device=errors.device), ids].sum()  # 1 - p of each token's own piece
+    ordered, order = sizes.sort()
+    return order[int((ordered.double().cumsum(0) <= LEFT_OUT * wrong).sum()) :].sort().values
 
 
 def _fastest(weight: torch.Tensor) -> Linear:
