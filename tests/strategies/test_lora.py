@@ -18,7 +18,7 @@ from headstart.strategies import schedule, training
 from headstart.strategies.adapter import add_adapters, linear_layers, merge_adapters
 from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.gradual import fit as fit_gradually
-from headstart.strategies.gradual import stages
+from headstart.strategies.gradual import stages_of
 from headstart.strategies.ladder import Job, get_strategy
 from headstart.strategies.lora import RANK, fit_adapters
 from headstart.strategies.schedule import schedule_of
@@ -105,7 +105,7 @@ def test_the_base_stays_as_it_is_and_the_change_has_the_rank(
     ("blocks", "cut", "wanted"), [(6, 2, (3, 2)), (6, 0, (3, 2, 1, 0)), (6, 5, (5,)), (12, 4, (6, 5, 4)), (4, 1, (2, 1))]
 )
 def test_gradual_unfreezing_goes_down_a_block_at_a_time_to_the_cut(blocks: int, cut: int, wanted: tuple[int, ...]) -> None:
-    assert stages(blocks, cut) == wanted
+    assert stages_of(blocks, cut) == wanted
 
 
 def test_gradual_unfreezing_trains_each_stage_from_where_the_last_one_ended(tiny_backbone: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

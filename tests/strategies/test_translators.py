@@ -1,6 +1,7 @@
 """Translators: what they begin from, how they are trained over stored and running encoders, and what they write."""
 
 import copy
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -148,6 +149,36 @@ def test_what_is_frozen_stays_and_the_rest_learns(name, strategy, folders, tmp_p
         still = {n for n, _ in model.whole.named_parameters()} - changed - frozen - never
         assert all("bias" in n or "relative" in n for n in still), still
         assert all(not p.requires_grad for p in model.whole.parameters())
+
+
+@pytest.mark.parametrize(("name", "ways"), [("marian", ["partial", "blocks", "full"]), ("bert", ["partial", "full"])])
+def test_gradual_unfreezing_frees_more_at_each_stage_and_goes_on_from_the_last(name, ways, folders, tmp_path, monkeypatch):
+    stages = []
+
+    def watched(model, entering, strata, plan):
+        before = {key: value.clone() for key, value in model.whole.state_dict().items()}
+        curve = training.run_training(model, entering, strata, plan)
+        after = {key: value.clone() for key, value in model.whole.state_dict().items()}
+        stages.append((model.frozen, plan.steps, before, after))
+        return curve
+
+    monkeypatch.setattr(translation_training, "run_training", watched)
+    with Store(tmp_path / "store", 10**8) as store:
+        reader = reader_of(folders[name], store)
+        job = job_of(reader)
+        assert get_strategy("gradual", "translation").suits(job)
+        found = get_strategy("gradual", "translation").fit(job)
+        direct = [fit_translation(job, way, 1) for way in ways]
+    assert not found.stored and [point.step for point in found.curve] == sorted({point.step for point in found.curve})
+    own, single = stages[: len(ways)], stages[len(ways) :]
+    assert [frozen for frozen, *_ in own] == [way == "partial" for way in ways]
+    assert [steps for _, steps, *_ in own] == [6 // len(ways)] * len(ways)
+    for (_, _, _, left), (_, _, begun, _) in itertools.pairwise(own):
+        assert all(torch.equal(left[key], begun[key]) for key in left)
+    for (_, _, begun, left), (_, _, before, after) in zip(own, single, strict=True):  # what moves is what moves in the rung by itself
+        moved, wanted = ({key for key in one if not torch.equal(one[key], two[key])} for one, two in ((begun, left), (before, after)))
+        assert moved == wanted
+    assert len(direct) == len(ways) and all(torch.equal(found.whole.state_dict()[key], own[-1][3][key]) for key in own[-1][3])
 
 
 def test_random_weights_learn_faster_than_a_sources(folders):

@@ -19,11 +19,12 @@ from headstart.strategies.probe import usual_layers
 from headstart.strategies.schedule import planned_steps, schedule_of
 from headstart.strategies.spans import SpanModel
 from headstart.strategies.training import stopping_rows, tune
+from headstart.strategies.translation import Translator
 from headstart.strategies.tuned_heads import start_head, with_fitted_head
 from headstart.strategies.word_model import WordModel
 
 
-def stages(blocks: int, cut: int) -> tuple[int, ...]:
+def stages_of(blocks: int, cut: int) -> tuple[int, ...]:
     """The cuts of a training, highest first, `cut` last."""
     highest = max(cut, min(usual_layers(blocks)) - 1)
     return tuple(range(highest, cut - 1, -1))
@@ -32,7 +33,7 @@ def stages(blocks: int, cut: int) -> tuple[int, ...]:
 def fit(job: Job) -> TransferModel:
     """Tune above each cut in turn, for an equal share of the steps, each with a warm-up and a fall of the rate of its own."""
     rows, validate = stopping_rows(job)
-    cuts = stages(job.source.backbone.n_blocks, job.cut)
+    cuts = stages_of(job.source.backbone.n_blocks, job.cut)
     plan = schedule_of(job, share_of_steps(job, len(rows), cuts))
 
     def tuned(cut: int, before: TransferModel | None) -> TransferModel:
@@ -56,15 +57,17 @@ def share_of_steps(job: Job, rows: int, cuts: Sequence[int]) -> int:
     return max(1, planned_steps("gradual", rows, job.settings) // len(cuts))
 
 
-M = TypeVar("M", TransferModel, WordModel, SpanModel, WritingModel)
+M = TypeVar("M", TransferModel, WordModel, SpanModel, WritingModel, Translator)
+# What a stage goes by: a cut, or for translators the rung whose weights it frees.
+S = TypeVar("S", int, str)
 
 
-def in_stages(cuts: Sequence[int], tuned: Callable[[int, M | None], M]) -> M:
-    """What training above each of the cuts in turn leaves; `tuned` gets a cut and what the stage before left, None at the first."""
+def in_stages(stages: Sequence[S], tuned: Callable[[S, M | None], M]) -> M:
+    """What training in each of the stages in turn leaves; `tuned` gets a stage and what the one before left, None at the first."""
     model: M | None = None
     curve: tuple[CurvePoint, ...] = ()
-    for cut in cuts:
-        model = tuned(cut, model)
+    for stage in stages:
+        model = tuned(stage, model)
         curve = joined(curve, model.curve)
     assert model is not None
     return replace(model, curve=curve)
@@ -85,6 +88,6 @@ STRATEGY = Strategy(
     summary="a probe, then the blocks above the cut tuned from the top down, a block more at each stage",
     fit=fit,
     tunes_from=lambda job: job.cut,
-    reads=lambda job: stages(job.source.backbone.n_blocks, job.cut),
+    reads=lambda job: stages_of(job.source.backbone.n_blocks, job.cut),
     usual=False,
 )

@@ -66,6 +66,7 @@ _MODULES = {
         "partial": "headstart.strategies.translation_partial",
         "blocks": "headstart.strategies.translation_blocks",
         "lora": "headstart.strategies.translation_lora",
+        "gradual": "headstart.strategies.translation_gradual",
         "full": "headstart.strategies.translation_full",
     },
     "qa": {

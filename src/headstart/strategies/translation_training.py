@@ -6,6 +6,7 @@ Letters in shapes: b rows, t tokens, d width, v pieces.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from headstart.settings import Settings
 from headstart.strategies.adapter import adapters_on, merge_adapters
 from headstart.strategies.base import Rows
 from headstart.strategies.batches import Entering, entering_of
+from headstart.strategies.gradual import in_stages
 from headstart.strategies.ladder import Job, Work
 from headstart.strategies.lora import ALPHA, RANK, RATE
 from headstart.strategies.model import NO_LABEL
@@ -75,7 +77,17 @@ class Translating(nn.Module):
 def fit_translation(job: Job, strategy: str, steps: int | None = None) -> Translator:
     """Train a translator on the job's rows: `partial` over a frozen encoder, `lora` adapters on the decoder over it, `blocks` with frozen
     embeddings, `full` all of it. `steps` None: as many as `steps_of` says."""
-    start = begin(job)
+    return _tuned(job, begin(job), strategy, steps)
+
+
+def fit_in_stages(job: Job, strategies: Sequence[str]) -> Translator:
+    """Train in each of these ways in turn, from where the last one ended, for an equal share of the steps."""
+    start, steps = begin(job), max(1, steps_of(len(job.rows), job.settings) // len(strategies))
+    return in_stages(strategies, lambda strategy, _: _tuned(job, start, strategy, steps))
+
+
+def _tuned(job: Job, start: Start, strategy: str, steps: int | None) -> Translator:
+    """See `fit_translation`; the weights of `start` learn."""
     reader = job.source
     frozen = strategy in ("partial", "lora")
     fresh = frozenset() if reader.backbone.source.decodes else _beside_the_encoder(start.whole)
