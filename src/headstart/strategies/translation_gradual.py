@@ -1,4 +1,4 @@
-"""Gradual unfreezing of a translator (`gradual.py`): the decoder over the stored outputs of the frozen encoder, then all blocks, then all."""
+"""Gradual unfreezing of a translator (`gradual.py`): its decoder over the frozen encoder's stored outputs, then all blocks, then all."""
 
 from __future__ import annotations
 
