@@ -193,7 +193,8 @@ def test_where_the_budget_is_too_short_for_the_source_task_that_is_said_at_the_s
 
 def test_half_way_back_is_the_mean_of_both_models_weights(whole, task):
     direct = load_backbone(resolve_source(str(task / "source")), 64)
-    full, half = detours.open_variants(direct, whole.folder / "via" / "other", "other", 64)
+    variants = detours.open_variants(direct, whole.folder / "via" / "other", "other", 64)
+    full, half = variants[0.0], variants[0.5]
     before, after = load_file(task / "source" / "model.safetensors"), model_weights(whole.folder / "via" / "other")
     weights = dict(half.module.named_parameters())
     moved = 0

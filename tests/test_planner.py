@@ -76,7 +76,7 @@ class Ladder:
             (lambda job: 2) if tunes else None,
         )
 
-    def decide(self, strategies, *, rows=400, seconds=1e6, seed=0, folder="run", sources=None, detours=None, **settings):
+    def decide(self, strategies, *, rows=400, seconds=1e6, seed=0, folder="run", sources=None, detours=None, backs=None, **settings):
         rng = np.random.default_rng(seed)
         y = rng.integers(CLASSES, size=rows)
         texts = tuple(f"{i} {k}" for i, k in enumerate(y))
@@ -84,7 +84,8 @@ class Ladder:
         folds = [(np.flatnonzero(bins != k), np.flatnonzero(bins == k)) for k in range(5)]
         made = Settings(resamples=100, metric=settings.get("metric", Metric.ACCURACY))
         job = Job(rows=Rows(texts, y, CLASSES), groups=np.arange(rows), folds=folds, settings=made, seed=0)
-        asked = [Rung(s, sources[i] if sources else None, job, 20.0, detours[i] if detours else None) for i, s in enumerate(strategies)]
+        detours, backs = detours or [None] * len(strategies), backs or [None] * len(strategies)
+        asked = [Rung(s, sources[i] if sources else None, job, 20.0, detours[i], backs[i]) for i, s in enumerate(strategies)]
         run = RunFolder.open(self.tmp_path / folder, {})
         return decide(asked, run=run, label="all rows", seconds=seconds, cost=self.cost), run
 
@@ -437,6 +438,33 @@ def test_of_the_variants_of_a_detour_only_the_better_by_its_probe_goes_on_beside
     assert decision.via.source == "better"
     assert decision.direct.source == "direct"
     assert decision.winner in (decision.via, decision.direct)
+
+
+def test_a_detour_must_promise_more_than_a_source_of_which_as_much_is_known(ladder):
+    rung = ladder.strategy("probe", 0.8, light=True)
+    direct, whole, half = (Rung(rung, "other", _job_of(16), 20.0, "detour", back) for back in (None, 0.0, 0.5))
+    belief = Belief(0.01, 0.06)
+    assert [rungs.net_of(belief, one, ladder.cost) for one in (direct, whole, half)] == pytest.approx([0.01, -0.005, -0.005])
+    # Sixteen rows say of a difference of 12 points that it is some 2 points, and of half of the way that it is one.
+    error = np.sqrt(0.5 / 16)
+    worth = {}
+    for one in (direct, whole, half):
+        prior = rungs.expectation_elsewhere(one, Metric.ACCURACY)
+        share = prior.spread**2 / (prior.spread**2 + error**2)
+        after = Belief(prior.mean + share * (0.12 - prior.mean), prior.spread * np.sqrt(1 - share))
+        worth[one.back] = rungs.net_of(after, one, ladder.cost)
+    assert worth[None] > 0.005 and worth[0.0] < 0 and 0 < worth[0.5] < worth[None]
+
+
+def test_a_source_may_be_worse_than_expected_by_any_amount_but_not_better():
+    """How much better it is few rows tell wrongly; a far worse one must not be taken for luck of the first."""
+    for found, spread in ((-0.3, 0.3), (-0.02, 0.05), (0.3, 0.05)):
+        anchor, other = (
+            planner.State(Rung(None, name, None, 20.0), Belief(0.0, 0.05), Belief(0.0, 0.05), planner.Measured(found, 0.1, np.zeros(1)))
+            for name in ("first", "second")
+        )
+        planner._widen(other, anchor)
+        assert other.prior == Belief(0.0, pytest.approx(spread))
 
 
 def test_of_many_sources_the_better_half_by_its_probe_is_tried_then_half_of_those(ladder):

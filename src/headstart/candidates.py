@@ -45,13 +45,14 @@ if TYPE_CHECKING:
 class Means:
     """What a run works with: the readers of its sources by name, the cost model, and what was noticed, as sources that cannot be opened.
 
-    `detour_of` names the detour by which a source's weights came; direct ones are not in it. `pool` holds rows of neighbouring data.
+    `detour_of` names the detour by which a source's weights came, and how far they then went back to the source's own (see `Rung`); direct
+    ones are not in it. `pool` holds rows of neighbouring data.
     """
 
     readers: dict[str, Reader]
     cost: CostModel
     findings: list[Finding]
-    detour_of: dict[str, str] = field(default_factory=dict)
+    detour_of: dict[str, tuple[str, float]] = field(default_factory=dict)
     pool: Pool | None = None
 
 
@@ -215,14 +216,14 @@ def rungs_on(
             found.append(Rung(strategy, None, job, next(iter(tokens.values()))))
             continue
         for source, reader in means.readers.items():
-            detour = means.detour_of.get(source)
+            detour, back = means.detour_of.get(source, (None, None))
             if detour is not None and not goes_by_detours(strategy):
                 continue
             here = replace(job, reader=reader, cut=cut_of(settings, reader))
             unfit = max((lowest for _, lowest in trainings_of(strategy, here)), default=0) >= reader.backbone.n_blocks
             if not unfit and (strategy.suits is None or strategy.suits(here)):
                 way = WITH_ROWS if name in rungs_with_rows() else detour
-                found.append(Rung(strategy, source if len(means.readers) > 1 else None, here, tokens[source], way))
+                found.append(Rung(strategy, source if len(means.readers) > 1 else None, here, tokens[source], way, back))
     if not found and all(get_strategy(name, settings.task).tunes_from is None for name in strategies):
         named, sources = ", ".join(strategies), ", ".join(means.readers)
         if settings.vocabulary is Vocabulary.KEEP:

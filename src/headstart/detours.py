@@ -308,10 +308,10 @@ def _take(
     stage = learn(target, settings)
     took = run.remember(f"{place}/learnt", lambda: {"seconds": sum(stage.results.spent.seconds.values())})["seconds"]
     variants = open_variants(reader.backbone, stage.folder, task.name, settings.max_length)
-    for backbone in variants:
+    for back, backbone in variants.items():
         means.readers[backbone.source.name] = Reader(backbone, reader.store, reader.batch_tokens)
-        means.detour_of[backbone.source.name] = place
-    return Taken(replace(task, target=target), source, tuple(backbone.source.name for backbone in variants), stage, place, took)
+        means.detour_of[backbone.source.name] = place, back
+    return Taken(replace(task, target=target), source, tuple(backbone.source.name for backbone in variants.values()), stage, place, took)
 
 
 def _stage_settings(settings: Settings, task: Task, source: str, out: Path) -> Settings:
@@ -372,15 +372,16 @@ def _first_rows(target: Target, count: int, seed: int) -> Target:
     return _some(target, kept)
 
 
-def open_variants(direct: Backbone, stage: Path, task: str, max_length: int) -> list[Backbone]:
-    """The backbone that the run in the folder `stage` left, and the one half way back to `direct`, under names that say so."""
+def open_variants(direct: Backbone, stage: Path, task: str, max_length: int) -> dict[float, Backbone]:
+    """The backbone that the run in the folder `stage` left, and the one half way back to `direct`, by how far back they are and under names
+    that say so."""
     from headstart.backbone.backbone import load_backbone
     from headstart.sources.resolve import resolve_source
 
     through, half = names_by(direct.source.name, task)
     whole = load_backbone(resolve_source(str(stage)), max_length, pairs=direct.pairs)
     whole = replace(whole, source=replace(whole.source, name=through))
-    return [whole, between(direct, whole, _BACK, half)]
+    return {0.0: whole, _BACK: between(direct, whole, _BACK, half)}
 
 
 def between(direct: Backbone, whole: Backbone, back: float, name: str) -> Backbone:

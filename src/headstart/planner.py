@@ -20,9 +20,19 @@ from headstart.cost import CostModel
 from headstart.errors import SettingsError
 from headstart.guard import rows_help
 from headstart.judge.intervals import count_units
-from headstart.prior import Belief, believe, expect, worth_measuring
+from headstart.prior import Belief, believe, worth_measuring
 from headstart.records import TrialRecord, TrialStatus
-from headstart.rungs import Rung, calibration_of, expectation, net_of, price_of, probe_error_of, sharpened, trial_seconds
+from headstart.rungs import (
+    Rung,
+    calibration_of,
+    expectation,
+    expectation_elsewhere,
+    net_of,
+    price_of,
+    probe_error_of,
+    sharpened,
+    trial_seconds,
+)
 from headstart.runs import RunFolder
 from headstart.settings import Metric, by_scale
 from headstart.strategies.base import FloatArray
@@ -96,7 +106,7 @@ def decide(
     anchor = next(iter(probes or alone[-1:] or lights[-1:]), None)
     _tell_errors(states, probes, metric)
     for probe in probes[1:]:  # which source is the better one nobody knows beforehand
-        probe.prior = expect("probe", metric, per_class=1.0, classes=2, tokens=1.0, cases=())
+        probe.prior = expectation_elsewhere(probe.rung, metric)
     for state in lights:
         _measure(state, anchor, first, metric)
         _widen(state, anchor)
@@ -177,11 +187,11 @@ def _tell_errors(states: list[State], probes: list[State], metric: Metric) -> No
 
 
 def _widen(state: State, anchor: State | None) -> None:
-    """What was expected of a light rung on another source than the anchor's, as unsure as it turns out. How much worse a source can be no
-    table tells; left narrow, its fall would be taken for luck of the anchor, which raises every rung that was held against it."""
+    """What was expected of a light rung on another source than the anchor's, as unsure as it fell below that. How much worse a source can
+    be no table tells; left narrow, its fall would be taken for luck of the anchor, which raises every rung that was held against it."""
     if state.measured is not None and anchor is not None and state.rung.source not in (None, anchor.rung.source):
-        departure = abs(state.measured.difference - state.prior.mean)
-        state.prior = Belief(state.prior.mean, max(state.prior.spread, departure))
+        fall = state.prior.mean - state.measured.difference
+        state.prior = Belief(state.prior.mean, max(state.prior.spread, fall))
 
 
 def _lean_on(probe: State, states: list[State]) -> None:

@@ -23,6 +23,11 @@ from headstart.tasks.registry import DEFAULT, deciding_metric, get_task
 # What the whole budget is worth in that unit: what takes a hundredth of it, a trial or a training, must promise a hundredth of this. A
 # budget below the usual one buys at the usual one's price: who has a minute would rather spend it than keep most of it.
 _PRICE = by_scale(share=0.1, loss=0.4, bits=0.02)
+# What the probe gains where the best-ranked source task is learnt first, on average and from set to set, by how far back the weights went
+# to the source's own: eight targets with 8 and 16 rows a class (docs/log.md). Half of the way loses less where the detour does harm.
+_BY_DETOUR = {0.0: (-0.01, 0.08), 0.5: (0.007, 0.045)}
+# A detour must promise more than this share of what is not known of it: its harm is met by those who have too few rows to see it.
+_CAUTION = 0.25
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class Rung:
     """A strategy on a source: what is tried.
 
     `source` None: there is one source or none is needed. `tokens` a text on average. `detour` names the detour by which the weights
-    came, the same for its variants; None: the direct way. `probe_error` is the share of rows that the source's probe tells wrong on the
+    came, the same for its variants; None: the direct way. `back` tells how far these then went back to the source's own, in [0, 1]; None:
+    no source task was learnt. `probe_error` is the share of rows that the source's probe tells wrong on the
     folds; None: not known (yet), or the table says nothing of such a task.
     """
 
@@ -39,6 +45,7 @@ class Rung:
     job: Job
     tokens: float
     detour: str | None = None
+    back: float | None = None
     probe_error: float | None = None
 
     @property
@@ -65,6 +72,15 @@ def expectation(rung: Rung, metric: Metric) -> Belief:
         probe_error=rung.probe_error,
         kin=any(case.task != (task or DEFAULT) for case in cases),
     )
+
+
+def expectation_elsewhere(rung: Rung, metric: Metric) -> Belief:
+    """What is believed of the probe of a further source against the first one's, before it ran."""
+    if rung.back in _BY_DETOUR:
+        mean, spread = _BY_DETOUR[rung.back]
+        unit = by_scale(share=1.0, loss=4.0)[metric]
+        return Belief(unit * mean, unit * spread)
+    return expect("probe", metric, per_class=1.0, classes=2, tokens=1.0, cases=())
 
 
 def probe_error_of(rung: Rung, out_of_fold: Sequence[FloatArray]) -> float | None:
@@ -158,10 +174,12 @@ def learn_seconds(rung: Rung, cost: CostModel, predicted: float, measured: float
 
 
 def net_of(belief: Belief, rung: Rung, cost: CostModel) -> float:
-    """A belief's mean less the price of the time that the rung's training on all rows takes; light rungs cost nothing."""
+    """A belief's mean less the price of the time that the rung's training on all rows takes (light rungs cost nothing), and less what
+    caution takes of a detour."""
+    mean = belief.mean - (_CAUTION * belief.spread if rung.back is not None else 0.0)
     if rung.strategy.out_of_fold is not None:
-        return belief.mean
-    return belief.mean - price_of(trial_seconds(rung, cost), rung.job.settings)
+        return mean
+    return mean - price_of(trial_seconds(rung, cost), rung.job.settings)
 
 
 def price_of(seconds: float, settings: Settings) -> float:
