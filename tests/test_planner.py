@@ -456,6 +456,21 @@ def test_a_detour_must_promise_more_than_a_source_of_which_as_much_is_known(ladd
     assert worth[None] > 0.005 and worth[0.0] < 0 and 0 < worth[0.5] < worth[None]
 
 
+def test_two_probes_of_which_one_goes_by_a_detour_are_also_held_against_each_other_by_how_sure_they_are():
+    job = _job_of(4)  # all of class 0, of four
+    strategy = get_strategy("probe")
+    direct, other = np.log([[0.7, 0.1, 0.1, 0.1]] * 4), np.log([[0.4, 0.2, 0.2, 0.2]] * 3 + [[0.2, 0.4, 0.2, 0.2]])
+    found = {}
+    for back in (None, 0.5):
+        rungs_ = [Rung(strategy, name, job, 20.0, None, way) for name, way in (("first", None), ("second", back))]
+        anchor, state = (
+            State(rung, Belief(0, 1), Belief(0, 1), logits=logits) for rung, logits in zip(rungs_, (direct, other), strict=True)
+        )
+        planner._measure(state, anchor, job, Metric.ACCURACY)
+        found[back] = state.measured.difference
+    assert found == pytest.approx({None: -0.25, 0.5: (-0.25 - 0.35) / 2})
+
+
 def test_a_source_may_be_worse_than_expected_by_any_amount_but_not_better():
     """How much better it is few rows tell wrongly; a far worse one must not be taken for luck of the first."""
     for found, spread in ((-0.3, 0.3), (-0.02, 0.05), (0.3, 0.05)):

@@ -15,8 +15,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
+from scipy.special import softmax
 
 from headstart.cost import CostModel
+from headstart.data.examples import IntArray
 from headstart.errors import SettingsError
 from headstart.guard import rows_help
 from headstart.judge.intervals import count_units
@@ -259,7 +261,10 @@ def _measure(state: State, anchor: State | None, job: Job, metric: Metric) -> No
     if state.logits is None or anchor is None or anchor.logits is None or state is anchor:
         return
     judge = get_task(job.settings.task).judge
-    contrasts, n, shares = [], 0, np.zeros(len(job.rows))
+    # What two probes get right of a few rows is mostly luck; how sure they are of the true classes is less so.
+    two_probes = state.rung.back is not None and state.rung.strategy == anchor.rung.strategy
+    by_chances = two_probes and metric.higher_is_better and output_of(job.rows.y) is Output.CLASS
+    contrasts, differences, n, shares = [], [], 0, np.zeros(len(job.rows))
     for mine, its in zip((state.logits, *state.again), (anchor.logits, *anchor.again), strict=False):
         seen = np.intersect1d(job.rows.measured(mine), job.rows.measured(its))  # other rows each time they are dealt out
         if not len(seen):
@@ -270,14 +275,22 @@ def _measure(state: State, anchor: State | None, job: Job, metric: Metric) -> No
             ours, theirs = sharpened(state.rung, mine, ours), sharpened(anchor.rung, its, theirs)
         contrast = judge.contrast(metric, ours, theirs, job.rows.take(seen))
         contrasts.append(contrast)
+        differences.append(contrast.difference)
+        if by_chances:
+            differences[-1] = (contrast.difference + metric.full * _surer(ours, theirs, job.rows.y[units])) / 2
         n = max(n, count_units(len(seen), job.groups[seen]))
         shares[seen] += (contrast.shares - contrast.shares.mean()) / math.sqrt(len(seen))
     if not contrasts:
         return
     spread = max(float(np.mean([each.shares.var() for each in contrasts])), _LEAST_VARIANCE[metric] / n)
     error = math.sqrt(spread / n + _SEED_NOISE[metric] ** 2 / max(state.folds, 1))
-    difference = float(np.mean([each.difference for each in contrasts]))
-    state.measured = Measured(difference, error, shares / (len(contrasts) * math.sqrt(n)))
+    state.measured = Measured(float(np.mean(differences)), error, shares / (len(contrasts) * math.sqrt(n)))
+
+
+def _surer(ours: FloatArray, theirs: FloatArray, y: IntArray) -> float:
+    """How much more probability logits (u, c) give to the true classes (u,) than others do, on average."""
+    mine, its = (np.take_along_axis(softmax(logits, axis=1), y[:, None], axis=1) for logits in (ours, theirs))
+    return float(np.mean(mine - its))
 
 
 def _may_win(states: list[State], rivals: list[State], anchor: State | None, job: Job, metric: Metric) -> list[State]:
