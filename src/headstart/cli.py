@@ -220,10 +220,12 @@ def _rank(parsed: argparse.Namespace, words: list[str]) -> int:
     settings = make_settings(_given(parsed))
     from headstart import progress
     from headstart.ranking import data_sets, table
-    from headstart.ranking.rank import rank, save_ranking
+    from headstart.ranking.rank import rank, require_folder, save_ranking
     from headstart.records import DataRanking, Ranking
 
     progress.set_quiet(settings.quiet)
+    if parsed.save is not None:
+        require_folder(Path(parsed.save))
     found: Ranking | DataRanking
     if settings.via:
         found = data_sets.rank_data(parsed.data, settings, command=_command(words))

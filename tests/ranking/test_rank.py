@@ -600,5 +600,6 @@ def test_a_file_in_place_of_the_folder_is_refused(place, tmp_path, capsys):
     (tmp_path / "page").write_text("mine")
     words = ["rank", str(place / "rows.csv"), "--source", str(place / "bert"), "--store", str(tmp_path / "store"), "--quiet"]
     assert cli.main([*words, "--save", str(tmp_path / "page")]) == 2
+    assert not (tmp_path / "store").exists()  # told before anything is read
     assert capsys.readouterr().err == f"headstart: {str(tmp_path / 'page')!r} is a file; name a folder with --save.\n"
     assert (tmp_path / "page").read_text() == "mine"

@@ -117,13 +117,18 @@ def every_known_source() -> tuple[list[tuple[str, str]], list[LeftOut]]:
     return found, left_out
 
 
+def require_folder(folder: Path) -> None:
+    """Raise where a ranking cannot be saved, so that nobody waits for it first."""
+    if folder.exists() and not folder.is_dir():
+        raise HeadstartError(f"{str(folder)!r} is a file; name a folder with --save.")
+
+
 def save_ranking(ranking: Ranking | DataRanking, folder: Path) -> Path:
     """Write ranking.json and the page ranking.html into a folder, each whole or not at all; returns the page's path."""
     from headstart.report.ranking_page import write_page
     from headstart.runs import as_json, whole_file
 
-    if folder.exists() and not folder.is_dir():
-        raise HeadstartError(f"{str(folder)!r} is a file; name a folder with --save.")
+    require_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / "ranking.json") as temporary:
         temporary.write_text(as_json(ranking), encoding="utf-8")
