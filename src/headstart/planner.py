@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
-from scipy.special import softmax
 
 from headstart.cost import CostModel
 from headstart.data.examples import IntArray
 from headstart.errors import SettingsError
 from headstart.guard import rows_help
+from headstart.judge.calibration import softmax
 from headstart.judge.intervals import count_units
 from headstart.prior import Belief, believe, worth_measuring
 from headstart.records import TrialRecord, TrialStatus
@@ -289,7 +289,7 @@ def _measure(state: State, anchor: State | None, job: Job, metric: Metric) -> No
 
 def _surer(ours: FloatArray, theirs: FloatArray, y: IntArray) -> float:
     """How much more probability logits (u, c) give to the true classes (u,) than others do, on average."""
-    mine, its = (np.take_along_axis(softmax(logits, axis=1), y[:, None], axis=1) for logits in (ours, theirs))
+    mine, its = (np.take_along_axis(softmax(logits), y[:, None], axis=1) for logits in (ours, theirs))
     return float(np.mean(mine - its))
 
 
