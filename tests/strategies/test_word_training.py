@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from seqeval.metrics import f1_score
 
 from headstart.backbone.backbone import Backbone, find_blocks
 from headstart.backbone.cut import Trunk
@@ -160,7 +161,13 @@ def test_few_rows_all_train_and_many_set_some_aside_to_stop_by(reader: Reader, m
     logits = HEAD.logits(words_at(reader, others.texts, 4))
     each = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(others.y)), others.y]
     assert loss == pytest.approx(each.mean(), rel=1e-4)
-    assert score == pytest.approx((logits.argmax(axis=1) == others.y).mean())
+    names = ["O", "B-a", "I-a", "B-b", "I-b"]
+    ends = np.cumsum(others.sizes)
+    found, there = (
+        [[names[k] for k in y[end - size : end]] for size, end in zip(others.sizes, ends, strict=True)]
+        for y in (logits.argmax(axis=1), others.y)
+    )
+    assert score == pytest.approx(f1_score(there, found, zero_division=0))
 
 
 def test_rows_of_one_group_are_set_aside_together(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,12 +184,33 @@ def test_training_begins_with_a_head_that_takes_all_classes_for_equally_likely(r
 
 
 def test_a_training_that_only_makes_it_worse_gives_back_its_start(reader: Reader) -> None:
-    told = iter([0.1, 0.2, 0.3])
+    told = iter([(0.3, 0.3), (0.2, 0.2), (0.1, 0.1)])
     rows = word_rows(marked(8, 1))
     plan = replace(PLAN, steps=20, patience=2)
-    model = tune_words(reader, rows, cut=2, head=HEAD, schedule=plan, validate=lambda _model: (next(told), 0.5))
+    model = tune_words(reader, rows, cut=2, head=HEAD, schedule=plan, validate=lambda _model: next(told))
     untouched = WordModel(reader, None, 4, 4, HEAD)
     np.testing.assert_allclose(model.predict_logits(rows.texts), untouched.predict_logits(rows.texts), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        (
+            [(0.9, 0.0), (0.2, 0.5), (0.3, 0.6), (0.4, 0.7), (0.5, 0.65), (0.6, 0.6)],
+            3,
+        ),  # entities are still found when the loss grows again
+        ([(0.9, 0.0), (0.5, 0.0), (0.3, 0.0), (0.2, 0.0), (0.3, 0.0), (0.4, 0.0)], 3),  # while none is found the loss tells
+    ],
+)
+def test_words_stop_where_most_entities_are_found(reader: Reader, told, kept: int) -> None:
+    heads = []
+
+    def validate(model: TunedModel) -> tuple[float, float]:
+        heads.append(model.head.weight.detach().double().numpy().copy())
+        return told[len(heads) - 1]
+
+    model = tune_words(reader, word_rows(marked(8, 1)), cut=2, head=HEAD, schedule=replace(PLAN, steps=40, patience=2), validate=validate)
+    assert len(heads) == 6 and (model.head.weight == heads[kept]).all() and not (heads[kept] == heads[5]).all()
 
 
 # --- the rungs ---

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from headstart.backbone.reading import Reader
 from headstart.data.split import test_split
+from headstart.data.tags import same_spans, spans_of
 from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.ladder import Job
 from headstart.strategies.losses import Loss
@@ -82,17 +83,22 @@ def token_rows(reader: Reader, rows: Rows) -> Rows:
 
 
 def stopping_words(job: Job) -> tuple[Rows, Validate | None]:
-    """The rows to train on, and how to judge a model on the others; with few rows all train and nothing stops early."""
+    """The rows to train on, and how to judge a model on the others, by log-loss of words and entity F1; with few rows all train and nothing
+    stops early."""
     if len(job.rows) < STOPPING_FROM:
         return job.rows, None
     train, held = test_split(job.rows.strata, job.groups, STOPPING_SHARE, job.seed)
     watched = job.rows.take(held)
+    sizes = watched.sizes
+    assert sizes is not None  # words have them
+    there = spans_of(watched.y, sizes)
 
     def validate(model: TunedModel) -> tuple[float, float]:
         words = torch.from_numpy(words_through(model.trunk, job.source, watched.texts, model.layers[0]))
         logits = words @ model.head.weight.detach().cpu().T + model.head.bias.detach().cpu()
-        y = torch.from_numpy(watched.y)
-        return float(functional.cross_entropy(logits, y)), float((logits.argmax(dim=1) == y).double().mean())
+        found = spans_of(logits.argmax(dim=1).numpy(), sizes)
+        right = 2.0 * same_spans(found, there).sum() / max(1, len(found.start) + len(there.start))
+        return float(functional.cross_entropy(logits, torch.from_numpy(watched.y))), float(right)
 
     return job.rows.take(train), validate
 
