@@ -140,8 +140,8 @@ def _setting(
 
 
 # Tasks that a setting can be for alone: those whose rungs set rows aside to stop by, and those that are trained above a cut.
-_STOPPED = ("classification", "pairs", "multilabel", "regression", "ner")
-_CUT = (*_STOPPED, "qa", "generation")
+_STOPPED = ("classification", "pairs", "multilabel", "regression")
+_CUT = (*_STOPPED, "ner", "qa", "generation")
 
 
 @dataclass(frozen=True)
@@ -304,8 +304,7 @@ class Settings:
     weight_decay: float = _setting(0.01, "weight decay of AdamW", group="training", low=0.0, high=1.0)
     patience: int = _setting(
         2,
-        "passes without a better validation loss (entities: entity F1) after which training stops; from 3,000 training rows on, since some "
-        "are set aside for it",
+        "passes without a better validation loss after which training stops; from 3,000 training rows on, since some are set aside for it",
         group="training",
         unit="passes",
         low=1,

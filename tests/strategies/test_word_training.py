@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from seqeval.metrics import f1_score
 
 from headstart.backbone.backbone import Backbone, find_blocks
-from headstart.backbone.cut import Trunk
 from headstart.backbone.reading import Reader, tokenize
 from headstart.settings import Precision, Settings
-from headstart.strategies import schedule, word_training
+from headstart.strategies import schedule, training, word_training
 from headstart.strategies.base import LinearHead, Rows
 from headstart.strategies.ladder import Job, get_strategy
-from headstart.strategies.losses import Loss
-from headstart.strategies.model import NO_LABEL
-from headstart.strategies.schedule import Schedule
-from headstart.strategies.training import TunedModel
-from headstart.strategies.word_model import WordModel, words_at
-from headstart.strategies.word_training import fit_words, random_words, stopping_words, token_rows, tune_words
+from headstart.strategies.model import NO_LABEL, TransferModel
+from headstart.strategies.schedule import Schedule, planned_steps
+from headstart.strategies.training import tune
+from headstart.strategies.word_model import WordModel
+from headstart.strategies.word_training import fit_words, random_words, token_rows, tune_words
 from small import FAMILIES, PEOPLE, PLACES, marked, word_rows
 from tiny import HIDDEN
 
@@ -139,78 +135,30 @@ def test_a_text_of_which_nothing_is_read_spoils_no_training(reader: Reader) -> N
     assert all(torch.equal(weight, before[name]) for name, weight in model.module.state_dict().items())
 
 
-# --- stopping ---
-
-
-def watched(reader: Reader, n: int, monkeypatch: pytest.MonkeyPatch, **changes: object) -> Job:
-    """A job with rows enough to set some aside."""
-    monkeypatch.setattr(word_training, "STOPPING_FROM", n)
-    return replace(a_job(reader, n), **changes)  # type: ignore[arg-type]
-
-
-def test_few_rows_all_train_and_many_set_some_aside_to_stop_by(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = a_job(reader)
-    assert stopping_words(few) == (few.rows, None)
-    job = watched(reader, 40, monkeypatch)
-    rows, validate = stopping_words(job)
-    held = [i for i, text in enumerate(job.rows.texts) if text not in rows.texts]
-    assert validate is not None and len(held) == 4 and len(rows) == 36
-    trunk = Trunk(copy.deepcopy(reader.backbone.module), 2, reader.backbone.above, stored=True)
-    loss, score = validate(TunedModel(trunk, reader, (4,), HEAD, None, Loss.WORDS))
-    others = job.rows.take(held)
-    logits = HEAD.logits(words_at(reader, others.texts, 4))
-    each = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(others.y)), others.y]
-    assert loss == pytest.approx(each.mean(), rel=1e-4)
-    names = ["O", "B-a", "I-a", "B-b", "I-b"]
-    ends = np.cumsum(others.sizes)
-    found, there = (
-        [[names[k] for k in y[end - size : end]] for size, end in zip(others.sizes, ends, strict=True)]
-        for y in (logits.argmax(axis=1), others.y)
-    )
-    assert score == pytest.approx(f1_score(there, found, zero_division=0))
-
-
-def test_rows_of_one_group_are_set_aside_together(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = watched(reader, 40, monkeypatch, groups=np.arange(40) // 2)
-    rows, _ = stopping_words(job)
-    trained = [text in rows.texts for text in job.rows.texts]
-    assert trained[::2] == trained[1::2] and 0 < sum(trained) < 40
+# --- beginning and end ---
 
 
 def test_training_begins_with_a_head_that_takes_all_classes_for_equally_likely(reader: Reader, monkeypatch, few_steps: None) -> None:
-    model = fit_words(watched(reader, 40, monkeypatch), "partial", 2)
-    first = next(point for point in model.curve if point.validation_loss is not None)
-    assert (first.step, first.validation_loss) == (0, pytest.approx(np.log(5), rel=1e-5))
+    begun = []
+
+    def watched(*args: object, head: LinearHead, **named: object) -> TransferModel:
+        begun.append(head)
+        return tune(*args, head=head, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(word_training, "tune", watched)
+    fit_words(a_job(reader), "partial", 2)
+    assert begun[0].weight.shape == (5, HIDDEN) and not begun[0].weight.any() and not begun[0].bias.any()
 
 
-def test_a_training_that_only_makes_it_worse_gives_back_its_start(reader: Reader) -> None:
-    told = iter([(0.3, 0.3), (0.2, 0.2), (0.1, 0.1)])
-    rows = word_rows(marked(8, 1))
-    plan = replace(PLAN, steps=20, patience=2)
-    model = tune_words(reader, rows, cut=2, head=HEAD, schedule=plan, validate=lambda _model: next(told))
-    untouched = WordModel(reader, None, 4, 4, HEAD)
-    np.testing.assert_allclose(model.predict_logits(rows.texts), untouched.predict_logits(rows.texts), rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("told", "kept"),
-    [
-        (
-            [(0.9, 0.0), (0.2, 0.5), (0.3, 0.6), (0.4, 0.7), (0.5, 0.65), (0.6, 0.6)],
-            3,
-        ),  # entities are still found when the loss grows again
-        ([(0.9, 0.0), (0.5, 0.0), (0.3, 0.0), (0.2, 0.0), (0.3, 0.0), (0.4, 0.0)], 3),  # while none is found the loss tells
-    ],
-)
-def test_words_stop_where_most_entities_are_found(reader: Reader, told, kept: int) -> None:
-    heads = []
-
-    def validate(model: TunedModel) -> tuple[float, float]:
-        heads.append(model.head.weight.detach().double().numpy().copy())
-        return told[len(heads) - 1]
-
-    model = tune_words(reader, word_rows(marked(8, 1)), cut=2, head=HEAD, schedule=replace(PLAN, steps=40, patience=2), validate=validate)
-    assert len(heads) == 6 and (model.head.weight == heads[kept]).all() and not (heads[kept] == heads[5]).all()
+def test_however_many_rows_there_are_all_train_and_to_the_end(reader: Reader, monkeypatch, few_steps: None) -> None:
+    monkeypatch.setattr(training, "STOPPING_FROM", 20)
+    job = a_job(reader, 40, patience=1)
+    told: list[int] = []
+    monkeypatch.setattr(word_training, "token_rows", lambda reader, rows: (told.append(len(rows)), token_rows(reader, rows))[1])
+    for fit in (lambda: fit_words(job, "partial", 2), lambda: random_words(job, 1e-3)):
+        model = fit()
+        assert told.pop() == 40 and all(point.validation_loss is None for point in model.curve)
+        assert model.curve[-1].step == planned_steps("partial", 40, job.settings)
 
 
 # --- the rungs ---

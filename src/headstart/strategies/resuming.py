@@ -42,12 +42,12 @@ _UNREADABLE = (OSError, ValueError, KeyError, TypeError, SafetensorError)
 
 @dataclass
 class Progress:
-    """How far a training is: its curve, the least cost on validation rows with the weights that had it (None: nothing was validated), for
-    how many passes that was not bettered, and the `time.perf_counter()` from which its seconds count."""
+    """How far a training is: its curve, the least validation loss with the weights that gave it (None: nothing was validated), for how many
+    passes that was not bettered, and the `time.perf_counter()` from which its seconds count."""
 
     begin: float = field(default_factory=time.perf_counter)
     points: list[CurvePoint] = field(default_factory=list)
-    best: tuple[tuple[float, ...], dict[str, torch.Tensor]] | None = None
+    best: tuple[float, dict[str, torch.Tensor]] | None = None
     worse: int = 0
 
 
@@ -64,8 +64,8 @@ class Kept:
         """How far it was."""
         points = [CurvePoint(**point) for point in self.about["points"]]
         best = None
-        if self.about["least_cost"] is not None:
-            best = tuple(self.about["least_cost"]), _named(load_file(self.folder / _REST), _BEST)
+        if self.about["best_loss"] is not None:
+            best = self.about["best_loss"], _named(load_file(self.folder / _REST), _BEST)
         return Progress(time.perf_counter() - self.about["seconds"], points, best, self.about["worse"])
 
     def restore(self, model: nn.Module) -> None:
@@ -186,7 +186,7 @@ def _write(folder: Path, state: Any, progress: Progress, model: nn.Module, optim
         "ended": ended,
         "seconds": time.perf_counter() - progress.begin,
         "points": [asdict(point) for point in progress.points],
-        "least_cost": None if progress.best is None else progress.best[0],
+        "best_loss": None if progress.best is None else progress.best[0],
         "worse": progress.worse,
         "scheduler": scheduler.state_dict(),
         "rates": [group["lr"] for group in optimizer.param_groups],

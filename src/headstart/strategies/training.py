@@ -165,11 +165,9 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         loss, score = self.validate(self.model)
         self._note(state, validation_loss=loss, validation_score=score)
         progress = self.progress
-        # Of words most are outside all entities, so that their loss is least long before the entities are found.
-        cost = (1.0 - score, loss) if self.model.loss is Loss.WORDS else (loss,)
-        if progress.best is None or cost < progress.best[0]:
+        if progress.best is None or loss < progress.best[0]:
             learned = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-            progress.best = cost, {name: p.detach().clone() for name, p in learned.items()}
+            progress.best = loss, {name: p.detach().clone() for name, p in learned.items()}
             progress.worse = 0
         else:
             progress.worse += 1

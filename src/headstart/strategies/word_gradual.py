@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from headstart.strategies.base import LinearHead
 from headstart.strategies.gradual import in_stages, share_of_steps
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.schedule import schedule_of
 from headstart.strategies.word_model import WordModel
-from headstart.strategies.word_training import stopping_words, tune_words
+from headstart.strategies.word_training import tune_words, zero_head
 
 
 def fit(job: Job) -> WordModel:
     """Tune above each cut in turn, with a head that begins at zero (why: `word_training.fit_words`)."""
-    rows, validate = stopping_words(job)
-    blocks, width = job.source.backbone.n_blocks, job.source.backbone.width
-    cuts = range(blocks - 1, job.cut - 1, -1)  # the head reads the last layer alone
-    plan = schedule_of(job, share_of_steps(job, len(rows), cuts))
+    cuts = range(job.source.backbone.n_blocks - 1, job.cut - 1, -1)  # the head reads the last layer alone
+    plan = schedule_of(job, share_of_steps(job, len(job.rows), cuts))
 
     def tuned(cut: int, before: WordModel | None) -> WordModel:
-        head = LinearHead(np.zeros((rows.n_classes, width)), np.zeros(rows.n_classes)) if before is None else before.head
-        module = None if before is None else before.module
-        return tune_words(job.source, rows, cut=cut, head=head, schedule=plan, module=module, validate=validate)
+        head = zero_head(job) if before is None else before.head
+        return tune_words(job.source, job.rows, cut=cut, head=head, schedule=plan, module=None if before is None else before.module)
 
     return in_stages(cuts, tuned)
 

@@ -5,26 +5,20 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
-import numpy as np
-
 from headstart.strategies.adapter import add_adapters, merge_adapters
-from headstart.strategies.base import LinearHead
 from headstart.strategies.ladder import Job, Strategy
 from headstart.strategies.lora import ALPHA, RANK, lora_schedule
 from headstart.strategies.schedule import planned_steps
 from headstart.strategies.word_model import WordModel
-from headstart.strategies.word_training import stopping_words, tune_words
+from headstart.strategies.word_training import tune_words, zero_head
 
 
 def fit(job: Job) -> WordModel:
     """Train adapters above the job's cut, with a head that begins at zero (why: `word_training.fit_words`)."""
-    rows, validate = stopping_words(job)
-    backbone = job.source.backbone
-    module = copy.deepcopy(backbone.module)
+    module = copy.deepcopy(job.source.backbone.module)
     only = add_adapters(module, job.cut, RANK, ALPHA, job.seed)
-    head = LinearHead(np.zeros((rows.n_classes, backbone.width)), np.zeros(rows.n_classes))
-    plan = lora_schedule(job, planned_steps("lora", len(rows), job.settings))
-    tuned = tune_words(job.source, rows, cut=job.cut, head=head, schedule=plan, module=module, validate=validate, only=only)
+    plan = lora_schedule(job, planned_steps("lora", len(job.rows), job.settings))
+    tuned = tune_words(job.source, job.rows, cut=job.cut, head=zero_head(job), schedule=plan, module=module, only=only)
     assert tuned.module is not None
     return replace(tuned, adapter=merge_adapters(tuned.module, RANK, ALPHA))
 
