@@ -149,7 +149,7 @@ def test_a_setting_of_another_task_is_refused_with_its_value_and_its_tasks():
     assert refused_settings("qa", vocabulary="extend", rows_from=("a.csv", "b.csv"), patience=9) == [
         f"--rows-from is a.csv, b.csv; it is for the task classification, {here}",
         f"--vocabulary is extend; it is for the task translation, {here}",
-        f"--patience is 9; it is for the tasks classification, pairs, multilabel, regression and ner, {here}",
+        f"--patience is 9; it is for the tasks classification, pairs, multilabel and regression, {here}",
     ]
 
 
@@ -158,7 +158,7 @@ def test_a_setting_of_the_task_itself_of_a_source_task_or_at_its_default_is_take
     for task in registry.known_tasks():
         registry.require_settings_of(make_settings(usual), task)
     registry.require_settings_of(make_settings({"pack": True, "cut": 2}), "generation")
-    registry.require_settings_of(make_settings({"patience": 9}), "qa", "ner")
+    registry.require_settings_of(make_settings({"patience": 9}), "qa", "pairs")
     tasks = "the tasks classification, pairs, multilabel, regression, ner, qa and generation"
     assert refused_settings("translation", layer_decay=0.5, cut=0) == [
         f"{given}; it is for {tasks}, and the task here is translation. Leave it out." for given in ("--cut is 0", "--layer-decay is 0.5")
